@@ -1,0 +1,321 @@
+"""What a finished run or path leaves behind: frozen records, and their JSON Lines form.
+
+The only thing that the training side and the analysis side share. No torch in here, so that a claim
+can be judged again on any machine from the records alone.
+"""
+
+import dataclasses
+import json
+import math
+import reprlib
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from lightning_sparse.errors import UserError
+
+RECORD_VERSION = 1
+
+MethodName = Literal["dense", "prune", "scratch", "lottery"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """A network measured on one fixed set of images, in evaluation mode, without augmentation.
+
+    Attributes:
+        loss: Mean cross-entropy in nats; no label smoothing, no regulariser.
+        loss_standard_error: Standard error of ``loss`` over the images, in nats.
+        objective: ``loss`` plus half the weight decay times the squared norm of decayed weights.
+        accuracy: Top-1, micro-averaged, in [0, 1].
+        num_images: How many images were counted, exactly.
+    """
+
+    loss: float
+    loss_standard_error: float
+    objective: float
+    accuracy: float
+    num_images: int
+
+    def __post_init__(self) -> None:
+        """Refuse what no measurement gives."""
+        if not 0 <= self.accuracy <= 1:
+            raise ValueError(f"accuracy={self.accuracy}: must lie in [0, 1]")
+        if self.loss_standard_error < 0:
+            raise ValueError(
+                f"loss_standard_error={self.loss_standard_error}: must not be negative"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSparsity:
+    """Kept and prunable weights of one layer, as integers."""
+
+    kept: int
+    prunable: int
+
+    def __post_init__(self) -> None:
+        """Refuse counts that no mask gives."""
+        _check_counts(self.kept, self.prunable)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """One trained end point.
+
+    Attributes:
+        run_id: Readable stem plus a hash of the settings that differ from the defaults.
+        experiment: Name of the experiment configuration.
+        method: The arm.
+        start: Random stream of the start weights, ``init`` or ``init/scratch``.
+        seed: The seed that names the family of random streams.
+        target_sparsity: Nominal sparsity asked for, in [0, 1); 0 for dense runs.
+        kept: Weights that the masks keep, over all prunable layers.
+        prunable: Weights that could be masked.
+        layers: The same two counts per layer.
+        num_steps: Optimizer steps of the whole schedule.
+        train: On the fixed training subset.
+        test: On the test set.
+        mask_source: Run id of the pruned run that gave the mask, if any.
+        rewind_step: Optimizer step the start weights come from (lottery), else 0.
+        distance_from_start: Euclidean distance in weight space from start to end.
+        wall_seconds: Duration of the training.
+        config: The resolved configuration.
+        provenance: Commit, versions, hardware, number of threads, date.
+    """
+
+    kind: ClassVar[str] = "run"
+
+    run_id: str
+    experiment: str
+    method: MethodName
+    start: str
+    seed: int
+    target_sparsity: float
+    kept: int
+    prunable: int
+    layers: Mapping[str, LayerSparsity]
+    num_steps: int
+    train: Evaluation
+    test: Evaluation
+    mask_source: str | None
+    rewind_step: int
+    distance_from_start: float
+    wall_seconds: float
+    config: Mapping[str, Any] = field(repr=False)
+    provenance: Mapping[str, Any] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse counts that no mask gives."""
+        _check_counts(self.kept, self.prunable)
+
+    @property
+    def measured_sparsity(self) -> float:
+        """Fraction of prunable weights that the masks remove, in [0, 1]; 0 if there are none."""
+        return 1 - self.kept / self.prunable if self.prunable else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathPoint:
+    """The network at one curve parameter ``t``; train is the fixed training subset."""
+
+    t: float
+    train: Evaluation
+    test: Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathRecord:
+    """One line or curve between two end points, measured at increasing ``t``.
+
+    Attributes:
+        run_id: As in `RunRecord`.
+        experiment: Name of the experiment configuration.
+        seed: The seed of both ends.
+        target_sparsity: Nominal sparsity of the pruned end, in [0, 1); 0 between dense ends.
+        start: Point at t = 0: ``D-start``, ``L-start``, ``S-start``, ``S-end``, ``L-end`` or
+            ``D-end``.
+        end: Point at t = 1: ``P-end``, ``S-end``, ``D-end`` or ``D2-end`` (a dense network trained
+            from the scratch arm's start).
+        degree: 1 straight line, 2 quadratic, 3 cubic Bezier curve.
+        space: Where control points may move: ``dense``, or the mask (``start_mask``, ``end_mask``,
+            ``union``, ``intersection``).
+        batch_norm: Policy for batch-norm statistics along the path.
+        num_recalibration_images: Training images behind ``recalibrated`` statistics, else 0.
+        points: Measured points in increasing ``t``; those outside [0, 1] are drawn, never judged.
+        refinement_converged: Whether the last refinement moved the largest rise by less than 2 %.
+        distance: Euclidean distance between the ends in weight space.
+        length: Length of the path in weight space; equals ``distance`` for a line.
+        num_steps: Optimizer steps the curve was trained for; 0 for a line.
+        fit_objective: Mean smoothed, regularised training objective over the last tenth of the
+            curve's steps, in nats; None for a line.
+        start_run: Run id of the run that the start belongs to.
+        end_run: Run id of the run that the end belongs to.
+        train_subset_hash: Names the fixed training subset.
+        wall_seconds: Duration of fit and evaluation.
+        config: The resolved configuration.
+        provenance: Commit, versions, hardware, number of threads, date.
+    """
+
+    kind: ClassVar[str] = "path"
+
+    run_id: str
+    experiment: str
+    seed: int
+    target_sparsity: float
+    start: str
+    end: str
+    degree: int
+    space: str
+    batch_norm: str
+    num_recalibration_images: int
+    points: Sequence[PathPoint]
+    refinement_converged: bool
+    distance: float
+    length: float
+    num_steps: int
+    fit_objective: float | None
+    start_run: str
+    end_run: str
+    train_subset_hash: str
+    wall_seconds: float
+    config: Mapping[str, Any] = field(repr=False)
+    provenance: Mapping[str, Any] = field(repr=False)
+
+
+Record = RunRecord | PathRecord
+
+_RECORD_TYPES: Mapping[str, type[RunRecord] | type[PathRecord]] = {
+    record_type.kind: record_type for record_type in (RunRecord, PathRecord)
+}
+
+
+def to_json(record: Record) -> str:
+    """Write one record as a single line of strict JSON (no NaN, no infinity)."""
+    body = {"kind": record.kind, "version": RECORD_VERSION, **dataclasses.asdict(record)}
+    return json.dumps(body, allow_nan=False, sort_keys=False)
+
+
+def from_json(line: str, *, where: str = "record") -> Record:
+    """Read one record back.
+
+    Args:
+        line: One line as written by `to_json`.
+        where: File and line, for the error message.
+
+    Raises:
+        UserError: If the text is not JSON, not a record of this version, or a field is missing,
+            unknown or of the wrong type.
+    """
+    try:
+        body = json.loads(line, parse_constant=_finite, parse_float=_finite)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: not JSON ({error}); the file is damaged") from error
+    # A list, because what was read may be anything, also something that has no hash.
+    if not isinstance(body, dict) or body.get("kind") not in list(_RECORD_TYPES):
+        raise UserError(f"{where}: not a record of a run or a path")
+    if body.get("version") != RECORD_VERSION:
+        raise UserError(
+            f"{where}: record version {reprlib.repr(body.get('version'))}, this program reads "
+            f"{RECORD_VERSION}; make the record again with this version"
+        )
+    record_type = _RECORD_TYPES[body["kind"]]
+    values = {name: value for name, value in body.items() if name not in {"kind", "version"}}
+    return typing.cast("Record", _build(record_type, values, where))
+
+
+def read_records(record_file: Path) -> list[Record]:
+    """Read every record of a JSON Lines file; blank lines are allowed."""
+    if not record_file.is_file():
+        raise UserError(f"no records at {record_file}; run `make reproduce` first")
+    try:
+        # Not splitlines, which also splits at line separators that JSON allows inside a string.
+        lines = record_file.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{record_file}: not UTF-8 ({error}); the file is damaged") from error
+    return [
+        from_json(line, where=f"{record_file}:{number}")
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def select_runs(
+    records: Iterable[Record], *, method: str | None = None, target_sparsity: float | None = None
+) -> list[RunRecord]:
+    """Return the run records that match what is given, in file order."""
+    return [
+        record
+        for record in records
+        if isinstance(record, RunRecord)
+        and method in {None, record.method}
+        and (target_sparsity is None or math.isclose(record.target_sparsity, target_sparsity))
+    ]
+
+
+def _build(annotation: Any, value: Any, where: str) -> Any:
+    """Turn decoded JSON into ``annotation``, or say which field does not fit."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if dataclasses.is_dataclass(annotation):
+        return _build_dataclass(annotation, value, where)
+    if origin is Mapping:
+        _require(isinstance(value, dict), f"{where}: {reprlib.repr(value)} should be an object")
+        return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin is Sequence:
+        _require(isinstance(value, list), f"{where}: {reprlib.repr(value)} should be a list")
+        return [_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if origin is Literal:
+        known = ", ".join(map(repr, arguments))
+        _require(value in arguments, f"{where}: {reprlib.repr(value)} is none of {known}")
+        return value
+    if annotation is Any:
+        return value
+    return _build_plain(annotation, value, where)
+
+
+def _build_plain(annotation: Any, value: Any, where: str) -> Any:
+    allowed = typing.get_args(annotation) or (annotation,)
+    if float in allowed and type(value) is int:
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise UserError(f"{where}: {reprlib.repr(value)} is too large") from error
+    # Not isinstance: a truth value is no count.
+    known = " or ".join(item.__name__ for item in allowed)
+    _require(type(value) in allowed, f"{where}: {reprlib.repr(value)} is not of type {known}")
+    return value
+
+
+def _build_dataclass(record_type: Any, value: Any, where: str) -> Any:
+    _require(isinstance(value, dict), f"{where}: {reprlib.repr(value)} should be an object")
+    hints = typing.get_type_hints(record_type)
+    names = [item.name for item in dataclasses.fields(record_type)]
+    for name in names:
+        _require(name in value, f"{where}: field {name!r} is missing")
+    for name in value:
+        _require(name in names, f"{where}: unknown field {reprlib.repr(name)}")
+    fields = {name: _build(hints[name], value[name], f"{where}.{name}") for name in names}
+    try:
+        return record_type(**fields)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}; the file is damaged") from error
+
+
+def _require(condition: object, otherwise: str) -> None:
+    if not condition:
+        raise UserError(otherwise)
+
+
+def _finite(text: str) -> float:
+    """Read a number of JSON; Python's reader also takes NaN, Infinity and 1e999."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def _check_counts(kept: int, prunable: int) -> None:
+    if not 0 <= kept <= prunable:
+        raise ValueError(f"kept={kept} of prunable={prunable}: must lie in [0, prunable]")

@@ -1,0 +1,40 @@
+"""Named tensors on disk: only safetensors, since a pickle from a stranger can run code."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.storage import write_bytes_atomic
+
+
+def save_tensors(
+    tensors: Mapping[str, Tensor], file: Path, *, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write named tensors as safetensors; ``metadata`` is text that travels with them."""
+    # Copies, because weights that a network uses under two names share memory.
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    write_bytes_atomic(file, safetensors.torch.save(copies, metadata=dict(metadata or {})))
+
+
+def load_tensors(file: Path) -> dict[str, Tensor]:
+    """Read named tensors from a safetensors file.
+
+    Raises:
+        UserError: If the file is missing, truncated, or not safetensors.
+    """
+    if not file.is_file():
+        raise UserError(f"no file {file}; give a run folder that has finished training")
+    try:
+        return safetensors.torch.load(file.read_bytes())
+    except safetensors.SafetensorError as error:
+        raise UserError(
+            f"{file} is damaged or not ours ({error}); remove its run folder and train it again"
+        ) from error
