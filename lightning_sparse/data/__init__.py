@@ -1,0 +1,1 @@
+"""Images in, batches out; may know Lightning and the random streams, never a model or a mask."""

@@ -1,0 +1,156 @@
+"""`ImageDataModule`: one data set as batches to train on, to measure on and to recalibrate on."""
+
+import hashlib
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from lightning_sparse.data.draws import fixed_permutation
+from lightning_sparse.data.loader import (
+    AbstractTrainingLoader,
+    DatasetLoader,
+    EpochOrder,
+    EvaluationBatches,
+    TensorLoader,
+)
+from lightning_sparse.data.source import Images, ImageSource, TensorImages
+from lightning_sparse.errors import UserError
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Gives Lightning, and the evaluation of paths, the batches of an `ImageSource`.
+
+    The evaluation sets and their order are the same for every seed. Attached to a distributed
+    trainer, training and evaluation batches are this rank's share, for evaluation every
+    ``world_size``-th image, so that the counts of all ranks add up exactly; recalibration batches
+    are whole on every rank.
+    """
+
+    def __init__(  # noqa: PLR0913 (keyword-only: each is one value of the configuration)
+        self,
+        source: ImageSource,
+        *,
+        batch_size: int,
+        seed: int,
+        evaluation_batch_size: int = 512,
+        train_subset_size: int | None = None,
+        num_workers: int = 0,
+        first_batch: int = 0,
+    ) -> None:
+        """Choose batches and subsets.
+
+        Args:
+            source: The data set.
+            batch_size: Training images per step and rank.
+            seed: Names the random streams ``order`` and ``augment``.
+            evaluation_batch_size: Images per batch where nothing is trained.
+            train_subset_size: How many training images training loss is measured on; None for all.
+            num_workers: Processes that decode images, per loader; unused for images in memory.
+            first_batch: How many batches of the data order to pass over at the start, for a run
+                that goes on from a later step of another one.
+
+        Raises:
+            UserError: If a batch or the subset is larger than the training set.
+        """
+        super().__init__()
+        EpochOrder(num_images=len(source.train), batch_size=batch_size, seed=seed)
+        self.source = source
+        self.batch_size = batch_size
+        self.seed = seed
+        self.evaluation_batch_size = evaluation_batch_size
+        self.num_workers = num_workers
+        self.first_batch = first_batch
+        self._train_subset = self._subset("train_subset_size", train_subset_size)
+
+    @property
+    def train_subset_hash(self) -> str:
+        """Twelve hex digits that name the training images on which loss is measured."""
+        content = hashlib.sha256(self.source.name.encode())
+        content.update(self._train_subset.sort().values.numpy().astype("<i8").tobytes())
+        return content.hexdigest()[:12]
+
+    def train_dataloader(self) -> AbstractTrainingLoader:
+        """Return augmented batches in the order of (seed, epoch)."""
+        rank, world_size = self._rank_and_world_size()
+        order = EpochOrder(
+            num_images=len(self.source.train),
+            batch_size=self.batch_size,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+        loader = self._training_loader(order)
+        loader.seek(self.first_batch)
+        return loader
+
+    def val_dataloader(self) -> list[EvaluationBatches]:
+        """Return the fixed training subset, not augmented, and the test set."""
+        return [self.train_subset_batches(), self.test_batches()]
+
+    def train_subset_batches(self) -> EvaluationBatches:
+        """Return the fixed training subset, not augmented."""
+        return self._evaluation_batches(self.source.train, self._train_subset)
+
+    def test_batches(self) -> EvaluationBatches:
+        """Return the test set."""
+        return self._evaluation_batches(self.source.test, _permutation(self.source.test))
+
+    def recalibration_batches(self, num_images: int, batch_size: int) -> EvaluationBatches:
+        """Return equal batches of fixed training images, not augmented, for batch-norm statistics.
+
+        Args:
+            num_images: How many images, the first of the order of evaluation.
+            batch_size: Images per batch; must divide ``num_images``, because a smaller last batch
+                would weigh as much as the others.
+
+        Raises:
+            UserError: If there are not so many training images, or batches would be unequal.
+        """
+        if num_images % batch_size:
+            raise UserError(
+                f"recalibration batch_size={batch_size}: must divide the {num_images} images into "
+                "equal batches; choose another number of either"
+            )
+        indices = self._subset("num_recalibration_images", num_images)
+        return EvaluationBatches(
+            self.source.train, self.source.augmentation, indices, batch_size, self.num_workers
+        )
+
+    def _training_loader(self, order: EpochOrder) -> AbstractTrainingLoader:
+        train, augmentation = self.source.train, self.source.augmentation
+        if isinstance(train, TensorImages):
+            return TensorLoader(train, augmentation, order)
+        return DatasetLoader(train, augmentation, order, self.num_workers)
+
+    def _evaluation_batches(
+        self, images: Images, indices: Int64[Tensor, " n"]
+    ) -> EvaluationBatches:
+        rank, world_size = self._rank_and_world_size()
+        return EvaluationBatches(
+            images,
+            self.source.augmentation,
+            indices[rank::world_size],
+            self.evaluation_batch_size,
+            self.num_workers,
+        )
+
+    def _subset(self, field: str, size: int | None) -> Int64[Tensor, " n"]:
+        indices = _permutation(self.source.train)
+        if size is not None and not 0 < size <= len(indices):
+            raise UserError(
+                f"{field}={size}: {self.source.name} has {len(indices)} training images; "
+                f"choose 1 to {len(indices)}"
+            )
+        return indices[:size]
+
+    def _rank_and_world_size(self) -> tuple[int, int]:
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size
+
+
+def _permutation(images: Images) -> Int64[Tensor, " n"]:
+    """Mix the classes: folders come sorted, and batch statistics of one class would mislead."""
+    return torch.from_numpy(fixed_permutation(len(images)))

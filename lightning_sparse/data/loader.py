@@ -1,0 +1,299 @@
+"""Batches in an order that is a function of (seed, epoch) and a place in it that can be saved.
+
+Training loaders know their position as one integer, so a run can go on at any optimizer step;
+evaluation goes over every image once, in one fixed order.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lightning_sparse.data.augmentation import AbstractAugmentation
+from lightning_sparse.data.draws import uniform_draws
+from lightning_sparse.data.source import ImageDataset, Images, TensorImages
+from lightning_sparse.errors import UserError
+from lightning_sparse.streams import stream_generator, stream_seed
+
+Batch = tuple[Tensor, Tensor]
+
+# Augmenting the images of several small batches at once hides the cost of the calls.
+_CHUNK_ELEMENTS = 2**16
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochOrder:
+    """Which images each batch of each epoch holds, on one rank.
+
+    An epoch's global batches are consecutive slices of one permutation of all images, and each rank
+    takes its own slice of each: no image comes twice, and the images of a step do not depend on how
+    many ranks share them. The last, incomplete global batch is dropped.
+
+    Attributes:
+        num_images: Size of the training set.
+        batch_size: Images per step and rank.
+        seed: Names the run's random streams.
+        rank: Which rank this is, from 0.
+        world_size: Number of ranks.
+
+    Raises:
+        UserError: If one global batch does not fit into the training set.
+    """
+
+    num_images: int
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse an epoch without a batch."""
+        if not 0 < self.batch_size * self.world_size <= self.num_images:
+            ranks = f" on each of {self.world_size} ranks" if self.world_size > 1 else ""
+            raise UserError(
+                f"batch_size={self.batch_size}{ranks}: the training set has {self.num_images} "
+                "images; choose a batch that fits into it"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return self.num_images // (self.batch_size * self.world_size)
+
+    def batches(self, epoch: int) -> Int64[Tensor, "num_batches batch_size"]:
+        """Return the image indices of every batch of an epoch."""
+        order = torch.randperm(
+            self.num_images, generator=stream_generator(self.seed, "order", epoch)
+        )
+        used = order[: len(self) * self.world_size * self.batch_size]
+        return used.view(len(self), self.world_size, self.batch_size)[:, self.rank]
+
+
+class AbstractTrainingLoader(ABC):
+    """An endless sequence of training batches with a position; iterating runs to the epoch's end.
+
+    Lightning saves and restores the position through `state_dict` and `load_state_dict`.
+    """
+
+    def __init__(self, order: EpochOrder) -> None:
+        self.order = order
+        self._position = 0
+
+    def __len__(self) -> int:
+        """Return the number of batches in a whole epoch, whatever the position."""
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Go on at the position; the next iteration then begins the next epoch."""
+        epoch, first = divmod(self._position, len(self))
+        for position, batch in enumerate(self._batches(epoch, first), start=self._position + 1):
+            # Before the yield: Lightning counts to the length and never asks again after the last
+            # batch, so a checkpoint taken there must already stand at the next epoch.
+            self._position = position
+            yield batch
+
+    def seek(self, position: int) -> None:
+        """Go to the place after ``position`` batches, counted from the start of epoch 0."""
+        self._position = position
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the position and what it depends on."""
+        return {"position": self._position, **self._identity()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a saved position.
+
+        Raises:
+            UserError: If it was saved with other data, batches, seed or number of ranks.
+        """
+        for name, value in self._identity().items():
+            if state.get(name) != value:
+                raise UserError(
+                    f"{name}={value}: the checkpoint was written with {state.get(name)}, on which "
+                    "its place in the data depends; resume with the same value"
+                )
+        self.seek(state["position"])
+
+    @abstractmethod
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        """Yield the batches of ``epoch`` from batch ``first`` on."""
+
+    def _identity(self) -> dict[str, int]:
+        return {
+            "num_images": self.order.num_images,
+            "batch_size": self.order.batch_size,
+            "seed": self.order.seed,
+            "world_size": self.order.world_size,
+        }
+
+
+@final
+class TensorLoader(AbstractTrainingLoader):
+    """Training batches from images in memory, augmented in this process."""
+
+    def __init__(
+        self, images: TensorImages, augmentation: AbstractAugmentation, order: EpochOrder
+    ) -> None:
+        super().__init__(order)
+        self._images = images
+        self._augmentation = augmentation
+        batches = _CHUNK_ELEMENTS // (order.batch_size * images.images[0].numel())
+        self._batches_per_chunk = max(1, batches)
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        remaining = self.order.batches(epoch)[first:]
+        for batches in torch.split(remaining, self._batches_per_chunk):
+            indices = batches.flatten()
+            draws = _augmentation_draws(self._augmentation, self.order.seed, epoch, indices.numpy())
+            images = self._augmentation.augment(self._images.images[indices], draws)
+            labels = self._images.labels[indices]
+            yield from zip(
+                torch.split(images, self.order.batch_size),
+                torch.split(labels, self.order.batch_size),
+                strict=True,
+            )
+
+
+@final
+class DatasetLoader(AbstractTrainingLoader):
+    """The same batches as `TensorLoader`'s, from a data set that makes its images one by one."""
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        augmentation: AbstractAugmentation,
+        order: EpochOrder,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(order)
+        self._sampler = _EpochSampler(order)
+        self._loader = DataLoader(
+            _AugmentedImages(dataset, augmentation, order.seed),
+            batch_sampler=self._sampler,
+            # One of its own: otherwise every epoch advances the global generator of the network.
+            generator=torch.Generator(),
+            **_worker_options(num_workers),
+        )
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        self._sampler.epoch, self._sampler.first = epoch, first
+        yield from self._loader
+
+
+@final
+class EvaluationBatches:
+    """Every chosen image once, not augmented, always in the same order.
+
+    The last batch may be smaller. Nothing is padded or repeated, so counts are exact.
+
+    Attributes:
+        num_images: How many images there are in all batches together.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        augmentation: AbstractAugmentation,
+        indices: Int64[Tensor, " n"],
+        batch_size: int,
+        num_workers: int = 0,
+    ) -> None:
+        self.num_images = len(indices)
+        self._images = images
+        self._augmentation = augmentation
+        self._batches = torch.split(indices, batch_size)
+        self._num_workers = num_workers
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield images and labels."""
+        if isinstance(self._images, TensorImages):
+            for indices in self._batches:
+                images = self._augmentation.plain(self._images.images[indices])
+                yield images, self._images.labels[indices]
+        else:
+            yield from self._decoded(self._images)
+
+    def _decoded(self, dataset: ImageDataset) -> Iterator[Batch]:
+        loader = DataLoader(
+            _PlainImages(dataset, self._augmentation),
+            batch_sampler=_FixedSampler(self._batches),
+            generator=torch.Generator(),
+            **_worker_options(self._num_workers, persistent=False),
+        )
+        yield from loader
+
+
+class _EpochSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index): an image's draws depend on both, also in another process."""
+
+    def __init__(self, order: EpochOrder) -> None:
+        self.order = order
+        self.epoch = 0
+        self.first = 0
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for indices in self.order.batches(self.epoch)[self.first :]:
+            yield [(self.epoch, index) for index in indices.tolist()]
+
+
+class _FixedSampler(Sampler[list[int]]):
+    def __init__(self, batches: tuple[Tensor, ...]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (indices.tolist() for indices in self.batches)
+
+
+class _AugmentedImages(Dataset[tuple[Tensor, int]]):
+    def __init__(
+        self, dataset: ImageDataset, augmentation: AbstractAugmentation, seed: int
+    ) -> None:
+        self.dataset = dataset
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+        epoch, index = key
+        image, label = self.dataset[index]
+        draws = _augmentation_draws(self.augmentation, self.seed, epoch, np.array([index]))
+        return self.augmentation.augment(image[None], draws)[0], label
+
+
+class _PlainImages(Dataset[tuple[Tensor, int]]):
+    def __init__(self, dataset: ImageDataset, augmentation: AbstractAugmentation) -> None:
+        self.dataset = dataset
+        self.augmentation = augmentation
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image, label = self.dataset[index]
+        return self.augmentation.plain(image[None])[0], label
+
+
+def _augmentation_draws(
+    augmentation: AbstractAugmentation, seed: int, epoch: int, indices: Int64[np.ndarray, " n"]
+) -> Tensor:
+    key = stream_seed(seed, "augment", epoch)
+    return torch.from_numpy(uniform_draws(key, indices, augmentation.num_draws))
+
+
+def _worker_options(num_workers: int, *, persistent: bool = True) -> dict[str, Any]:
+    return {
+        "num_workers": num_workers,
+        "persistent_workers": persistent and num_workers > 0,
+        "pin_memory": torch.cuda.is_available(),
+    }

@@ -1,0 +1,101 @@
+"""What a network costs in floating-point operations, dense and sparse, in RigL's convention.
+
+Multiply and add count as two. Convolutions and linear layers count; biases, normalisation,
+activations and pooling do not. A sparse layer costs its share of kept weights, which is the cost of
+ideal sparse kernels and not of any hardware (Evci et al. 2020, appendix H).
+"""
+
+import copy
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from lightning_sparse.models.prunable import prunable_weights
+
+
+def layer_flops(model: nn.Module, image_shape: Sequence[int]) -> dict[str, int]:
+    """Count the operations of each prunable layer in the forward pass of one image.
+
+    Runs the network once on a copy, so that neither its buffers nor its mode change. A layer that
+    runs several times counts each time. Models on ``torch.device("meta")`` cost nothing to run.
+
+    Args:
+        model: Any network that takes a batch of images.
+        image_shape: Channels, height, width of one image.
+
+    Returns:
+        Operations by the name of the layer's weight, in module order; 0 for a layer that is not
+        reached.
+    """
+    twin = copy.deepcopy(model).eval()
+    weights = prunable_weights(twin)
+    names = {id(weight): name for name, weight in weights.items()}
+    flops = dict.fromkeys(weights, 0)
+
+    def count(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+        name = names.get(id(getattr(module, "weight", None)))
+        if name is not None:
+            flops[name] += 2 * weights[name].numel() * _num_uses(module, inputs[0], output)
+
+    for module in twin.modules():
+        if isinstance(module, _ConvNd | nn.Linear):
+            module.register_forward_hook(count)
+    first = next(iter(weights.values()))
+    with torch.no_grad():
+        twin(torch.zeros(1, *image_shape, device=first.device, dtype=first.dtype))
+    return flops
+
+
+def inference_flops(layer_flops: Mapping[str, int], densities: Mapping[str, float]) -> float:
+    """Operations of one forward pass when each layer keeps its share of weights.
+
+    Example:
+        >>> inference_flops({"a": 100, "b": 10}, {"a": 0.2, "b": 1.0})
+        30.0
+    """
+    return math.fsum(flops * densities[name] for name, flops in layer_flops.items())
+
+
+def average_training_flops(forward_flops: Mapping[int, float], num_steps: int) -> float:
+    """Operations per image and training step, averaged over a run whose masks change.
+
+    Three forward passes per step: one forward and, for the gradients of activations and of weights,
+    two of the same cost backward. Holds for dense, fixed-mask and pruned runs; methods that need
+    dense gradients now and then cost more.
+
+    Args:
+        forward_flops: Operations of one forward pass, by the first step from which they hold; the
+            first entry must be for step 0.
+        num_steps: Optimizer steps of the run.
+
+    Raises:
+        ValueError: If the steps do not start at 0, do not increase, or pass ``num_steps``.
+
+    Example:
+        >>> average_training_flops({0: 10.0, 5: 2.0}, num_steps=20)
+        12.0
+    """
+    steps = [*forward_flops, num_steps]
+    if steps[0] != 0 or any(later < earlier for earlier, later in itertools.pairwise(steps)):
+        raise ValueError(f"steps {steps} must start at 0 and increase up to the number of steps")
+    spent = (
+        flops * (until - since)
+        for flops, (since, until) in zip(
+            forward_flops.values(), itertools.pairwise(steps), strict=True
+        )
+    )
+    return 3 * math.fsum(spent) / num_steps
+
+
+def _num_uses(module: nn.Module, first_input: Tensor, output: Tensor) -> int:
+    """How often one image multiplies each weight: once per position it is applied at."""
+    if isinstance(module, _ConvTransposeNd):
+        return math.prod(first_input.shape[2:])
+    if isinstance(module, _ConvNd):
+        return math.prod(output.shape[2:])
+    return math.prod(output.shape[1:-1])

@@ -1,0 +1,25 @@
+"""What the fields of methods and distributions may hold, said in one line where they do not."""
+
+from lightning_sparse.errors import UserError
+
+
+def check_sparsity(field: str, value: object) -> None:
+    """Refuse what is not a fraction in [0, 1), percent above all.
+
+    Raises:
+        UserError: Naming the field, its value and the remedy.
+    """
+    if type(value) not in {int, float} or not 0 <= value < 1:  # type: ignore[operator]
+        raise UserError(
+            f"{field}={value!r}: must be a fraction in [0, 1), not percent; try {field}=0.98"
+        )
+
+
+def check_count(field: str, value: object, *, minimum: int) -> None:
+    """Refuse what is not an integer of at least ``minimum``.
+
+    Raises:
+        UserError: Naming the field, its value and the remedy.
+    """
+    if type(value) is not int or value < minimum:
+        raise UserError(f"{field}={value!r}: must be an integer of at least {minimum}")

@@ -1,0 +1,1 @@
+"""One file per method; a file in ``conf/method/`` names the class by its ``_target_``."""

@@ -1,0 +1,45 @@
+"""Training inside a mask that is given and never changes: the scratch and the lottery arm."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+from torch import Tensor
+
+from lightning_sparse.sparsity.masks import Masks, Weights, check_masks_fit, measured_sparsity
+from lightning_sparse.sparsity.method import AbstractSparseMethod
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GivenMask(AbstractSparseMethod):
+    """Keep what the given masks keep, from the first step to the last.
+
+    Scratch and lottery are this one method; they differ in their start weights.
+
+    Attributes:
+        masks: Boolean masks by parameter name, usually of a finished pruned run.
+    """
+
+    masks: Mapping[str, Tensor] = field(repr=False)
+
+    def initial_masks(self, weights: Weights) -> Masks:
+        """Give the masks, on the weights' device and in the weights' order.
+
+        Raises:
+            UserError: If they do not fit the weights.
+        """
+        check_masks_fit(self.masks, weights)
+        return {name: self.masks[name].to(weight.device) for name, weight in weights.items()}
+
+    def is_due(self, step: int) -> bool:
+        """Never."""
+        return False
+
+    def updated_masks(self, weights: Weights, masks: Masks, step: int) -> Masks:
+        """Leave the masks as they are."""
+        return masks
+
+    def target_sparsity(self, step: int) -> float:
+        """Measured sparsity of the given masks."""
+        return measured_sparsity(self.masks)

@@ -1,0 +1,127 @@
+import pytest
+import torch
+
+from lightning_sparse.data.augmentation import RandomCropFlip, RandomResizedCropFlip, RandomShift
+
+
+@pytest.fixture
+def images():
+    return torch.randn(4, 2, 5, 6, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("augmentation", [RandomShift(2, fill=7.0), RandomCropFlip(2)])
+def test_each_image_depends_on_its_own_draws_alone(augmentation, images):
+    draws = torch.rand(4, augmentation.num_draws, dtype=torch.float64)
+
+    together = augmentation.augment(images, draws)
+    alone = augmentation.augment(images[2:3], draws[2:3])
+
+    assert torch.equal(together[2:3], alone)
+    assert together.shape == images.shape
+
+
+def test_a_shift_moves_the_image_and_fills_with_background():
+    image = torch.arange(9.0).reshape(1, 1, 3, 3)
+
+    # Draws 0 and 2/3 of three choices: the window starts at row 0, column 2 of the padded image,
+    # so the image moves down by one and left by one.
+    shifted = RandomShift(1, fill=-1.0).augment(image, torch.tensor([[0.0, 0.7]]).double())
+
+    assert shifted[0, 0].tolist() == [[-1, -1, -1], [1, 2, -1], [4, 5, -1]]
+
+
+def test_all_shifts_are_equally_likely():
+    image = torch.zeros(1, 1, 3, 3)
+    image[0, 0, 1, 1] = 1
+    grid = (torch.arange(30) + 0.5) / 30
+    draws = torch.cartesian_prod(grid, grid).double()
+
+    shifted = RandomShift(1).augment(image.expand(900, -1, -1, -1), draws)
+
+    assert torch.equal(shifted.sum(dim=0)[0], torch.full((3, 3), 100.0))
+
+
+def test_the_third_draw_mirrors():
+    image = torch.arange(6.0).reshape(1, 1, 2, 3).expand(2, -1, -1, -1)
+    draws = torch.tensor([[0.5, 0.5, 0.49], [0.5, 0.5, 0.5]], dtype=torch.float64)
+
+    mirrored, straight = RandomCropFlip(1).augment(image, draws)
+
+    assert mirrored[0].tolist() == [[2, 1, 0], [5, 4, 3]]
+    assert torch.equal(straight, image[0])
+
+
+def test_unaugmented_images_are_returned_as_they_are(images):
+    assert torch.equal(RandomShift(1).plain(images), images)
+    assert torch.equal(RandomCropFlip(1).plain(images), images)
+
+
+def test_a_resized_crop_has_the_size_and_stays_inside():
+    augmentation = RandomResizedCropFlip(size=4, resize=5)
+    row = torch.arange(20.0)[:, None].expand(20, 30)[None, None].contiguous()
+
+    views = augmentation.augment(
+        row.expand(50, -1, -1, -1), torch.rand(50, augmentation.num_draws, dtype=torch.float64)
+    )
+
+    assert views.shape == (50, 1, 4, 4)
+    assert views.min() >= 0
+    assert views.max() <= 19
+    # Rows stay rows: the columns of every view are equal, its rows increase.
+    assert torch.allclose(views, views[..., :1].expand_as(views), atol=1e-4)
+    assert (views.diff(dim=2) > 0).all()
+
+
+def test_a_full_box_without_mirror_is_the_resized_image():
+    image = torch.randn(1, 3, 8, 8)
+    draws = torch.zeros(1, RandomResizedCropFlip.num_draws, dtype=torch.float64)
+    draws[0, :2] = torch.tensor([1.0, 0.5])
+    draws[0, -1] = 0.9
+
+    assert torch.equal(RandomResizedCropFlip(size=8, resize=8).augment(image, draws), image)
+
+
+def test_boxes_follow_torchvisions_distribution_of_area_and_ratio():
+    augmentation = RandomResizedCropFlip(size=4, resize=4)
+    draws = torch.rand(
+        4000, augmentation.num_draws, generator=torch.Generator().manual_seed(1)
+    ).double()
+    boxes = torch.tensor(
+        [augmentation._box_size(300, 400, row.tolist()[:20]) for row in draws]
+    ).double()
+
+    torchvision = torch.tensor(torchvision_box_sizes(4000, height=300, width=400)).double()
+
+    # Standard error of either mean: about 1.2 pixels.
+    assert torch.allclose(boxes.mean(dim=0), torchvision.mean(dim=0), atol=5)
+    assert torch.allclose(boxes.std(dim=0), torchvision.std(dim=0), rtol=0.05)
+
+
+def torchvision_box_sizes(num_boxes, *, height, width):
+    from torchvision.transforms import RandomResizedCrop
+
+    image = torch.empty(1, height, width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        boxes = [
+            RandomResizedCrop.get_params(image, (0.08, 1.0), (3 / 4, 4 / 3))
+            for _ in range(num_boxes)
+        ]
+    return [box[2:] for box in boxes]
+
+
+def test_a_box_that_never_fits_becomes_the_central_strip():
+    augmentation = RandomResizedCropFlip(size=4, resize=4, min_area=1.0)
+
+    assert augmentation._box_size(10, 100, [0.5] * 20) == (10, 13)
+    assert augmentation._box_size(100, 10, [0.5] * 20) == (13, 10)
+
+
+def test_the_plain_view_is_the_centre_of_the_resized_image():
+    image = torch.zeros(1, 1, 16, 24)
+    image[:, :, 4:12, 8:16] = 1
+
+    view = RandomResizedCropFlip(size=4, resize=8).plain(image)
+
+    assert torch.allclose(view.mean(), torch.tensor(1.0), atol=0.15)
+    assert view.shape == (1, 1, 4, 4)

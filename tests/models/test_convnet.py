@@ -1,0 +1,52 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_sparse.models.convnet import ConvNet
+
+
+def test_logits_for_images_of_any_size():
+    network = ConvNet(2, 5, widths=(4, 6))
+
+    assert network(torch.zeros(3, 2, 9, 7)).shape == (3, 5)
+
+
+def test_the_first_convolution_keeps_the_resolution_and_each_later_one_halves_it():
+    network = ConvNet(1, 10)
+    strides = [layer.stride for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+
+    assert strides == [(1, 1), (2, 2), (2, 2)]
+    assert network.features(torch.zeros(2, 1, 8, 8)).shape == (2, 64, 2, 2)
+
+
+def test_it_has_as_many_weights_as_its_shapes_say():
+    weights = {name: item.numel() for name, item in ConvNet(1, 10).named_parameters()}
+
+    # 9 (16 + 16*32 + 32*64) convolution weights, 2 (16+32+64) of batch norm, 64*10 + 10 linear.
+    assert sum(weights.values()) == 9 * (16 + 512 + 2048) + 224 + 650
+    assert not any("features" in name and "bias" in name and weights[name] > 64 for name in weights)
+
+
+def test_convolutions_are_drawn_by_he_with_fan_out():
+    convolutions = [
+        layer for layer in ConvNet(3, 2, (200, 300)).modules() if isinstance(layer, nn.Conv2d)
+    ]
+
+    for layer in convolutions:
+        expected = math.sqrt(2 / (9 * layer.out_channels))
+        assert layer.weight.std().item() == pytest.approx(expected, rel=0.05)
+        assert layer.bias is None
+
+
+def test_channels_last_changes_nothing():
+    network = ConvNet(3, 4).eval()
+    images = torch.randn(2, 3, 8, 8)
+
+    expected = network(images)
+    network = network.to(memory_format=torch.channels_last)
+
+    assert torch.allclose(
+        network(images.to(memory_format=torch.channels_last)), expected, atol=1e-6
+    )

@@ -1,0 +1,148 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.sparsity.distributions import ErdosRenyiKernel, Uniform
+from lightning_sparse.sparsity.masks import apply_masks_, layer_counts, num_kept
+from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
+from tests.reference.sparsity import gradual_sparsities
+
+SHAPES = {"conv1": (8, 3, 3, 3), "conv2": (16, 8, 3, 3), "fc": (10, 16)}
+
+
+def gradual(**changes):
+    defaults = {
+        "sparsity": 0.9,
+        "start_step": 10,
+        "end_step": 25,
+        "update_every": 4,
+        "distribution": Uniform(),
+    }
+    return GradualMagnitude(**{**defaults, **changes})
+
+
+def random_weights(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
+
+
+def walk(method, num_steps, seed=0):
+    """Train with noise for gradients; yield the step, the masks in force and the weights."""
+    weights = random_weights(seed)
+    generator = torch.Generator().manual_seed(seed + 1)
+    masks = method.initial_masks(weights)
+    for step in range(1, num_steps + 1):
+        for name, weight in weights.items():
+            weight.add_(0.3 * masks[name] * torch.randn(weight.shape, generator=generator))
+        if method.is_due(step):
+            masks = method.updated_masks(weights, masks, step)
+            apply_masks_(weights, masks)
+        yield step, masks, weights
+
+
+def test_updates_are_regular_after_the_start_and_the_end_step_is_one():
+    method = gradual(start_step=10, end_step=25, update_every=4)
+    assert [step for step in range(60) if method.is_due(step)] == [14, 18, 22, 25]
+
+
+def test_an_end_step_that_fits_the_period_is_one_update():
+    method = gradual(start_step=0, end_step=8, update_every=4)
+    assert [step for step in range(20) if method.is_due(step)] == [4, 8]
+
+
+def test_a_period_longer_than_the_window_leaves_the_end_step():
+    method = gradual(start_step=2, end_step=8, update_every=100)
+    assert [step for step in range(200) if method.is_due(step)] == [8]
+
+
+def test_everything_is_kept_at_the_start():
+    masks = gradual().initial_masks(random_weights())
+    assert all(bool(mask.all()) for mask in masks.values())
+    assert {name: tuple(mask.shape) for name, mask in masks.items()} == SHAPES
+
+
+@pytest.mark.parametrize(
+    "distribution", [Uniform(), Uniform(first_layer=0.0, last_layer=0.5), ErdosRenyiKernel()]
+)
+def test_counts_are_those_of_the_schedule_at_every_step(distribution):
+    method = gradual(distribution=distribution)
+    finals = distribution.layer_sparsities(SHAPES, 0.9)
+    in_force = {
+        name: gradual_sparsities(num_steps=40, begin=10, end=25, frequency=4, final=final)
+        for name, final in finals.items()
+    }
+    for step, masks, _ in walk(method, 40):
+        counts = layer_counts(masks)
+        assert {name: count.kept for name, count in counts.items()} == {
+            name: num_kept(count.prunable, in_force[name][step]) for name, count in counts.items()
+        }
+
+
+def test_the_first_layer_stays_dense_where_the_policy_says_so():
+    *_, (_, masks, _) = walk(gradual(distribution=Uniform(first_layer=0.0)), 30)
+    assert bool(masks["conv1"].all())
+    assert int(masks["conv2"].sum()) == 16 * 8 * 9 - 1036  # 1036.8 zeros
+
+
+@given(st.integers(0, 1000), st.integers(1, 7), st.floats(0.0, 0.99))
+def test_masks_are_nested(seed, update_every, sparsity):
+    previous = None
+    for _, masks, _ in walk(gradual(update_every=update_every, sparsity=sparsity), 27, seed):
+        for name, mask in (previous or {}).items():
+            assert bool((masks[name] <= mask).all())
+        previous = masks
+
+
+def test_the_smallest_weights_of_each_layer_go():
+    weights = {"a": torch.tensor([3.0, -1.0, 2.0, -4.0]), "b": torch.tensor([10.0, 20.0])}
+    method = gradual(sparsity=0.5)
+    masks = method.updated_masks(weights, method.initial_masks(weights), 25)
+    assert masks["a"].tolist() == [True, False, False, True]
+    assert masks["b"].tolist() == [False, True]
+
+
+def test_a_kept_weight_of_zero_outranks_a_pruned_one():
+    """Ranked by magnitude alone the tie would go to the first entry, which was pruned."""
+    weights = {"a": torch.tensor([0.0, 0.0, 5.0, 0.0])}
+    masks = {"a": torch.tensor([False, True, True, True])}
+    updated = gradual(sparsity=0.5).updated_masks(weights, masks, 25)
+    assert updated["a"].tolist() == [False, True, True, False]
+
+
+def test_nothing_changes_the_weights_or_masks_it_was_given():
+    weights, method = random_weights(), gradual()
+    masks = method.initial_masks(weights)
+    method.updated_masks(weights, masks, 25)
+    assert all(bool(mask.all()) for mask in masks.values())
+    assert all(torch.equal(weights[name], w) for name, w in random_weights().items())
+
+
+@pytest.mark.parametrize(
+    ("step", "target"), [(0, 0.0), (10, 0.0), (15, 0.9 * 19 / 27), (25, 0.9), (99, 0.9)]
+)
+def test_the_nominal_target_follows_the_cubic_schedule(step, target):
+    assert gradual().target_sparsity(step) == pytest.approx(target)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("sparsity", 1.0),
+        ("sparsity", -0.1),
+        ("sparsity", 98),
+        ("start_step", -1),
+        ("end_step", 10),
+        ("end_step", 3),
+        ("update_every", 0),
+    ],
+)
+def test_a_bad_field_is_named_with_its_value(field, value):
+    with pytest.raises(UserError, match=f"^{field}={value}: must"):
+        gradual(**{field: value})
+
+
+def test_fields_cannot_change_afterwards():
+    with pytest.raises(AttributeError):
+        gradual().sparsity = 0.5

@@ -1,0 +1,366 @@
+import itertools
+import json
+import time
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save
+from torch.nn.utils import prune
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.records import LayerSparsity
+from lightning_sparse.sparsity.masks import (
+    apply_masks_,
+    check_masks_fit,
+    full_masks,
+    intersection,
+    kept_and_prunable,
+    layer_counts,
+    layerwise_masks,
+    load_masks,
+    masks_hash,
+    measured_sparsity,
+    num_kept,
+    pack_mask,
+    save_masks,
+    top_k_mask,
+    union,
+    unpack_mask,
+)
+from tests.reference.sparsity import sorted_top_k
+
+# Few distinct values, so that ties are the rule.
+tied_scores = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=40)
+distinct_scores = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40, unique=True)
+shapes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def random_mask(shape, seed=0):
+    return torch.rand(tuple(shape), generator=torch.Generator().manual_seed(seed)) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("num_weights", "sparsity", "kept"),
+    [
+        (100, 0.29, 71),  # 0.29 * 100 = 28.999999999999996
+        (100, 0.57, 43),  # 56.99999999999999
+        (1000, 0.001, 999),
+        (10, 0.99, 1),  # 9.9 zeros
+        (3, 0.5, 2),  # 1.5 zeros
+        (1, 0.999, 1),
+        (7, 0.0, 7),
+        (7, 1.0, 0),
+        (25_502_912, 0.98, 25_502_912 - 24_992_853),  # 24,992,853.76 zeros
+        (10, 0.7999999999999999, 2),
+    ],
+)
+def test_the_number_of_zeros_is_rounded_down_but_not_by_float_error(num_weights, sparsity, kept):
+    assert num_kept(num_weights, sparsity) == kept
+
+
+@given(st.integers(1, 10**6), st.integers(0, 1000))
+def test_thousandths_count_as_exact_decimals(num_weights, thousandths):
+    zeros = num_weights * thousandths // 1000
+    assert num_kept(num_weights, thousandths / 1000) == num_weights - zeros
+
+
+@pytest.mark.parametrize("sparsity", [-0.01, 1.01, 98, float("nan")])
+def test_a_sparsity_outside_the_unit_interval_is_refused(sparsity):
+    with pytest.raises(ValueError, match="outside"):
+        num_kept(10, sparsity)
+
+
+@pytest.mark.parametrize(
+    ("scores", "kept", "mask"),
+    [
+        ([3.0, 1.0, 2.0], 1, [1, 0, 0]),
+        ([3.0, 1.0, 2.0], 2, [1, 0, 1]),
+        ([1.0, 1.0, 1.0, 1.0], 3, [1, 1, 1, 0]),
+        ([0.0, 1.0, 0.0, 1.0], 3, [1, 1, 0, 1]),
+        ([5.0], 1, [1]),
+        ([5.0], 0, [0]),
+        ([-1.0, -2.0], 1, [1, 0]),
+        ([0.0, -0.0], 1, [1, 0]),
+        ([float("inf"), 1.0], 1, [1, 0]),
+    ],
+)
+def test_the_highest_scores_are_kept_and_ties_go_to_the_first(scores, kept, mask):
+    assert top_k_mask(torch.tensor(scores), kept).int().tolist() == mask
+
+
+@given(tied_scores, st.data())
+def test_selection_agrees_with_sorting_under_ties(scores, data):
+    kept = data.draw(st.integers(0, len(scores)))
+    assert top_k_mask(torch.tensor(scores), kept).tolist() == sorted_top_k(scores, kept)
+
+
+@given(tied_scores)
+def test_masks_of_the_same_scores_are_nested(scores):
+    masks = [top_k_mask(torch.tensor(scores), kept) for kept in range(len(scores) + 1)]
+    assert [int(mask.sum()) for mask in masks] == list(range(len(scores) + 1))
+    assert all(bool((fewer <= more).all()) for fewer, more in itertools.pairwise(masks))
+
+
+@given(distinct_scores, st.randoms(use_true_random=False), st.data())
+def test_permuting_distinct_scores_permutes_the_mask(scores, random, data):
+    kept = data.draw(st.integers(0, len(scores)))
+    order = list(range(len(scores)))
+    random.shuffle(order)
+    values = torch.tensor(scores)
+    assert torch.equal(top_k_mask(values[order], kept), top_k_mask(values, kept)[order])
+
+
+def test_one_fifth_of_a_thousand_removes_two_hundred_and_not_one_more(generator):
+    weight = torch.randn(1000, generator=generator)
+    assert int((~top_k_mask(weight.abs(), num_kept(1000, 0.2))).sum()) == 200
+
+
+@pytest.mark.parametrize("amount", [1, 7, 300, 575])
+def test_selection_agrees_with_torch_pruning(amount, generator):
+    layer = torch.nn.Conv2d(4, 16, 3)
+    torch.nn.init.normal_(layer.weight, generator=generator)
+    mask = top_k_mask(layer.weight.abs(), layer.weight.numel() - amount)
+    prune.l1_unstructured(layer, "weight", amount=amount)
+    assert torch.equal(mask, layer.weight_mask.bool())
+
+
+@pytest.mark.parametrize("kept", [-1, 5])
+def test_a_count_out_of_range_is_refused(kept):
+    with pytest.raises(ValueError, match="of 4 entries"):
+        top_k_mask(torch.zeros(4), kept)
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3, 4])
+def test_scores_that_are_not_numbers_are_refused(kept):
+    with pytest.raises(ValueError, match="NaN"):
+        top_k_mask(torch.tensor([1.0, float("nan"), 2.0, float("nan")]), kept)
+
+
+def test_selecting_takes_less_than_half_the_time_of_sorting(generator):
+    scores = torch.randn(2_000_000, generator=generator)
+
+    def seconds(work):
+        started = time.process_time()
+        work()
+        return time.process_time() - started
+
+    sorting = min(seconds(lambda: scores.sort(descending=True, stable=True)) for _ in range(2))
+    selecting = min(seconds(lambda: top_k_mask(scores, 400_000)) for _ in range(2))
+    assert selecting < sorting / 2
+
+
+def test_the_mask_has_the_shape_of_the_scores_and_needs_no_gradient():
+    weight = torch.arange(24.0).reshape(2, 3, 4).requires_grad_()
+    mask = top_k_mask(weight, 5)
+    assert mask.shape == (2, 3, 4)
+    assert mask.dtype == torch.bool
+    assert not mask.requires_grad
+
+
+def test_transposed_scores_are_ranked_where_they_stand():
+    scores = torch.tensor([[1.0, 4.0], [3.0, 2.0]]).t()
+    assert top_k_mask(scores, 2).tolist() == [[False, True], [True, False]]
+
+
+def test_each_layer_keeps_its_own_count():
+    scores = {"small": torch.tensor([0.1, 0.2, 0.3]), "large": torch.tensor([10.0, 20.0])}
+    masks = layerwise_masks(scores, {"small": 2, "large": 1})
+    assert {name: mask.int().tolist() for name, mask in masks.items()} == {
+        "small": [0, 1, 1],
+        "large": [0, 1],
+    }
+
+
+def test_applying_zeroes_in_place_and_leaves_other_tensors_alone():
+    conv, bias = torch.tensor([1.0, -2.0, float("nan")]), torch.tensor([3.0])
+    apply_masks_({"conv": conv, "bias": bias}, {"conv": torch.tensor([True, False, False])})
+    assert conv.tolist() == [1.0, 0.0, 0.0]
+    assert torch.signbit(conv).sum() == 0
+    assert bias.tolist() == [3.0]
+
+
+def test_applying_twice_is_applying_once():
+    weight = torch.nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
+    masks = {"w": torch.tensor([True, False, True])}
+    apply_masks_({"w": weight}, masks)
+    once = weight.detach().clone()
+    apply_masks_({"w": weight}, masks)
+    assert torch.equal(weight, once)
+
+
+def test_counts_are_integers_per_layer_and_overall():
+    masks = {"a": torch.tensor([True, False, True]), "b": torch.tensor([[False, True]])}
+    assert layer_counts(masks) == {
+        "a": LayerSparsity(kept=2, prunable=3),
+        "b": LayerSparsity(kept=1, prunable=2),
+    }
+    assert kept_and_prunable(masks) == (3, 5)
+    assert measured_sparsity(masks) == pytest.approx(0.4)
+
+
+def test_full_masks_keep_everything():
+    masks = full_masks({"w": torch.nn.Parameter(torch.zeros(2, 3))})
+    assert kept_and_prunable(masks) == (6, 6)
+    assert not masks["w"].requires_grad
+
+
+def test_union_and_intersection_keep_what_either_or_both_keep():
+    first = {"w": torch.tensor([True, True, False, False])}
+    second = {"w": torch.tensor([True, False, True, False])}
+    assert union(first, second)["w"].int().tolist() == [1, 1, 1, 0]
+    assert intersection(first, second)["w"].int().tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("combine", [union, intersection])
+def test_masks_of_different_layers_are_not_combined(combine):
+    with pytest.raises(UserError, match="'w'"):
+        combine({"w": random_mask((3,))}, {"w": random_mask((4,))})
+
+
+def test_a_mask_of_another_shape_is_refused_with_both_shapes():
+    with pytest.raises(UserError) as error:
+        check_masks_fit({"fc.weight": random_mask((10, 64))}, {"fc.weight": torch.zeros(100, 64)})
+    assert "'fc.weight'" in str(error.value)
+    assert "(10, 64)" in str(error.value)
+    assert "(100, 64)" in str(error.value)
+    assert "use masks made for this network" in str(error.value)
+
+
+def test_a_layer_without_a_mask_is_refused():
+    weights = {"a": torch.zeros(2), "b": torch.zeros(2)}
+    with pytest.raises(UserError, match="the masks lack 'b'"):
+        check_masks_fit({"a": random_mask((2,))}, weights)
+
+
+def test_a_mask_without_a_layer_is_refused():
+    masks = {"a": random_mask((2,)), "b": random_mask((2,))}
+    with pytest.raises(UserError, match="the network lacks 'b'"):
+        check_masks_fit(masks, {"a": torch.zeros(2)})
+
+
+@given(shapes, st.integers(0, 100))
+def test_unpacking_undoes_packing(shape, seed):
+    mask = random_mask(shape, seed)
+    packed = pack_mask(mask)
+    assert packed.numel() == -(-mask.numel() // 8)
+    assert torch.equal(unpack_mask(packed, shape), mask)
+
+
+def test_bits_are_packed_row_by_row_from_the_highest():
+    mask = torch.tensor([[1, 0, 0, 0, 1], [0, 0, 1, 1, 0]]).bool()
+    assert pack_mask(mask).tolist() == [0b10001001, 0b10000000]
+    assert pack_mask(mask.t().contiguous().t()).tolist() == [0b10001001, 0b10000000]
+
+
+@pytest.mark.parametrize("shape", [(9, 2), (3,)])
+def test_bytes_that_cannot_hold_the_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="cannot hold"):
+        unpack_mask(torch.zeros(2, dtype=torch.uint8), shape)
+
+
+def test_the_hash_is_the_same_on_every_machine():
+    masks = {"a": torch.tensor([True, False]), "b": torch.tensor([[True], [True]])}
+    assert masks_hash(masks) == ("5486daad8b929d9f9bf40eb8278b0a3d6f590d8c6945458c2a37c7814855e43f")
+
+
+def test_the_hash_ignores_the_order_of_layers():
+    masks = {"a": random_mask((3, 4)), "b": random_mask((5,))}
+    assert masks_hash(masks) == masks_hash(dict(reversed(masks.items())))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": torch.tensor([True, True, False, False])},
+        {"b": torch.tensor([True, False, False, False])},
+        {"a": torch.tensor([[True, False], [False, False]])},
+        {"a": torch.tensor([True, False, False, False, False])},
+    ],
+    ids=["bit", "name", "shape", "trailing zero"],
+)
+def test_the_hash_tells_bits_names_and_shapes_apart(other):
+    assert masks_hash(other) != masks_hash({"a": torch.tensor([True, False, False, False])})
+
+
+@pytest.fixture
+def masks():
+    return {"conv.weight": random_mask((5, 3, 3, 3)), "a.weight": random_mask((7, 2), seed=1)}
+
+
+@pytest.fixture
+def masks_file(tmp_path, masks):
+    file = tmp_path / "masks.safetensors"
+    save_masks(masks, file)
+    return file
+
+
+def test_loaded_masks_equal_the_saved_ones_in_order(masks, masks_file):
+    loaded = load_masks(masks_file)
+    assert list(loaded) == list(masks)
+    assert all(torch.equal(loaded[name], mask) for name, mask in masks.items())
+    assert all(mask.dtype == torch.bool for mask in loaded.values())
+
+
+def test_a_file_takes_one_bit_per_weight(tmp_path):
+    save_masks({"w": random_mask((1000, 80))}, tmp_path / "masks.safetensors")
+    assert 10_000 < (tmp_path / "masks.safetensors").stat().st_size < 10_500
+
+
+def test_masks_of_an_empty_mapping_survive_the_file(tmp_path):
+    save_masks({}, tmp_path / "masks.safetensors")
+    assert load_masks(tmp_path / "masks.safetensors") == {}
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"absent\.safetensors"):
+        load_masks(tmp_path / "absent.safetensors")
+
+
+@pytest.mark.parametrize("length", [0, 4, 100, -1])
+def test_a_truncated_file_is_refused(masks_file, length):
+    masks_file.write_bytes(masks_file.read_bytes()[:length])
+    with pytest.raises(UserError, match=r"masks\.safetensors is damaged"):
+        load_masks(masks_file)
+
+
+def test_a_file_with_one_flipped_bit_is_refused(masks_file):
+    data = bytearray(masks_file.read_bytes())
+    data[-2] ^= 0b00010000
+    masks_file.write_bytes(bytes(data))
+    with pytest.raises(UserError, match="hash"):
+        load_masks(masks_file)
+
+
+@pytest.mark.parametrize("data", [b"\x80\x04pickle", b"{}", b"\xff" * 200], ids=str)
+def test_a_file_of_another_program_is_refused(tmp_path, data):
+    file = tmp_path / "masks.safetensors"
+    file.write_bytes(data)
+    with pytest.raises(UserError, match="damaged or not ours"):
+        load_masks(file)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "other"}])
+def test_weights_are_not_taken_for_masks(tmp_path, metadata):
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(save({"w": torch.ones(8)}, metadata))
+    with pytest.raises(UserError, match="does not hold masks"):
+        load_masks(file)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    ["not json", "[]", json.dumps({"w": [8]}), json.dumps({"absent": [64]}), json.dumps({"w": 64})],
+)
+def test_shapes_that_do_not_belong_to_the_bits_are_refused(tmp_path, shapes):
+    file = tmp_path / "masks.safetensors"
+    metadata = {"format": "lightning_sparse.masks/1", "shapes": shapes, "hash": "0"}
+    file.write_bytes(save({"w": torch.zeros(8, dtype=torch.uint8)}, metadata))
+    with pytest.raises(UserError, match="do not match their hash"):
+        load_masks(file)
