@@ -1,0 +1,233 @@
+"""What a claim is, what evidence it is judged on, and the one rule of decision."""
+
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from lightning_sparse.analysis.statistics import FEWEST_SEEDS, Interval, t_interval
+
+Verdict = Literal["supported", "not supported", "undecided"]
+
+INTERVAL_RULE = (
+    "Supported if the 95 % Student t interval over seeds lies wholly {side} 0, not supported if it "
+    "lies wholly on the other side, else undecided."
+)
+
+# An interval must clear zero by more than the rounding of sums of floats, so that values which are
+# equal by construction (two floored rises) never decide.
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What the records say about one claim: one number per seed, on the scale it is judged on.
+
+    Attributes:
+        values: The judged number by seed; logarithms where the claim is about a ratio.
+        on_objective: The same computed from the objective instead of the loss; empty where the
+            claim is not about a loss.
+        records: Run ids of everything used.
+        missing: What should have been there and is not, in words.
+        remarks: What the reader must know beside the verdict.
+    """
+
+    values: Mapping[int, float]
+    on_objective: Mapping[int, float]
+    records: Sequence[str]
+    missing: Sequence[str] = ()
+    remarks: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimResult:
+    """One judged claim.
+
+    Attributes:
+        claim: Its name, ``A`` to ``D4`` or ``positive control``; a part has ``A: D-start``.
+        statement: The sentence that is judged.
+        verdict: ``supported`` when the whole interval is on the claimed side, ``not supported``
+            when it is wholly on the other, else ``undecided``.
+        estimate: Mean over seeds in ``unit``; None without any value.
+        interval: At 95 %, in ``unit``; None below two seeds.
+        unit: What the numbers are, and on which side of what the claim has them.
+        seeds: The seeds behind the estimate.
+        rule: How it was decided.
+        note: What else the reader must know.
+        parts: Results of the parts; the whole shows the numbers of the part that decides it.
+        records: Run ids behind it.
+    """
+
+    claim: str
+    statement: str
+    verdict: Verdict
+    estimate: float | None
+    interval: Interval | None
+    unit: str
+    seeds: tuple[int, ...]
+    rule: str
+    note: str
+    parts: tuple["ClaimResult", ...] = ()
+    records: tuple[str, ...] = ()
+
+    @property
+    def num_seeds(self) -> int:
+        """How many seeds are behind the estimate."""
+        return len(self.seeds)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form that ``claims.json`` has."""
+        return {
+            "claim": self.claim,
+            "statement": self.statement,
+            "verdict": self.verdict,
+            "estimate": self.estimate,
+            "interval": None if self.interval is None else list(self.interval),
+            "unit": self.unit,
+            "num_seeds": self.num_seeds,
+            "seeds": list(self.seeds),
+            "rule": self.rule,
+            "note": self.note,
+            "parts": [part.to_dict() for part in self.parts],
+            "records": list(self.records),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A falsifiable sentence with its rule.
+
+    Attributes:
+        name: As in `ClaimResult.claim`.
+        statement: The sentence.
+        rule: The rule in words, complete enough to be followed by hand.
+        unit: What the reported numbers are.
+        side: On which side of zero the claim has the judged number.
+        scale: ``log`` if the judged number is a natural logarithm; reports then show its
+            exponential, so that means become geometric means and zero becomes one.
+    """
+
+    name: str
+    statement: str
+    rule: str
+    unit: str
+    side: Literal["above", "below"]
+    scale: Literal["log", "natural"]
+
+    def part(self, name: str, statement: str) -> "Claim":
+        """Make a claim about one part, decided by the same rule."""
+        return dataclasses.replace(self, name=f"{self.name}: {name}", statement=statement)
+
+    def judge(self, evidence: Evidence) -> ClaimResult:
+        """Decide on the evidence; anything missing leaves the claim undecided."""
+        estimate, interval = _summary(evidence.values)
+        is_complete = not evidence.missing and interval is not None
+        return ClaimResult(
+            claim=self.name,
+            statement=self.statement,
+            verdict=self.decide(interval) if is_complete else "undecided",
+            estimate=None if estimate is None else self._reported(estimate),
+            interval=self._reported_interval(interval),
+            unit=self.unit,
+            seeds=tuple(sorted(evidence.values)),
+            rule=self.rule,
+            note="; ".join(self._remarks(evidence)),
+            records=tuple(dict.fromkeys(evidence.records)),
+        )
+
+    def combine(self, parts: Sequence[ClaimResult]) -> ClaimResult:
+        """Judge a claim by its parts, which have its side and scale: it needs all of them.
+
+        The numbers shown are those of the weakest part: among the parts with the verdict of the
+        whole, the one whose estimate is furthest against the claim.
+        """
+        verdict = combined_verdict([part.verdict for part in parts])
+        weakest = max((part for part in parts if part.verdict == verdict), key=self._weakness)
+        telling = [part for part in parts if part is weakest or part.verdict == "undecided"]
+        return ClaimResult(
+            claim=self.name,
+            statement=self.statement,
+            verdict=verdict,
+            estimate=weakest.estimate,
+            interval=weakest.interval,
+            unit=self.unit,
+            seeds=weakest.seeds,
+            rule=self.rule,
+            note="; ".join(
+                [f"weakest part is {weakest.claim}", *(part.note for part in telling if part.note)]
+            ),
+            parts=tuple(parts),
+            records=tuple(dict.fromkeys(run_id for part in parts for run_id in part.records)),
+        )
+
+    def decide(self, interval: Interval | None) -> Verdict:
+        """Compare an interval of the judged number with zero.
+
+        Example:
+            >>> claim = Claim(
+            ...     name="", statement="", rule="", unit="", side="below", scale="natural"
+            ... )
+            >>> claim.decide((-2.0, -1.0)), claim.decide((-1.0, 1.0)), claim.decide((0.5, 1.0))
+            ('supported', 'undecided', 'not supported')
+            >>> claim.decide((0.0, 0.0)), claim.decide(None)
+            ('undecided', 'undecided')
+        """
+        if interval is None:
+            return "undecided"
+        low, high = interval if self.side == "above" else (-interval[1], -interval[0])
+        if low > ROUNDING:
+            return "supported"
+        return "not supported" if high < -ROUNDING else "undecided"
+
+    def _remarks(self, evidence: Evidence) -> list[str]:
+        remarks = [f"missing: {' and '.join(evidence.missing)}"] if evidence.missing else []
+        if len(evidence.values) < FEWEST_SEEDS:
+            remarks.append(f"seeds: {len(evidence.values)}, an interval needs {FEWEST_SEEDS}")
+        estimate, interval = _summary(evidence.on_objective)
+        if estimate is not None and interval is not None:
+            low, high = self._reported_interval(interval) or interval
+            remarks.append(
+                f"by the objective instead of the loss: {self.decide(interval)}, "
+                f"{self._reported(estimate):.3g} [{low:.3g}, {high:.3g}]"
+            )
+        return [*remarks, *evidence.remarks]
+
+    def _reported(self, judged: float) -> float:
+        return math.exp(judged) if self.scale == "log" else judged
+
+    def _reported_interval(self, interval: Interval | None) -> Interval | None:
+        if interval is None:
+            return None
+        return self._reported(interval[0]), self._reported(interval[1])
+
+    def _weakness(self, part: ClaimResult) -> tuple[bool, float]:
+        if part.estimate is None:
+            return True, 0.0
+        return False, part.estimate if self.side == "below" else -part.estimate
+
+
+def combined_verdict(verdicts: Sequence[Verdict]) -> Verdict:
+    """Join the verdicts of parts: one refuted part refutes, one undecided part leaves it open.
+
+    Example:
+        >>> combined_verdict(["supported", "undecided", "not supported"])
+        'not supported'
+        >>> combined_verdict(["supported", "undecided"])
+        'undecided'
+    """
+    if "not supported" in verdicts:
+        return "not supported"
+    return "undecided" if "undecided" in verdicts else "supported"
+
+
+def to_json(results: Sequence[ClaimResult]) -> str:
+    """Write ``claims.json``: a list of claims, strict JSON."""
+    return json.dumps([result.to_dict() for result in results], indent=2, allow_nan=False) + "\n"
+
+
+def _summary(values: Mapping[int, float]) -> tuple[float | None, Interval | None]:
+    judged = list(values.values())
+    return (statistics.mean(judged) if judged else None), t_interval(judged)

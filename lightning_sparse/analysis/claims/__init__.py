@@ -1,0 +1,1 @@
+"""One claim, one file. The files never import each other; `analysis.judge` lists them."""

@@ -1,0 +1,41 @@
+"""Claim A: from each start the straight line to the pruned solution does not climb."""
+
+from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
+from lightning_sparse.analysis.evidence import log_rise_over_tolerance, path_evidence
+from lightning_sparse.analysis.experiment import ExperimentRecords, Route
+from lightning_sparse.analysis.measured_rises import RISE_RULE
+
+CLAIM = Claim(
+    name="A",
+    statement="On the straight line from each start to the pruned solution the loss does not rise.",
+    rule=(
+        f"{RISE_RULE} Per seed x = log(max(M, tol/2) / tol) on the line from the start to P-end. "
+        f"{INTERVAL_RULE.format(side='below')} The claim needs all three starts."
+    ),
+    unit="largest rise / tol, geometric mean over seeds; claimed below 1",
+    side="below",
+    scale="log",
+)
+
+
+def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:
+    """Judge the line from each of the three starts, and the claim by all of them.
+
+    A rise below half of tol, one standard error, counts as half of tol: the intervals of falling
+    lines are then narrow, or of zero width, at 0.5.
+    """
+    return CLAIM.combine(
+        [
+            CLAIM.part(
+                point, f"On the straight line from {point} to P-end the loss does not rise."
+            ).judge(
+                path_evidence(
+                    experiment,
+                    [Route(point, "P-end")],
+                    log_rise_over_tolerance,
+                    sparsity=headline_sparsity,
+                )
+            )
+            for point in ("D-start", "L-start", "S-start")
+        ]
+    )

@@ -1,0 +1,29 @@
+"""Claim D1: pruned, a network is more accurate than trained from scratch in its mask."""
+
+from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
+from lightning_sparse.analysis.evidence import run_evidence
+from lightning_sparse.analysis.experiment import ExperimentRecords
+
+CLAIM = Claim(
+    name="D1",
+    statement="On the test set the pruned network is more accurate than the scratch network.",
+    rule=(
+        "Per seed x = test accuracy of P-end minus that of S-end. "
+        f"{INTERVAL_RULE.format(side='above')}"
+    ),
+    unit="difference of test accuracies, each in [0, 1]; claimed above 0",
+    side="above",
+    scale="natural",
+)
+
+
+def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:
+    """Compare the two end points within each seed."""
+    return CLAIM.judge(
+        run_evidence(
+            experiment,
+            ("P-end", "S-end"),
+            lambda pruned, scratch: pruned.test.accuracy - scratch.test.accuracy,
+            sparsity=headline_sparsity,
+        )
+    )

@@ -1,0 +1,29 @@
+"""Claim D3: pruned, a network is more accurate than its lottery ticket."""
+
+from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
+from lightning_sparse.analysis.evidence import run_evidence
+from lightning_sparse.analysis.experiment import ExperimentRecords
+
+CLAIM = Claim(
+    name="D3",
+    statement="On the test set the pruned network is more accurate than the lottery network.",
+    rule=(
+        "Per seed x = test accuracy of P-end minus that of L-end. "
+        f"{INTERVAL_RULE.format(side='above')}"
+    ),
+    unit="difference of test accuracies, each in [0, 1]; claimed above 0",
+    side="above",
+    scale="natural",
+)
+
+
+def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:
+    """Compare the two end points within each seed."""
+    return CLAIM.judge(
+        run_evidence(
+            experiment,
+            ("P-end", "L-end"),
+            lambda pruned, lottery: pruned.test.accuracy - lottery.test.accuracy,
+            sparsity=headline_sparsity,
+        )
+    )

@@ -1,0 +1,162 @@
+"""Puts the report together and writes it: one HTML page, a Markdown copy and the figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.records import Record
+from lightning_sparse.report.blocks import (
+    Block,
+    Definitions,
+    Document,
+    Link,
+    Paragraph,
+    Picture,
+    Section,
+)
+from lightning_sparse.report.claims_tables import rules_table, verdict_sentence, verdict_table
+from lightning_sparse.report.endpoint_tables import endpoint_blocks
+from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.glossary import GLOSSARY
+from lightning_sparse.report.headline import headline_picture
+from lightning_sparse.report.html import render_html
+from lightning_sparse.report.layer_tables import layer_blocks
+from lightning_sparse.report.markdown import render_markdown
+from lightning_sparse.report.measurement_tables import measurement_blocks, record_blocks
+from lightning_sparse.report.path_figures import (
+    Panel,
+    control_panels,
+    paths_picture,
+    solution_panels,
+    start_panels,
+)
+from lightning_sparse.report.path_tables import missing_routes, path_blocks
+from lightning_sparse.report.sparsity_figure import sparsity_picture
+from lightning_sparse.report.style import PAPER_ADDRESS
+from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
+
+QUESTION = (
+    "Does a network that loses its weights step by step while it trains (pruned) end better than "
+    "the same sparse network trained with the final mask from new random weights (scratch)? And "
+    "is it the mask that keeps them apart: does every path from the scratch solution to the "
+    "pruned one climb as long as removed weights stay zero, but not once they may be used?"
+)
+
+
+def write_report(
+    records: Sequence[Record],
+    claims: Sequence[ClaimResult],
+    *,
+    title: str,
+    report_dir: Path,
+    headline_sparsity: float,
+) -> None:
+    """Write ``report.html``, ``report.md`` and ``figures/`` into a folder.
+
+    What has no record is named as missing; nothing here fails for want of a run or a path.
+
+    Args:
+        records: Every run and path of one experiment.
+        claims: The claims as judged on them.
+        title: Heading of the page.
+        report_dir: Where to write; made if absent.
+        headline_sparsity: Nominal sparsity of the paths and claims, in [0, 1).
+
+    Raises:
+        UserError: If a path record is damaged or the folder cannot be written.
+    """
+    findings = Findings(records, headline_sparsity)
+    document = make_document(findings, claims, title=title)
+    # The pages come last: whoever finds one finds the figures that it shows.
+    headline = [headline_picture(findings)] if findings.runs else []
+    for picture in [*document.pictures, *headline]:
+        write_text_atomic(report_dir / "figures" / f"{picture.name}.svg", picture.svg)
+        write_bytes_atomic(report_dir / "figures" / f"{picture.name}.png", picture.png)
+    write_text_atomic(report_dir / "report.md", render_markdown(document))
+    write_text_atomic(report_dir / "report.html", render_html(document))
+
+
+def make_document(findings: Findings, claims: Sequence[ClaimResult], *, title: str) -> Document:
+    """Put the page together."""
+    return Document(
+        title=title,
+        opening=_opening(findings, claims),
+        sections=[
+            Section(
+                "Lines from the starts to the pruned solution (claim A)",
+                _path_figure(
+                    findings,
+                    start_panels(),
+                    "starts",
+                    "Training loss on the straight line from each start to the pruned solution; "
+                    "in grey, for comparison, to the solution that training from it reaches.",
+                ),
+            ),
+            Section(
+                "Between the scratch and the pruned solution (claims B, C1, C2)",
+                _path_figure(
+                    findings,
+                    solution_panels(),
+                    "solutions",
+                    "Training loss between solutions that share a mask: on the straight line, and "
+                    "on curves trained to keep the loss low, inside the mask and in the dense "
+                    "space of all weights.",
+                ),
+            ),
+            Section(
+                "Positive control: does the search find flat curves where there are some?",
+                _path_figure(
+                    findings,
+                    control_panels(),
+                    "positive-control",
+                    "Training loss between two dense solutions from different starts, which a "
+                    "quadratic curve is known to join (Garipov et al. 2018).",
+                ),
+            ),
+            Section("End points", [*endpoint_blocks(findings), *layer_blocks(findings)]),
+            Section("Paths", path_blocks(findings)),
+            *(
+                [Section("How each claim is decided", [rules_table(claims, findings)])]
+                if claims
+                else []
+            ),
+            Section("How it was measured", measurement_blocks(findings)),
+            Section("Terms", [Definitions(GLOSSARY)]),
+            Section("Records", record_blocks(findings)),
+        ],
+    )
+
+
+def _opening(findings: Findings, claims: Sequence[ClaimResult]) -> list[Block]:
+    return [
+        Paragraph(QUESTION),
+        Paragraph(
+            [
+                "The claims are those of the abstract of “The Difficulty of Training Sparse Neural "
+                "Networks” (Evci, Pedregosa, Gomez and Elsen 2019, ",
+                Link("arXiv 1906.10732", PAPER_ADDRESS),
+                "); its full text is not claimed to be reproduced. Masks simulate sparsity: "
+                "nothing here is faster for being sparse.",
+            ]
+        ),
+        Paragraph(verdict_sentence(claims)),
+        *([verdict_table(claims)] if claims else []),
+        *_sparsity_figure(findings),
+    ]
+
+
+def _sparsity_figure(findings: Findings) -> list[Block]:
+    if not findings.runs:
+        return [Paragraph("No end point has been trained: no accuracies to show.", "note")]
+    return [sparsity_picture(findings)]
+
+
+def _path_figure(findings: Findings, panels: Sequence[Panel], name: str, lead: str) -> list[Block]:
+    """Return the figure of some panels, and a note on those of their paths that lack."""
+    routes = list(dict.fromkeys(trace.route for panel in panels for trace in panel.traces))
+    missing = missing_routes(findings, routes)
+    note: list[Block] = [Paragraph(missing, "note")] if missing else []
+    if not any(findings.along(route) for route in routes):
+        return note
+    picture: Picture = paths_picture(findings, panels, name, lead)
+    return [picture, *note]

@@ -1,0 +1,117 @@
+"""What was trained: end points summed up over seeds, and the distances they went."""
+
+from collections.abc import Sequence
+
+from lightning_sparse.analysis.statistics import t_interval
+from lightning_sparse.records import RunRecord
+from lightning_sparse.report.blocks import Block, Paragraph, Row, Table
+from lightning_sparse.report.findings import SPARSE_ARMS, Findings
+from lightning_sparse.report.style import arm_words, listed, nominal, number, percent
+
+
+def endpoint_blocks(findings: Findings) -> list[Block]:
+    """Return the table of end points, and a note on what is missing."""
+    table = Table(
+        columns=[
+            "sparsity",
+            "arm",
+            "seeds",
+            "test accuracy [%]",
+            "training loss [nats]",
+            "training objective [nats]",
+            "kept / prunable",
+            "overall sparsity",
+            "distance from start",
+            "records",
+        ],
+        rows=[_row(runs, findings) for runs in _groups(findings)],
+        caption=(
+            "End points: means over seeds ± half the 95 % interval. Sparsity is the nominal one "
+            "that was asked for; kept / prunable and overall sparsity are counted from the masks. "
+            "Distance is Euclidean, over all weights."
+        ),
+        numeric=frozenset(
+            {
+                "seeds",
+                "test accuracy [%]",
+                "training loss [nats]",
+                "training objective [nats]",
+                "kept / prunable",
+                "overall sparsity",
+                "distance from start",
+            }
+        ),
+    )
+    notes = missing_runs(findings)
+    blocks: list[Block] = [table] if table.rows else []
+    return [*blocks, Paragraph(notes, "note")] if notes else blocks
+
+
+def missing_runs(findings: Findings) -> str:
+    """Say which arms have no run, and which have fewer seeds than the others; empty if none."""
+    seeds = {run.seed for run in findings.runs}
+    expected = [("dense", 0.0)]
+    expected += [(arm, sparsity) for sparsity in findings.sparsities for arm in SPARSE_ARMS]
+    gaps = []
+    for method, sparsity in expected:
+        absent = sorted(seeds - {run.seed for run in findings.arm(method, sparsity)})
+        if absent or not seeds:
+            where = "" if method == "dense" else f" at {nominal(sparsity)}"
+            which = f" (seeds {listed(map(str, absent))})" if 0 < len(absent) < len(seeds) else ""
+            gaps.append(f"{arm_words(method)}{where}{which}")
+    return f"Missing end points: {listed(gaps)}." if gaps else ""
+
+
+def mean_with_margin(values: Sequence[float], digits: int = 3) -> str:
+    """Write a mean and half the width of its 95 % interval.
+
+    Example:
+        >>> mean_with_margin([1.0, 2.0, 3.0])
+        '2.00 ± 2.5'
+        >>> mean_with_margin([0.5])
+        '0.500'
+    """
+    mean, interval = sum(values) / len(values), t_interval(values)
+    if interval is None:
+        return number(mean, digits)
+    margin = (interval[1] - interval[0]) / 2
+    return f"{number(mean, digits)} ± {number(margin, max(digits - 1, 2))}"
+
+
+def _groups(findings: Findings) -> list[list[RunRecord]]:
+    second = [run for run in findings.runs if run.method == "dense" and run.start != "init"]
+    groups = [findings.arm("dense"), second]
+    groups += [
+        findings.arm(method, sparsity) for sparsity in findings.sparsities for method in SPARSE_ARMS
+    ]
+    return [runs for runs in groups if runs]
+
+
+def _row(runs: Sequence[RunRecord], findings: Findings) -> Row:
+    first = runs[0]
+    is_second = first.method == "dense" and first.start != "init"
+    return Row(
+        cells=[
+            nominal(first.target_sparsity),
+            arm_words(first.method) + (", second start" if is_second else ""),
+            str(len(runs)),
+            _accuracy([run.test.accuracy for run in runs]),
+            mean_with_margin([run.train.loss for run in runs]),
+            mean_with_margin([run.train.objective for run in runs]),
+            counts(runs),
+            percent(first.measured_sparsity, 2),
+            mean_with_margin([run.distance_from_start for run in runs]),
+            findings.references(run.run_id for run in runs),
+        ]
+    )
+
+
+def counts(runs: Sequence[RunRecord]) -> str:
+    """Write kept / prunable; one pair for all seeds unless something is wrong."""
+    return "; ".join(dict.fromkeys(f"{run.kept:,} / {run.prunable:,}" for run in runs))
+
+
+def _accuracy(accuracies: Sequence[float]) -> str:
+    points = [100 * accuracy for accuracy in accuracies]
+    mean, interval = sum(points) / len(points), t_interval(points)
+    return f"{mean:.2f}" + (f" ± {(interval[1] - interval[0]) / 2:.2f}" if interval else "")

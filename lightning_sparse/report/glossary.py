@@ -1,0 +1,79 @@
+"""The words of the report, for a reader who has seen none of the code."""
+
+GLOSSARY = (
+    ("mask", "For every prunable weight, whether it is kept. Weights that are not kept are zero."),
+    (
+        "sparsity",
+        "The fraction of prunable weights (of convolutions and linear layers) that the mask "
+        "removes. Nominal is what was asked for; some layers may be pruned less by policy, so the "
+        "overall sparsity, counted from the masks, can be lower.",
+    ),
+    ("dense", "The arm that is trained without a mask."),
+    (
+        "pruned",
+        "The arm that starts as the dense one and loses its smallest weights step by step while "
+        "it trains; the mask then stays as it is.",
+    ),
+    (
+        "scratch",
+        "The arm that is trained with the pruned arm's final mask from a new random start.",
+    ),
+    (
+        "lottery",
+        "The arm that is trained with the pruned arm's final mask from the pruned arm's own start "
+        "(or from its weights at an early step).",
+    ),
+    (
+        "start, solution",
+        "The weights of an arm before and after training. D-start, L-start and S-start are the "
+        "starts of the dense, lottery and scratch arm; D-end, P-end, L-end and S-end are the "
+        "solutions of the dense, pruned, lottery and scratch arm; D2-end is a second dense "
+        "solution, from another start.",
+    ),
+    (
+        "path, t",
+        "A line or curve through weight space; t runs from 0 at its start to 1 at its end. A "
+        "quadratic curve has one point between its ends that is trained, a cubic one has two.",
+    ),
+    (
+        "inside the mask, dense space",
+        "Where the trained points of a curve may lie: among the networks that the mask allows, or "
+        "anywhere. The ends are the same.",
+    ),
+    (
+        "loss, objective",
+        "Loss is the mean cross-entropy in nats on a fixed subset of the training images, without "
+        "augmentation, label smoothing or regulariser. The objective adds weight decay to it, as "
+        "half its factor times the squared norm of the weights.",
+    ),
+    (
+        "largest rise",
+        "The most that the loss goes up along a path between any point and a later one, for t in "
+        "[0, 1]. It is zero exactly when the loss never goes up.",
+    ),
+    (
+        "tolerance (tol)",
+        "The smallest rise that counts: two standard errors of the loss, and at least 1 % of the "
+        "difference between the losses of the two ends.",
+    ),
+    (
+        "barrier",
+        "Another way to measure a hump, from the literature: the most that the loss lies over the "
+        "straight line between the losses of the ends, over their mean, or over the larger one.",
+    ),
+    (
+        "batch-norm statistics",
+        "A network between two others has no statistics of its own. Recalibrated ones are computed "
+        "afresh from training images at every point of a path.",
+    ),
+    (
+        "95 % interval",
+        "Student's t interval over seeds; comparisons are paired by seed. Rises are compared as "
+        "logarithms, so their estimates are ratios and 1 means equal.",
+    ),
+    (
+        "verdict",
+        "Supported if the whole interval is on the claimed side, not supported if it is wholly on "
+        "the other side, else undecided.",
+    ),
+)

@@ -1,0 +1,269 @@
+"""Loss along paths: one panel per comparison, one trace per kind of path."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from lightning_sparse.analysis.experiment import Route
+from lightning_sparse.analysis.measured_rises import measure_rise
+from lightning_sparse.records import PathRecord
+from lightning_sparse.report.blocks import Picture
+from lightning_sparse.report.drawing import drawing, picture
+from lightning_sparse.report.findings import Findings, losses_along
+from lightning_sparse.report.sparsity_figure import use_log_scale
+from lightning_sparse.report.style import (
+    ARM_COLOURS,
+    CONTROL,
+    POINT_ARMS,
+    LineStyle,
+    curve_style,
+    curve_words,
+    listed,
+    number,
+    point_words,
+)
+
+_MARKS = (
+    "Thin lines are single seeds, thick lines their mean; a circle and a triangle mark where the "
+    "largest rise of a seed begins and ends, if it exceeds the tolerance. Shaded: extrapolation, "
+    "drawn but never judged. The loss axis is logarithmic."
+)
+
+_SPACE_LABELS = {"line": "straight line", "sparse": "inside the mask", "dense": "dense space"}
+
+# Narrower strips are the margin of the axes, not extrapolation.
+_SMALLEST_SHADE = 0.1
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One kind of path in a panel."""
+
+    route: Route
+    label: str
+    style: LineStyle
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Paths that share an axis; ``start`` and ``end`` name what lies at t = 0 and t = 1."""
+
+    title: str
+    start: str
+    end: str
+    traces: Sequence[Trace]
+
+
+def start_panels() -> list[Panel]:
+    """Return the lines from the three starts to the pruned solution, each with its control."""
+    own_ends = {"D-start": "D-end", "S-start": "S-end"}
+    return [
+        Panel(
+            f"From the {point_words(start)}",
+            point_words(start),
+            "solution",
+            [
+                *(
+                    [
+                        Trace(
+                            Route(start, own_ends[start]),
+                            f"to {point_words(own_ends[start])}",
+                            CONTROL,
+                        )
+                    ]
+                    if start in own_ends
+                    else []
+                ),
+                Trace(
+                    Route(start, "P-end"),
+                    "to pruned solution",
+                    LineStyle(ARM_COLOURS[POINT_ARMS[start[0]]], "solid", "o"),
+                ),
+            ],
+        )
+        for start in ("D-start", "L-start", "S-start")
+    ]
+
+
+def solution_panels() -> list[Panel]:
+    """Return what lies between the solutions: one panel per degree, and the lottery's line."""
+    curves = [curve_panel("S-end", "P-end", degree) for degree in (2, 3)]
+    return [*curves, _panel("From the lottery solution", [Route("L-end", "P-end")])]
+
+
+def control_panels() -> list[Panel]:
+    """Return the two dense solutions that a curve should join, or else the search is too weak."""
+    routes = [Route("D-end", "D2-end"), Route("D-end", "D2-end", 2, "dense")]
+    return [in_full(_panel("Between two dense solutions", routes))]
+
+
+def curve_panel(start: str, end: str, degree: int) -> Panel:
+    """Return the line with the curves of one degree, inside the mask and in the dense space."""
+    routes = [
+        Route(start, end),
+        Route(start, end, degree, "sparse"),
+        Route(start, end, degree, "dense"),
+    ]
+    return _panel({2: "Quadratic curves", 3: "Cubic curves"}[degree], routes)
+
+
+def in_full(panel: Panel) -> Panel:
+    """Return the panel with the full name of each curve in its legend, for a wide figure."""
+    traces = [
+        dataclasses.replace(trace, label=curve_words(trace.route.degree, trace.route.space))
+        for trace in panel.traces
+    ]
+    return dataclasses.replace(panel, traces=traces)
+
+
+def paths_picture(findings: Findings, panels: Sequence[Panel], name: str, lead: str) -> Picture:
+    """Draw panels in a row over one loss axis.
+
+    Args:
+        findings: Where the paths are.
+        panels: From left to right.
+        name: Stem of the files.
+        lead: First sentence of the caption; what was measured follows it.
+    """
+    width = 3.35 * len(panels) if len(panels) > 1 else 6.2
+    with drawing(width, 4.3) as figure:
+        all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, panel in zip(all_axes, panels, strict=True):
+            draw_panel(axes, findings, panel)
+        use_log_scale(all_axes[0])
+        all_axes[0].set_ylabel("training loss [nats]")
+        caption = f"{lead} {_rises_in_words(findings, panels)} {_MARKS}"
+        return picture(figure, name, " ".join(caption.split()))
+
+
+def draw_panel(axes: Axes, findings: Findings, panel: Panel) -> None:
+    """Draw every trace that has records, and say so in the panel if none has."""
+    found = [(trace, findings.along(trace.route)) for trace in panel.traces]
+    found = [(trace, paths) for trace, paths in found if paths]
+    for trace, paths in found:
+        _draw_trace(axes, trace, paths)
+    axes.set_title(panel.title)
+    axes.set_xticks(
+        [0, 0.5, 1],
+        [f"0\n{_two_lines(panel.start)}", "0.5", f"1\n{_two_lines(panel.end)}"],
+        linespacing=1.35,
+    )
+    axes.set_xlabel("position t on the path")
+    if found:
+        _shade_extrapolation(axes)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), handlelength=2.6)
+    else:
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color="#777777")
+
+
+def mean_along(paths: Sequence[PathRecord]) -> tuple[list[float], list[float]]:
+    """Average the loss over seeds, at every t that one of them was measured at.
+
+    Seeds are refined at different places; between its own points a seed counts by interpolation.
+    The mean ends where the first seed ends.
+    """
+    low = max(path.points[0].t for path in paths)
+    high = min(path.points[-1].t for path in paths)
+    ts = sorted({point.t for path in paths for point in path.points if low <= point.t <= high})
+    losses = [np.interp(ts, *losses_along(path)) for path in paths]
+    return ts, [float(value) for value in np.mean(losses, axis=0)]
+
+
+def _panel(title: str, routes: Sequence[Route]) -> Panel:
+    start, end = routes[0].start, routes[0].end
+    traces = [
+        Trace(
+            route,
+            _SPACE_LABELS[route.space],
+            curve_style(route.degree, route.space),
+        )
+        for route in routes
+    ]
+    return Panel(title, point_words(start), point_words(end), traces)
+
+
+def _draw_trace(axes: Axes, trace: Trace, paths: Sequence[PathRecord]) -> None:
+    style = trace.style
+    for path in paths:
+        axes.plot(*losses_along(path), color=style.colour, linewidth=0.7, alpha=0.45)
+        _mark_rise(axes, path, style)
+    ts, means = mean_along(paths)
+    axes.plot(
+        ts,
+        means,
+        color=style.colour,
+        linestyle=style.dashes,
+        linewidth=2.1,
+        label=f"{trace.label}, {_rise_words(paths)}",
+    )
+
+
+def _two_lines(words: str) -> str:
+    """Break a name before its last word, so that neighbouring tick labels keep apart."""
+    return "\n".join(words.rsplit(" ", 1))
+
+
+def _mark_rise(axes: Axes, path: PathRecord, style: LineStyle) -> None:
+    measured = measure_rise(path)
+    if measured.rise.value <= measured.tolerance:
+        return
+    losses = dict(zip(*losses_along(path), strict=True))
+    for t, marker in ((measured.rise.from_t, "o"), (measured.rise.to_t, "^")):
+        axes.plot(
+            [t],
+            [losses[t]],
+            marker,
+            color=style.colour,
+            markersize=4,
+            markerfacecolor="white",
+            markeredgewidth=0.9,
+            zorder=3,
+        )
+
+
+def _shade_extrapolation(axes: Axes) -> None:
+    low, high = axes.get_xlim()
+    for left, right in ((low, 0), (1, high)):
+        if right - left > _SMALLEST_SHADE:
+            axes.axvspan(left, right, color="#f1f1f1", linewidth=0, zorder=0)
+            axes.text(
+                (left + right) / 2,
+                0.02,
+                "extrapolation",
+                transform=axes.get_xaxis_transform(),
+                rotation=90,
+                ha="center",
+                va="bottom",
+                fontsize=7.5,
+                color="#8a8a8a",
+            )
+    axes.set_xlim(low, high)
+
+
+def _rise_words(paths: Sequence[PathRecord]) -> str:
+    """Say between what the largest rises of the seeds lie, if any of them counts."""
+    measured = [measure_rise(path) for path in paths]
+    if all(item.rise.value <= item.tolerance for item in measured):
+        return "rise below tol"
+    rises = [item.rise.value for item in measured]
+    low, high = number(min(rises), 2), number(max(rises), 2)
+    return f"rise {low}" if low == high else f"rise {low} to {high}"
+
+
+def _rises_in_words(findings: Findings, panels: Sequence[Panel]) -> str:
+    """Say how far each path rises, as a mean over seeds, grouped by its ends."""
+    rises: dict[str, dict[str, str]] = {}
+    routes = [trace.route for panel in panels for trace in panel.traces]
+    has_curves = any(route.degree > 1 for route in routes)
+    for route in routes:
+        paths = findings.along(route)
+        if paths:
+            mean = sum(measure_rise(path).rise.value for path in paths) / len(paths)
+            form = f"{curve_words(route.degree, route.space)} " if has_curves else ""
+            ends = f"{point_words(route.start)} to {point_words(route.end)}"
+            rises.setdefault(ends, {})[form] = f"{form}{number(mean, 2)}"
+    groups = [f"{ends}: {listed(forms.values())}" for ends, forms in rises.items()]
+    return f"Largest rise in nats, mean over seeds, from {'; from '.join(groups)}."

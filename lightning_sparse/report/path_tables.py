@@ -1,0 +1,175 @@
+"""What was drawn: every kind of path, its rises, barriers and lengths, summed up over seeds."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
+
+from lightning_sparse.analysis.experiment import Route, route_of
+from lightning_sparse.analysis.measured_rises import measure_rise
+from lightning_sparse.records import PathRecord
+from lightning_sparse.report.blocks import Block, Paragraph, Row, Small, Table, Text
+from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.style import NONE, curve_words, nominal, number, point_words
+from lightning_sparse.rises import Rise
+
+Measure = Callable[[PathRecord], float | None]
+
+EXPECTED_ROUTES = (
+    Route("D-start", "P-end"),
+    Route("L-start", "P-end"),
+    Route("S-start", "P-end"),
+    Route("D-start", "D-end"),
+    Route("S-start", "S-end"),
+    Route("S-end", "P-end"),
+    Route("S-end", "P-end", 2, "sparse"),
+    Route("S-end", "P-end", 2, "dense"),
+    Route("S-end", "P-end", 3, "sparse"),
+    Route("S-end", "P-end", 3, "dense"),
+    Route("L-end", "P-end"),
+    Route("D-end", "D2-end"),
+    Route("D-end", "D2-end", 2, "dense"),
+)
+
+
+def route_words(route: Route) -> str:
+    """Name a kind of path in full."""
+    ends = f"{point_words(route.start)} → {point_words(route.end)}"
+    return f"{ends}, {curve_words(route.degree, route.space)}"
+
+
+def path_blocks(findings: Findings) -> list[Block]:
+    """Return the tables of rises and of geometry, and a note on what is missing."""
+    if not findings.paths:
+        return [Paragraph("No path has been measured.", "note")]
+    groups = _groups(findings)
+    blocks: list[Block] = [_rise_table(groups, findings), _geometry_table(groups, findings)]
+    return [*blocks, *_notes(findings)]
+
+
+def missing_routes(findings: Findings, routes: Sequence[Route] = EXPECTED_ROUTES) -> str:
+    """Say which of ``routes`` were not measured, wholly or for some seeds; empty if none."""
+    seeds = {path.seed for path in findings.paths}
+    gaps = []
+    for route in routes:
+        absent = sorted(seeds - {path.seed for path in findings.along(route)})
+        if absent or not seeds:
+            partly = f" (seeds {', '.join(map(str, absent))})" if len(absent) < len(seeds) else ""
+            gaps.append(route_words(route) + partly)
+    return f"Not measured: {'; '.join(gaps)}." if gaps else ""
+
+
+def _notes(findings: Findings) -> list[Block]:
+    missing = missing_routes(findings)
+    notes = [missing] if missing else []
+    rough = [path for path in findings.paths if not path.refinement_converged]
+    if rough:
+        notes.append(
+            f"On {len(rough)} of {len(findings.paths)} paths the last refinement of the grid still "
+            "moved the largest rise by 2 % or more."
+        )
+    worse = [path for path in findings.paths if measure_rise(path).ends_are_reversed]
+    if worse:
+        notes.append(
+            f"On {len(worse)} of {len(findings.paths)} paths the end at t = 1 has the higher loss."
+        )
+    return [Paragraph(note, "note") for note in notes]
+
+
+def _groups(findings: Findings) -> list[list[PathRecord]]:
+    """Return the paths of one kind and sparsity, expected kinds first."""
+    places = {route: place for place, route in enumerate(EXPECTED_ROUTES)}
+    kinds = sorted(findings.routes, key=lambda kind: (places.get(kind[0], math.inf), kind[1]))
+    return [
+        sorted(
+            (
+                path
+                for path in findings.paths
+                if route_of(path) == route and path.target_sparsity == sparsity
+            ),
+            key=lambda path: path.seed,
+        )
+        for route, sparsity in kinds
+    ]
+
+
+def _rise_table(groups: Sequence[Sequence[PathRecord]], findings: Findings) -> Table:
+    measures: dict[str, Measure] = {
+        "largest rise of the loss": lambda path: measure_rise(path).rise.value,
+        "tolerance": lambda path: measure_rise(path).tolerance,
+        "largest rise of the objective": lambda path: measure_rise(path, "objective").rise.value,
+        "barrier over the chord": lambda path: measure_rise(path).barriers.chord,
+        "over the mean of the ends": lambda path: measure_rise(path).barriers.mean_of_ends,
+        "over the worse end": lambda path: measure_rise(path).barriers.worse_end,
+    }
+    return _table(
+        groups,
+        findings,
+        measures,
+        "Rises and barriers along each path, of the training loss unless said otherwise, in nats: "
+        "mean over seeds, smallest and largest below it. The last three are the barriers of the "
+        "literature; no claim uses them. Percentages are nominal sparsities.",
+    )
+
+
+def _geometry_table(groups: Sequence[Sequence[PathRecord]], findings: Findings) -> Table:
+    measures: dict[str, Measure] = {
+        "rise begins at t": lambda path: _place(measure_rise(path).rise, "from_t"),
+        "ends at t": lambda path: _place(measure_rise(path).rise, "to_t"),
+        "distance of the ends": lambda path: path.distance,
+        "length": lambda path: path.length,
+        "steps of the fit": lambda path: path.num_steps or None,
+        "objective of the fit": lambda path: path.fit_objective,
+    }
+    return _table(
+        groups,
+        findings,
+        measures,
+        "Where the largest rise lies, distances and lengths in weight space (Euclidean), and how "
+        "the curves were fitted (lines are not; the objective of the fit is the smoothed and "
+        "regularised one, in nats, at its end): mean over seeds, smallest and largest below it.",
+    )
+
+
+def _table(
+    groups: Sequence[Sequence[PathRecord]],
+    findings: Findings,
+    measures: Mapping[str, Measure],
+    caption: str,
+) -> Table:
+    return Table(
+        columns=["path", *measures, "records"],
+        rows=[
+            Row(
+                cells=[
+                    _path_words(paths[0]),
+                    *(_spread(map(measure, paths)) for measure in measures.values()),
+                    findings.references(path.run_id for path in paths),
+                ]
+            )
+            for paths in groups
+        ],
+        caption=caption,
+        numeric=frozenset(measures),
+    )
+
+
+def _path_words(path: PathRecord) -> Text:
+    ends = f"{point_words(path.start)} → {point_words(path.end)}"
+    form = curve_words(path.degree, path.space)
+    at = f" at {nominal(path.target_sparsity)}" if path.target_sparsity else ""
+    # On one line: two names that break anywhere are hard to tell from their neighbours.
+    return [ends.replace(" ", "\N{NO-BREAK SPACE}"), Small(form + at)]
+
+
+def _place(rise: Rise, end: Literal["from_t", "to_t"]) -> float | None:
+    """Return where a rise begins or ends; nowhere if nothing rises."""
+    return float(getattr(rise, end)) if rise.value > 0 else None
+
+
+def _spread(values: Iterable[float | None]) -> Text:
+    """Write the mean over seeds and, where they differ, the smallest and the largest."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return NONE
+    low, high = number(min(known), 2), number(max(known), 2)
+    return [number(sum(known) / len(known)), *([Small(f"{low} to {high}")] if low != high else [])]

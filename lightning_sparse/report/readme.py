@@ -1,0 +1,72 @@
+"""Puts figure and verdicts into the README, between two markers that stay there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.errors import UserError
+from lightning_sparse.records import Record, RunRecord
+from lightning_sparse.report.claims_tables import verdict_sentence, verdict_table
+from lightning_sparse.report.markdown import escape, render_table
+from lightning_sparse.report.style import listed
+from lightning_sparse.storage import write_text_atomic
+
+BEGIN = "<!-- results: begin (made by `make readme`, do not edit) -->"
+END = "<!-- results: end -->"
+
+
+def update_readme(
+    readme_file: Path, records: Sequence[Record], claims: Sequence[ClaimResult], figure: Path
+) -> None:
+    """Replace what is between the markers; the rest of the file stays byte for byte.
+
+    Args:
+        readme_file: Must contain `BEGIN` and, after it, `END`, once each.
+        records: What the claims were judged on.
+        claims: The claims.
+        figure: The headline figure, in the README's folder or below it.
+
+    Raises:
+        UserError: If the file, a marker or the figure is not where it should be.
+    """
+    if not readme_file.is_file():
+        raise UserError(f"no file {readme_file}; give the README to update")
+    before, rest = _split(readme_file.read_text(encoding="utf-8"), BEGIN, readme_file)
+    _, after = _split(rest, END, readme_file)
+    results = _results(records, claims, _relative(figure, readme_file.parent))
+    write_text_atomic(readme_file, f"{before}{BEGIN}\n\n{results}\n\n{END}{after}")
+
+
+def _split(text: str, marker: str, readme_file: Path) -> tuple[str, str]:
+    if text.count(marker) != 1:
+        raise UserError(
+            f"{readme_file}: found {text.count(marker)} times, needed once, in this order: the "
+            f"lines {BEGIN} and {END}; put them where the results belong"
+        )
+    before, _, after = text.partition(marker)
+    return before, after
+
+
+def _relative(figure: Path, folder: Path) -> str:
+    if not figure.is_file():
+        raise UserError(f"figure={figure}: there is no such file; run `make report` first")
+    try:
+        return figure.resolve().relative_to(folder.resolve()).as_posix()
+    except ValueError as error:
+        raise UserError(
+            f"figure={figure}: must lie below {folder}, so that the README can show it"
+        ) from error
+
+
+def _results(records: Sequence[Record], claims: Sequence[ClaimResult], figure: str) -> str:
+    runs = [record for record in records if isinstance(record, RunRecord)]
+    seeds = listed(str(seed) for seed in sorted({record.seed for record in records}))
+    experiments = listed(sorted({record.experiment for record in records}))
+    measured = (
+        f"Experiment {experiments}, seeds {seeds}: {len(runs)} trained networks and "
+        f"{len(records) - len(runs)} paths. {verdict_sentence(claims)}"
+    )
+    picture = f"![Accuracy against sparsity, and loss between the two solutions]({figure})"
+    return "\n\n".join(
+        [picture, escape(measured), render_table(verdict_table(claims, has_rules=False))]
+    )

@@ -1,0 +1,150 @@
+"""The words, colours and numbers that every figure and table of the report shares."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+# Below it a number is written with an exponent.
+_SMALLEST_PLAIN = 1e-4
+
+# The sign never begins a line.
+_PERCENT = "\N{NO-BREAK SPACE}%"
+
+PAPER_ADDRESS = "https://arxiv.org/abs/1906.10732"
+
+ARM_WORDS: Mapping[str, str] = {
+    "dense": "dense",
+    "prune": "pruned",
+    "scratch": "scratch",
+    "lottery": "lottery",
+}
+
+# Okabe and Ito's palette, which readers with any of the common colour deficiencies can tell apart.
+ARM_COLOURS: Mapping[str, str] = {
+    "dense": "#4d4d4d",
+    "prune": "#0072b2",
+    "scratch": "#d55e00",
+    "lottery": "#009e73",
+}
+ARM_MARKERS: Mapping[str, str] = {"dense": "D", "prune": "o", "scratch": "s", "lottery": "^"}
+
+POINT_WORDS: Mapping[str, str] = {
+    "D-start": "dense start",
+    "L-start": "lottery start",
+    "S-start": "scratch start",
+    "D-end": "dense solution",
+    "D2-end": "second dense solution",
+    "P-end": "pruned solution",
+    "L-end": "lottery solution",
+    "S-end": "scratch solution",
+}
+POINT_ARMS: Mapping[str, str] = {"D": "dense", "P": "prune", "L": "lottery", "S": "scratch"}
+
+# Stands where there is no number.
+NONE = "—"
+
+DEGREE_WORDS: Mapping[int, str] = {1: "straight line", 2: "quadratic curve", 3: "cubic curve"}
+
+VERDICT_SYMBOLS: Mapping[str, str] = {"supported": "✓", "not supported": "✗", "undecided": "?"}
+VERDICT_COLOURS: Mapping[str, str] = {
+    "supported": "#00664a",
+    "not supported": "#a33c00",
+    "undecided": "#5a5a5a",
+}
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How one kind of path is drawn, in every figure."""
+
+    colour: str
+    dashes: str | tuple[float, tuple[float, ...]]
+    marker: str
+
+
+STRAIGHT = LineStyle("#5a5a5a", (0, (1.2, 1.2)), "s")
+IN_MASK = LineStyle("#aa3377", "solid", "o")
+IN_DENSE = LineStyle("#c98500", (0, (5, 1.5)), "^")
+CONTROL = LineStyle("#8f8f8f", (0, (4, 1.5, 1, 1.5)), "D")
+
+
+def curve_style(degree: int, space: str) -> LineStyle:
+    """Return how a path is drawn: by the space it may use, and the line apart."""
+    if degree == 1:
+        return STRAIGHT
+    return IN_DENSE if space == "dense" else IN_MASK
+
+
+def arm_words(method: str) -> str:
+    """Name an arm for a reader."""
+    return ARM_WORDS.get(method, method)
+
+
+def point_words(point: str) -> str:
+    """Name a point in weight space for a reader.
+
+    Example:
+        >>> point_words("S-end")
+        'scratch solution'
+    """
+    return POINT_WORDS.get(point, point)
+
+
+def curve_words(degree: int, space: str) -> str:
+    """Name the form of a path and the space it may use.
+
+    Example:
+        >>> curve_words(2, "end_mask")
+        'quadratic curve inside the mask'
+    """
+    form = DEGREE_WORDS.get(degree, f"curve of degree {degree}")
+    if degree == 1:
+        return form
+    where = {"dense": "in the dense space", "union": "inside both masks together"}
+    return f"{form} {where.get(space, 'inside the mask')}"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Write a number with ``digits`` significant digits, plainly where that is short.
+
+    Example:
+        >>> [number(x) for x in (2.934, 0.0123456, 0.0, -0.5, 1234.5, 0.00000123)]
+        ['2.93', '0.0123', '0', '-0.500', '1234', '1.23e-06']
+    """
+    if value == 0:
+        return "0"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:.0f}"
+    if abs(value) < _SMALLEST_PLAIN:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:#.{digits}g}"
+
+
+def nominal(sparsity: float) -> str:
+    r"""Write a sparsity that was asked for as percent, without needless digits.
+
+    Example:
+        >>> nominal(0.98), nominal(0.965)
+        ('98\xa0%', '96.5\xa0%')
+    """
+    return f"{100 * sparsity:.4g}{_PERCENT}"
+
+
+def percent(value: float, digits: int = 1) -> str:
+    r"""Write a measured fraction as percent.
+
+    Example:
+        >>> percent(0.98), percent(0.96523, 2)
+        ('98.0\xa0%', '96.52\xa0%')
+    """
+    return f"{100 * value:.{digits}f}{_PERCENT}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Join words as a sentence does.
+
+    Example:
+        >>> listed(["a", "b", "c"])
+        'a, b and c'
+    """
+    *first, last = list(words) or [""]
+    return f"{', '.join(first)} and {last}" if first else last

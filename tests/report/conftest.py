@@ -1,0 +1,44 @@
+"""One experiment of known truth, and the report on it, made once for all tests that read it."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.report.document import write_report
+from lightning_sparse.report.findings import Findings
+from tests.analysis.simulate import HEADLINE_SPARSITY, simulated_records
+
+HOSTILE = "<script>alert('x')</script>|`*_"
+
+
+@pytest.fixture(scope="session")
+def records():
+    """Three seeds; one of the paths has an id that tries to be markup."""
+    *others, last = simulated_records([11, 12, 13])
+    hostile = dataclasses.replace(last, run_id=HOSTILE)
+    return [dataclasses.replace(record, experiment=HOSTILE) for record in [*others, hostile]]
+
+
+@pytest.fixture(scope="session")
+def claims(records):
+    return judge_all(records, headline_sparsity=HEADLINE_SPARSITY)
+
+
+@pytest.fixture(scope="session")
+def findings(records):
+    return Findings(records, HEADLINE_SPARSITY)
+
+
+@pytest.fixture(scope="session")
+def report_dir(records, claims, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_report(
+        records,
+        claims,
+        title="Digits & friends",
+        report_dir=folder,
+        headline_sparsity=HEADLINE_SPARSITY,
+    )
+    return folder
