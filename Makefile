@@ -1,0 +1,77 @@
+# Every target sets up what it needs; what it runs is printed, so it can be typed without make too.
+#
+# Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=S-end  TO=P-end
+#            SPACE=dense  DEGREE=2  ARGS="any further key=value"
+
+.DEFAULT_GOAL := help
+# No file names are made of "[8,8]" or "*" in ARGS.
+.SHELLFLAGS := -fc
+
+SETUP := python3 -IS tools/environment.py
+BIN := .venv/bin
+SPARSE := $(BIN)/lightning-sparse
+
+# A setting that is not given is left to the configuration.
+WHOLE = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) \
+        $(if $(SEEDS),'reproduce.seeds=[$(SEEDS)]'))
+RUN = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(if $(SEED),seed=$(SEED)) \
+      $(if $(SPARSITY),sparsity=$(SPARSITY)))
+ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
+       $(if $(SPACE),path.space=$(SPACE)) $(if $(DEGREE),path.degree=$(DEGREE)))
+
+.PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
+        train-lottery line path test check format clean-env .venv
+
+help: ## List the targets and settings
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
+	@sed -n '/^# Settings/,/^$$/s/^# *//p' Makefile
+
+setup: ## Make, check or repair the environment in .venv
+	@$(SETUP)
+
+.venv:
+	@$(SETUP) --quiet
+
+reproduce: .venv ## Train, connect and judge: the paper, to runs/reproduce/report.html [EXPERIMENT SEEDS]
+	$(SPARSE) reproduce $(WHOLE) $(ARGS)
+
+pilot: .venv ## Tune each arm by its own objective on the pilot seeds [EXPERIMENT]
+	$(SPARSE) pilot $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
+
+report: .venv ## Judge and draw again from the records alone [EXPERIMENT SEEDS]
+	$(SPARSE) report $(WHOLE) $(ARGS)
+
+readme: .venv ## Write the figure and the table of claims into README.md from results/
+	$(SPARSE) readme $(ARGS)
+
+train-dense: .venv ## Train the dense network [EXPERIMENT SEED]
+	$(SPARSE) train method=dense $(RUN) $(ARGS)
+
+train-prune: .venv ## Train and prune gradually [EXPERIMENT SEED SPARSITY]
+	$(SPARSE) train method=prune $(RUN) $(ARGS)
+
+train-scratch: .venv ## Train the pruned run's mask from a new start [EXPERIMENT SEED SPARSITY]
+	$(SPARSE) train method=scratch $(RUN) $(ARGS)
+
+train-lottery: .venv ## Train the pruned run's mask from its own start [EXPERIMENT SEED SPARSITY]
+	$(SPARSE) train method=lottery $(RUN) $(ARGS)
+
+line: .venv ## Measure the straight line between two points [EXPERIMENT SEED SPARSITY FROM TO]
+	$(SPARSE) line $(RUN) $(ENDS) $(ARGS)
+
+path: .venv ## Train a Bezier curve between two points [... FROM TO SPACE DEGREE]
+	$(SPARSE) path $(RUN) $(ENDS) $(ARGS)
+
+test: .venv ## Run the tests [ARGS="-k masks"]
+	@$(SETUP) --quiet --browser
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv ## Check format, lint, types and import contracts
+	$(BIN)/ruff format --check . && $(BIN)/ruff check .
+	$(BIN)/mypy && $(BIN)/lint-imports
+
+format: .venv ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix --exit-zero . && $(BIN)/ruff format .
+
+clean-env: ## Remove the environment; runs and results stay
+	rm -rf .venv .venv.lock

@@ -1,0 +1,81 @@
+"""What make runs, read from ``make --dry-run``."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def make(*arguments: str) -> str:
+    # A make that runs these tests hands its own settings down.
+    inherited = ("MAKE", "MFLAGS", "EXPERIMENT", "SEED", "SPARSITY", "ARGS", "FROM", "TO", "SPACE")
+    variables = {k: v for k, v in os.environ.items() if not k.startswith((*inherited, "DEGREE"))}
+    done = subprocess.run(
+        ["make", "--no-print-directory", *arguments],
+        cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def command(*arguments: str) -> str:
+    """The last command that the targets would run."""
+    return make("--dry-run", *arguments).splitlines()[-1].removeprefix(".venv/bin/")
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+
+
+def test_help_is_what_make_does_and_lists_every_target():
+    assert make() == make("help")
+    listed = {line.split()[0] for line in make().splitlines() if line.startswith("  ")}
+    assert listed == targets()
+    assert {"setup", "reproduce", "train-lottery", "path", "test", "check"} <= listed
+
+
+@pytest.mark.parametrize("target", sorted(targets() - {"help", "setup", "clean-env"}))
+def test_every_target_sets_up_what_it_needs_first(target):
+    first = make("--dry-run", target).splitlines()[0]
+    assert first == "python3 -IS tools/environment.py --quiet"
+
+
+def test_settings_become_overrides():
+    net = "ARGS=model._target_=my_package.Net"
+    assert command("train-prune", "EXPERIMENT=digits", "SEED=3", "SPARSITY=0.9", net) == (
+        "lightning-sparse train method=prune experiment=digits seed=3 sparsity=0.9 "
+        "model._target_=my_package.Net"
+    )
+
+
+def test_settings_that_are_not_given_are_left_to_the_configuration():
+    assert command("train-dense").split() == ["lightning-sparse", "train", "method=dense"]
+    assert command("path").split() == ["lightning-sparse", "path"]
+
+
+def test_seeds_become_a_list():
+    assert command("reproduce", "SEEDS=11,12,13").split() == [
+        "lightning-sparse", "reproduce", "'reproduce.seeds=[11,12,13]'",
+    ]  # fmt: skip
+
+
+def test_a_path_takes_its_ends_space_and_degree():
+    ends = ("FROM=S-end", "TO=P-end", "SPACE=dense", "DEGREE=3")
+    assert command("path", "SEED=11", *ends) == (
+        "lightning-sparse path seed=11 "
+        "path.start=S-end path.end=P-end path.space=dense path.degree=3 "
+    )
+
+
+def test_brackets_and_stars_in_free_overrides_are_not_file_names(tmp_path):
+    probe = REPOSITORY / "Makefile"
+    (tmp_path / "a=8").touch()
+    done = subprocess.run(
+        ["make", "-s", "-C", tmp_path, "-f", probe, ".venv", "readme",
+         "SETUP=:", "SPARSE=echo", "ARGS=a=[8,9] a=* 'b=choice(1, 2)'"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "readme a=[8,9] a=* b=choice(1, 2)" in done.stdout
