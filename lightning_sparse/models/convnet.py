@@ -9,13 +9,13 @@ from torch import Tensor, nn
 class ConvNet(nn.Module):
     """3x3 convolutions with batch norm and ReLU, global average pooling, one linear layer.
 
-    The first convolution keeps the resolution, every later one halves it. Convolutions are drawn by
-    He et al. (2015) with fan-out, as torchvision draws its ResNets; the linear layer by PyTorch's
+    The second and the third convolution halve the resolution, all others keep it. Convolutions are
+    drawn by He et al. (2015) with fan-out, as torchvision draws its ResNets; the linear layer by PyTorch's
     default.
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, widths: Sequence[int] = (16, 32, 64)
+        self, in_channels: int, num_classes: int, widths: Sequence[int] = (12, 24, 48, 48)
     ) -> None:
         """Build the network.
 
@@ -29,7 +29,7 @@ class ConvNet(nn.Module):
         for position, (width_in, width_out) in enumerate(
             zip((in_channels, *widths), widths, strict=False)
         ):
-            stride = 1 if position == 0 else 2
+            stride = 2 if position in {1, 2} else 1
             convolution = nn.Conv2d(width_in, width_out, 3, stride=stride, padding=1, bias=False)
             nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
             layers += [convolution, nn.BatchNorm2d(width_out), nn.ReLU()]

@@ -13,19 +13,19 @@ def test_logits_for_images_of_any_size():
     assert network(torch.zeros(3, 2, 9, 7)).shape == (3, 5)
 
 
-def test_the_first_convolution_keeps_the_resolution_and_each_later_one_halves_it():
+def test_the_second_and_the_third_convolution_halve_the_resolution():
     network = ConvNet(1, 10)
     strides = [layer.stride for layer in network.modules() if isinstance(layer, nn.Conv2d)]
 
-    assert strides == [(1, 1), (2, 2), (2, 2)]
-    assert network.features(torch.zeros(2, 1, 8, 8)).shape == (2, 64, 2, 2)
+    assert strides == [(1, 1), (2, 2), (2, 2), (1, 1)]
+    assert network.features(torch.zeros(2, 1, 8, 8)).shape == (2, 48, 2, 2)
 
 
 def test_it_has_as_many_weights_as_its_shapes_say():
     weights = {name: item.numel() for name, item in ConvNet(1, 10).named_parameters()}
 
-    # 9 (16 + 16*32 + 32*64) convolution weights, 2 (16+32+64) of batch norm, 64*10 + 10 linear.
-    assert sum(weights.values()) == 9 * (16 + 512 + 2048) + 224 + 650
+    # 9 (12 + 12*24 + 24*48 + 48*48) of convolutions, 2 (12+24+48+48) of batch norm, 48*10 + 10.
+    assert sum(weights.values()) == 9 * (12 + 288 + 1152 + 2304) + 264 + 490
     assert not any("features" in name and "bias" in name and weights[name] > 64 for name in weights)
 
 
