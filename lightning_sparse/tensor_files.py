@@ -25,7 +25,9 @@ def save_tensors(
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:
-    """Read named tensors from a safetensors file.
+    """Read named tensors from a safetensors file, in the order of their names.
+
+    The file's own order is lost in reading: it would come out otherwise in every process.
 
     Raises:
         UserError: If the file is missing, truncated, or not safetensors.
@@ -33,8 +35,9 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise UserError(f"no file {file}; give a run folder that has finished training")
     try:
-        return safetensors.torch.load(file.read_bytes())
+        loaded = safetensors.torch.load(file.read_bytes())
     except safetensors.SafetensorError as error:
         raise UserError(
             f"{file} is damaged or not ours ({error}); remove its run folder and train it again"
         ) from error
+    return dict(sorted(loaded.items()))

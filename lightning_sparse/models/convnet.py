@@ -10,8 +10,8 @@ class ConvNet(nn.Module):
     """3x3 convolutions with batch norm and ReLU, global average pooling, one linear layer.
 
     The second and the third convolution halve the resolution, all others keep it. Convolutions are
-    drawn by He et al. (2015) with fan-out, as torchvision draws its ResNets; the linear layer by PyTorch's
-    default.
+    drawn by He et al. (2015) with fan-out, as torchvision draws its ResNets; the linear layer by
+    PyTorch's default.
     """
 
     def __init__(

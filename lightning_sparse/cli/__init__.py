@@ -1,0 +1,1 @@
+"""The command line: composes settings, builds objects, calls one function of a lower room."""

@@ -1,0 +1,159 @@
+"""Objects from settings: the only place where ``_target_`` becomes a class."""
+
+import functools
+import inspect
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from torch import nn
+
+from lightning_sparse.cli.compose import Settings
+from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.data.source import ImageSource
+from lightning_sparse.errors import UserError
+from lightning_sparse.models.build import build_model
+from lightning_sparse.paths.evaluation import EvaluationSettings
+from lightning_sparse.records import RunRecord
+from lightning_sparse.sparsity.masks import load_masks
+from lightning_sparse.sparsity.method import AbstractSparseMethod
+from lightning_sparse.tensor_files import load_tensors
+from lightning_sparse.training.classifier_module import TrainingSettings
+from lightning_sparse.training.run import MASKS_FILE, START_FILE, weights_at_step_file
+
+
+def build_data(settings: Settings, *, first_batch: int = 0) -> ImageDataModule:
+    """Build the data module of a run; ``first_batch`` is where its data order goes on."""
+    source = build_object(settings["data"], "data")
+    if not isinstance(source, ImageSource):
+        raise UserError(
+            f"data._target_={settings['data'].get('_target_')}: gave a {type(source).__name__}; it "
+            "must return a lightning_sparse.data.source.ImageSource"
+        )
+    return ImageDataModule(
+        source,
+        batch_size=settings["batch_size"],
+        seed=settings["seed"],
+        evaluation_batch_size=settings["evaluation"]["batch_size"],
+        train_subset_size=settings["evaluation"]["train_subset_size"],
+        num_workers=settings["num_workers"],
+        first_batch=first_batch,
+    )
+
+
+def build_network(settings: Settings, source: ImageSource) -> nn.Module:
+    """Build the network at the start weights of the method's stream."""
+    constructor = build_object({**settings["model"], "_partial_": True}, "model")
+    constructor = _checked(constructor, settings["model"]["_target_"])
+    network = build_model(constructor, source, settings["seed"], settings["method"]["start"])
+    return network.to(memory_format=torch.channels_last) if settings["channels_last"] else network
+
+
+def _checked(constructor: "functools.partial[Any]", target: str) -> "functools.partial[nn.Module]":
+    """Refuse what cannot be called with the given arguments, and whatever it makes but networks."""
+    function = constructor.func
+    field = f"model._target_={target}"
+    try:
+        inspect.signature(function).bind_partial(*constructor.args, **constructor.keywords)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{field}: {error}; give arguments that it takes, as model.NAME=..."
+        ) from error
+
+    @functools.wraps(function, updated=())
+    def construct(*args: Any, **kwargs: Any) -> nn.Module:
+        network = function(*args, **kwargs)
+        if not isinstance(network, nn.Module):
+            raise UserError(
+                f"{field}: made a {type(network).__name__}; name a torch.nn.Module or a function "
+                "that returns one"
+            )
+        return network
+
+    return functools.partial(construct, *constructor.args, **constructor.keywords)
+
+
+def build_method(settings: Settings, mask_source: Path | None) -> AbstractSparseMethod:
+    """Build the sparse method, with the masks of the pruned run if it needs any."""
+    method = build_object(settings["method"]["sparse_method"], "method")
+    if settings["method"]["needs_masks"]:
+        assert mask_source is not None
+        method = method(masks=load_masks(mask_source / MASKS_FILE))
+    if not isinstance(method, AbstractSparseMethod):
+        raise UserError(f"method.sparse_method gave a {type(method).__name__}, not a sparse method")
+    return method
+
+
+def rewind_(network: nn.Module, pruned: RunRecord, pruned_dir: Path, step: int) -> None:
+    """Load the pruned run's own weights at ``step``, batch-norm parameters and all.
+
+    Raises:
+        UserError: If the run did not keep its weights at that step.
+    """
+    file = pruned_dir / (START_FILE if step == 0 else weights_at_step_file(step))
+    if not file.is_file():
+        raise UserError(
+            f"rewind_step={step}: {pruned_dir} kept no weights of that step; train it with "
+            f"capture_steps=[{step}]"
+        )
+    start_step = pruned.config.get("pruning", {}).get("start_step")
+    if start_step is not None and step > start_step:
+        warnings.warn(
+            f"rewind_step={step} lies after the start of pruning at step {start_step}: the weights "
+            "have been pruned in part already",
+            stacklevel=2,
+        )
+    load_state_(network, load_tensors(file), file)
+
+
+def load_state_(network: nn.Module, state: Mapping[str, torch.Tensor], file: Path) -> None:
+    """Load a state dict, or say that it belongs to another architecture."""
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(
+            f"{file} does not fit the model {type(network).__name__}: {first}"
+        ) from error
+
+
+def build_training(settings: Mapping[str, Any], name: str) -> TrainingSettings:
+    """Build training settings; ``name`` is where they stand, for messages."""
+    schedule = build_object(settings["lr_schedule"], f"{name}.lr_schedule")
+    return TrainingSettings(**{**settings, "lr_schedule": schedule})
+
+
+def build_evaluation(settings: Settings) -> EvaluationSettings:
+    """Build evaluation settings; batch and subset sizes belong to the data module."""
+    ours = {
+        name: value
+        for name, value in settings["evaluation"].items()
+        if name not in {"batch_size", "train_subset_size"}
+    }
+    return EvaluationSettings(**ours)
+
+
+def build_object(settings: Mapping[str, Any], name: str) -> Any:
+    """Instantiate a ``_target_``; an error becomes one line that names the setting."""
+    try:
+        return instantiate(dict(settings))
+    except InstantiationException as error:
+        first = _first_cause(error)
+        if isinstance(first, UserError):
+            raise first from None
+        reason = " ".join(str(first).split())
+        raise UserError(
+            f"{name}._target_={settings.get('_target_')}: {reason}; name something that can be "
+            "imported, as package.module.Name, and give arguments that it takes"
+        ) from error
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Follow the chain of causes; Hydra's own messages wrap what is at its end."""
+    while not isinstance(error, UserError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error

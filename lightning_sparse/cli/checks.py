@@ -1,0 +1,121 @@
+"""What settings may hold, checked before torch is imported; classes check their own arguments."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightning_sparse.errors import UserError
+
+_KINDS = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list: "a list",
+}
+
+# Settings whose default is null, which says nothing of what else they may be.
+_NULLABLE: Mapping[str, tuple[type, Any]] = {
+    "mask_source": (str, "runs/NAME"),
+    "evaluation.train_subset_size": (int, 1024),
+    "reproduce.num_processes": (int, 2),
+}
+
+_AT_LEAST = {
+    "seed": 0,
+    "rewind_step": 0,
+    "batch_size": 1,
+    "num_threads": 1,
+    "num_workers": 0,
+    "training.num_steps": 1,
+    "pruning.update_every": 1,
+    "path.training.num_steps": 1,
+    "path.degree": 1,
+    "evaluation.batch_size": 1,
+    "evaluation.train_subset_size": 1,
+    "evaluation.num_points": 2,
+    "evaluation.num_recalibration_images": 1,
+    "evaluation.recalibration_batch_size": 1,
+    "evaluation.points_at_once": 1,
+    "evaluation.max_refinements": 0,
+    "reproduce.num_processes": 1,
+}
+
+_CHOICES = {
+    "method.start": ("init", "init/scratch"),
+    "path.space": ("dense", "start_mask", "end_mask", "union", "intersection"),
+    "evaluation.batch_norm": ("recalibrated", "batch", "interpolated", "stored"),
+}
+
+
+def check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Compare the type of each setting, by dotted name, with its default's.
+
+    Raises:
+        UserError: Naming the first that does not fit.
+    """
+    for name, value in settings.items():
+        default = defaults.get(name)
+        expected, example = _NULLABLE.get(name, (type(default), default))
+        # Lightning takes numbers, lists and words for the same arguments of its Trainer.
+        is_free = (default is None and name not in _NULLABLE) or name.startswith("trainer.")
+        if is_free or (value is None and name in _NULLABLE) or _fits(value, expected):
+            continue
+        raise UserError(
+            f"{name}={value!r}: must be {_KINDS.get(expected, 'a mapping')}, "
+            f"for example {name}={example}"
+        )
+
+
+def check_ranges(settings: Mapping[str, Any]) -> None:
+    """Refuse values that would only fail in the middle of something long.
+
+    Raises:
+        UserError: Naming the field, its value and what it may be.
+    """
+    for name in ("sparsity", "reproduce.sparsities"):
+        value = _look_up(settings, name)
+        for sparsity in value if isinstance(value, list) else [value]:
+            if not _fits(sparsity, float) or not 0 <= sparsity < 1:
+                raise UserError(f"{name}={value}: must lie in [0, 1), for example sparsity=0.98")
+    for name, minimum in _AT_LEAST.items():
+        value = _look_up(settings, name)
+        if value is not None and value < minimum:
+            raise UserError(f"{name}={value}: must be at least {minimum}")
+    for name, choices in _CHOICES.items():
+        value = _look_up(settings, name)
+        if value not in choices:
+            raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
+    _check_steps(settings)
+
+
+def _check_steps(settings: Mapping[str, Any]) -> None:
+    num_steps, pruning = settings["training"]["num_steps"], settings["pruning"]
+    if not 0 <= pruning["start_step"] < pruning["end_step"] <= num_steps:
+        raise UserError(
+            f"pruning.start_step={pruning['start_step']}, pruning.end_step={pruning['end_step']}: "
+            f"need 0 <= start_step < end_step <= training.num_steps={num_steps}"
+        )
+    if settings["rewind_step"] >= num_steps:
+        raise UserError(
+            f"rewind_step={settings['rewind_step']}: must be below training.num_steps={num_steps}"
+        )
+    for step in settings["capture_steps"]:
+        if not _fits(step, int) or not 0 <= step <= num_steps:
+            raise UserError(
+                f"capture_steps={settings['capture_steps']}: must be steps from 0 to "
+                f"training.num_steps={num_steps}"
+            )
+
+
+def _fits(value: Any, expected: type) -> bool:
+    """Whether ``value`` may stand for ``expected``: an integer for a number, too."""
+    if isinstance(value, bool) or expected is bool:
+        return isinstance(value, bool) and expected is bool
+    return isinstance(value, int | float if expected is float else expected)
+
+
+def _look_up(settings: Mapping[str, Any], name: str) -> Any:
+    value: Any = settings
+    for key in name.split("."):
+        value = value[key]
+    return value

@@ -1,0 +1,206 @@
+"""Settings: Hydra composes them, a check against the defaults follows, plain dictionaries leave.
+
+No torch in here: a mistyped setting is answered at once.
+"""
+
+import copy
+import difflib
+import functools
+import operator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+import lightning_sparse
+from lightning_sparse.cli.checks import check_ranges, check_types
+from lightning_sparse.errors import UserError
+
+Settings = dict[str, Any]
+
+CONF_DIR = Path(lightning_sparse.__file__).resolve().parents[1] / "conf"
+
+_GROUPS = ("data", "model", "method", "distribution", "experiment")
+
+# The arguments of these belong to a class that is chosen, perhaps the user's own.
+_OPEN = (
+    "data",
+    "model",
+    "distribution",
+    "trainer",
+    "training.lr_schedule",
+    "path.training.lr_schedule",
+)
+
+
+def compose_settings(overrides: Sequence[str]) -> Settings:
+    """Compose, resolve and check the settings that ``overrides`` ask for.
+
+    Args:
+        overrides: Hydra overrides, for example ``["method=prune", "seed=3"]``.
+
+    Raises:
+        UserError: If an override is not understood, names no setting, or has the wrong type.
+    """
+    for override in overrides:
+        if override.startswith("-"):
+            raise UserError(
+                f"unknown option {override!r}; `lightning-sparse --help` lists options and verbs, "
+                "and settings are written name=value"
+            )
+        if "=" not in override:
+            raise UserError(f"{override!r} is no setting; write name=value, for example seed=21")
+    settings = _composed(tuple(overrides))
+    defaults = _composed(tuple(item for item in overrides if _name(item) in _GROUPS))
+    _check_names(settings, defaults)
+    check_types(dict(leaves(settings)), dict(leaves(defaults)))
+    check_ranges(settings)
+    return {**settings, "overrides": list(overrides)}
+
+
+def with_values(settings: Settings, overrides: Sequence[str]) -> Settings:
+    """Compose again with ``overrides`` added to those that ``settings`` came from; the later wins.
+
+    Interpolations follow: ``method=prune`` also picks the pruned arm's learning rate.
+    """
+    latest: dict[str, str] = {}
+    for item in [*settings["overrides"], *overrides]:
+        # Removed first: what is said again takes effect after all that was said before.
+        latest.pop(_name(item), None)
+        latest[_name(item)] = item
+    return compose_settings(list(latest.values()))
+
+
+def as_yaml(settings: Settings) -> str:
+    """Return the settings as YAML, for a person to read."""
+    shown = {name: value for name, value in settings.items() if name != "overrides"}
+    return yaml.safe_dump(shown, sort_keys=False)
+
+
+def leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every setting that is not a mapping, with its dotted name.
+
+    Example:
+        >>> dict(leaves({"seed": 3, "path": {"degree": 2}}))
+        {'seed': 3, 'path.degree': 2}
+    """
+    if not isinstance(settings, Mapping) or (prefix and not settings):
+        yield prefix, settings
+        return
+    for name, value in settings.items():
+        yield from leaves(value, f"{prefix}.{name}" if prefix else str(name))
+
+
+def _name(override: str) -> str:
+    name, _, _ = override.partition("=")
+    return name.lstrip("+~")
+
+
+def _composed(overrides: tuple[str, ...]) -> Settings:
+    return copy.deepcopy(_resolved(overrides))
+
+
+@functools.cache
+def _resolved(overrides: tuple[str, ...]) -> Settings:
+    """Compose: Hydra does files and groups, and plain values follow in the way it would do it.
+
+    Hydra reads every file again at each composition, which takes a tenth of a second, and planning
+    an experiment composes hundreds of times.
+    """
+    try:
+        parsed = [_parsed(item) for item in overrides]
+        num_for_hydra = 1 + max((n for n, item in enumerate(parsed) if _adds(item)), default=-1)
+        for_hydra = [
+            text
+            for number, (text, item) in enumerate(zip(overrides, parsed, strict=True))
+            if number < num_for_hydra or item.key_or_group in _GROUPS
+        ]
+        config = copy.deepcopy(_from_hydra(tuple(for_hydra)))
+        for item in parsed[num_for_hydra:]:
+            if item.key_or_group not in _GROUPS:
+                OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
+        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(error, overrides)) from error
+    assert isinstance(resolved, dict)
+    return {str(name): value for name, value in resolved.items()}
+
+
+@functools.cache
+def _from_hydra(overrides: tuple[str, ...]) -> Any:
+    if not CONF_DIR.is_dir():
+        raise UserError(
+            f"no settings at {CONF_DIR}; run from a checkout of the repository (`make setup`)"
+        )
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(config_dir=str(CONF_DIR), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+@functools.cache
+def _parsed(override: str) -> Override:
+    parsed = OverridesParser.create().parse_override(override)
+    if parsed.is_sweep_override():
+        raise UserError(f"{override}: is a sweep; give one value, lists are written [1,2,3]")
+    return parsed
+
+
+def _adds(override: Override) -> bool:
+    """Whether an override adds or removes a name, which is left to Hydra, as is all before it."""
+    return bool(override.is_add() or override.is_force_add() or override.is_delete())
+
+
+def _check_names(settings: Settings, defaults: Settings) -> None:
+    """Refuse a name added with ``+`` that nothing would ever read."""
+    known = {name for name, _ in leaves(defaults)}
+    for name, _ in leaves(settings):
+        if name not in known and not name.startswith(tuple(f"{place}." for place in _OPEN)):
+            raise UserError(_unknown(name))
+
+
+def _explain(error: Exception, overrides: Sequence[str]) -> str:
+    """Say in one line which override is at fault and what was probably meant."""
+    text = " ".join(str(error).split())
+    unknown = re.search(r"Key '([^']+)' is not in struct.*?full_key: ([\w.]+)", text)
+    if unknown:
+        return _unknown(unknown.group(2))
+    choice = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
+    if choice and choice.group(1) in _GROUPS:
+        group = choice.group(1)
+        options = ", ".join(sorted(file.stem for file in (CONF_DIR / group).glob("*.yaml")))
+        return f"{group}={choice.group(2)}: no such choice; available: {options}"
+    interpolation = re.search(r"Interpolation key '([\w.]+)\.([\w-]+)' not found", text)
+    if interpolation:
+        place, name = interpolation.groups()
+        options = ", ".join(_within(_resolved(()), place))
+        return f"{' '.join(overrides)}: there is no {place}.{name}; available: {options}"
+    return f"cannot use the settings {' '.join(overrides)}: {text}"
+
+
+def _within(settings: Settings, place: str) -> Settings:
+    """Return the mapping at a dotted name."""
+    return functools.reduce(operator.getitem, place.split("."), settings)
+
+
+def _unknown(name: str) -> str:
+    parent = name.rpartition(".")[0]
+    if parent in _OPEN:
+        return (
+            f"no setting is called {name!r}; an argument of the chosen class is added with a plus "
+            f"sign: +{name}=..."
+        )
+    known = [key for key, _ in leaves(_resolved(()))]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = (
+        f"did you mean {close[0]}?" if close else "`lightning-sparse train --settings` lists them"
+    )
+    return f"no setting is called {name!r}; {hint}"

@@ -1,0 +1,142 @@
+"""From jobs to run folders: builds what a job's settings name and calls training or paths."""
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+
+from lightning_sparse.cli.build import (
+    build_data,
+    build_evaluation,
+    build_method,
+    build_network,
+    build_training,
+    rewind_,
+)
+from lightning_sparse.cli.compose import Settings, compose_settings
+from lightning_sparse.cli.planning import plan_ends, plan_path, plan_pruned_run, plan_training
+from lightning_sparse.errors import UserError
+from lightning_sparse.paths.end_points import load_end_point, load_run_record
+from lightning_sparse.paths.run import PathIdentity, make_path
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.locks import held
+from lightning_sparse.records import Record
+from lightning_sparse.training.progress import Progress
+from lightning_sparse.training.run import RunIdentity, train_endpoint
+
+
+def execute(job: Job, report: Progress | None = None) -> Record:
+    """Run one job in this process; what it needs must be finished.
+
+    Returns:
+        Its record, read from the folder if the job was finished already.
+    """
+    # Other ranks of the same run come here too, and the first one holds the lock.
+    is_first = getattr(rank_zero_only, "rank", 0) == 0
+    with held(lock_file(job), _say_who) if is_first else contextlib.nullcontext():
+        return job.record() if job.is_finished else _make(job, report)
+
+
+def lock_file(job: Job) -> Path:
+    """Name of the file that is locked while a process makes a run: beside its folder."""
+    return job.run_dir.parent / f".{job.run_id}.lock"
+
+
+def _say_who(owner: str) -> None:
+    print(f"this run is being made by process {owner} already: waiting for it", file=sys.stderr)
+
+
+def _make(job: Job, report: Progress | None) -> Record:
+    settings = compose_settings(job.overrides)
+    planned = plan_training(settings) if job.kind == "train" else plan_path(settings)
+    if planned.run_id != job.run_id:
+        raise UserError(
+            f"{job.run_id}: the files under conf/ have changed since this command began; "
+            "start it again"
+        )
+    remove_unfinished_files(job.run_dir)
+    torch.set_num_threads(settings["num_threads"])
+    if job.kind == "train":
+        return _train(settings, job, report)
+    return _connect(settings, job, report)
+
+
+def remove_unfinished_files(run_dir: Path) -> None:
+    """Remove what a killed process was writing when it died."""
+    for part in run_dir.glob(".*.part"):
+        part.unlink()
+
+
+def _train(settings: Settings, job: Job, report: Progress | None) -> Record:
+    method = settings["method"]
+    mask_dir = _mask_dir(settings)
+    rewind_step = settings["rewind_step"] if method["rewound"] else 0
+    data = build_data(settings, first_batch=rewind_step)
+    network = build_network(settings, data.source)
+    if method["rewound"]:
+        assert mask_dir is not None
+        rewind_(network, load_run_record(mask_dir), mask_dir, rewind_step)
+    return train_endpoint(
+        network=network,
+        method=build_method(settings, mask_dir),
+        data=data,
+        settings=build_training(settings["training"], "training"),
+        identity=RunIdentity(
+            run_id=job.run_id,
+            experiment=settings["experiment_name"],
+            method=method["name"],
+            start=method["start"],
+            seed=settings["seed"],
+            target_sparsity=0.0 if method["name"] == "dense" else settings["sparsity"],
+            mask_source=load_run_record(mask_dir).run_id if mask_dir else None,
+            rewind_step=rewind_step,
+            config=recorded(settings),
+        ),
+        run_dir=job.run_dir,
+        capture_steps=settings["capture_steps"],
+        trainer_options=settings["trainer"],
+        report=report,
+    )
+
+
+def _connect(settings: Settings, job: Job, report: Progress | None) -> Record:
+    path = settings["path"]
+    start, end = plan_ends(settings)
+    data = build_data(settings)
+    return make_path(
+        network=build_network(settings, data.source),
+        data=data,
+        start=load_end_point(start.run_dir, start.moment, name=start.name),
+        end=load_end_point(end.run_dir, end.moment, name=end.name),
+        degree=path["degree"],
+        space=path["space"],
+        settings=build_training(path["training"], "path.training"),
+        evaluation=build_evaluation(settings),
+        identity=PathIdentity(
+            run_id=job.run_id,
+            experiment=settings["experiment_name"],
+            seed=settings["seed"],
+            target_sparsity=max(start.sparsity, end.sparsity),
+            config=recorded(settings),
+        ),
+        run_dir=job.run_dir,
+        trainer_options=settings["trainer"],
+        report=report,
+    )
+
+
+def recorded(settings: Settings) -> Mapping[str, object]:
+    """Return the settings that belong into a record: not places, and not plans for other runs."""
+    left_out = {"overrides", "reproduce", "pilot", "tuned", "runs_dir"}
+    return {name: value for name, value in settings.items() if name not in left_out}
+
+
+def _mask_dir(settings: Settings) -> Path | None:
+    if not settings["method"]["needs_masks"]:
+        return None
+    if settings["mask_source"] is not None:
+        return Path(settings["mask_source"])
+    return plan_pruned_run(settings).run_dir

@@ -1,0 +1,86 @@
+"""Run ids: a readable stem and a hash of every setting that decides the result."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_sparse.cli.compose import Settings
+
+_DECIDES_TRAINING = (
+    "experiment_name", "data", "model", "seed", "batch_size", "num_threads", "channels_last",
+    "training", "trainer", "evaluation.batch_size", "evaluation.train_subset_size",
+)  # fmt: skip
+_DECIDES_PATH = ("data", "model", "seed", "batch_size", "num_threads", "channels_last", "trainer")
+
+
+def decisive(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
+    """Pick the settings called ``names`` (dotted), leaving out those that are null.
+
+    A setting that is added to the program later, with null for "as before", thus leaves the ids of
+    all earlier runs as they were.
+    """
+    picked = {name: _look_up(settings, name) for name in names}
+    return {name: value for name, value in picked.items() if value is not None}
+
+
+def training_id(settings: Settings, *, mask_source: str | None) -> str:
+    """Return the id of a training run, for example ``digits-prune-s0.98-seed11-1f0a93bd``."""
+    method = settings["method"]
+    parts = decisive(settings, _DECIDES_TRAINING)
+    parts["method"] = method
+    if mask_source:
+        parts["mask_source"] = mask_source
+        if method["rewound"] and settings["rewind_step"]:
+            parts["rewind_step"] = settings["rewind_step"]
+    if settings["capture_steps"]:
+        parts["capture_steps"] = settings["capture_steps"]
+    sparsity = [] if method["name"] == "dense" else [f"s{settings['sparsity']}"]
+    start = [method["start"].replace("/", "_")] if method["name"] == "dense" else []
+    stem = [settings["experiment_name"], method["name"], *sparsity, *start]
+    return _name([*stem, f"seed{settings['seed']}"], parts)
+
+
+def path_id(settings: Settings, *, start: str, end: str, sparsity: float) -> str:
+    """Return the id of a path between two points, given as run id and moment.
+
+    Args:
+        settings: What the path is made with.
+        start: Where it starts.
+        end: Where it ends.
+        sparsity: Nominal sparsity of its sparser end, in [0, 1); shown if there is any.
+    """
+    path = settings["path"]
+    parts = decisive(settings, (*_DECIDES_PATH, "evaluation"))
+    parts |= {"start": start, "end": end, "degree": path["degree"]}
+    parts["weight_decay"] = path["training"]["weight_decay"]
+    kind = ["line"]
+    if path["degree"] > 1:
+        parts |= {"space": path["space"], "training": path["training"]}
+        kind = [f"degree{path['degree']}", path["space"]]
+    names = [_short(path["start"]), "to", _short(path["end"])]
+    shown = [f"s{sparsity}"] if sparsity else []
+    stem = [settings["experiment_name"], *names, *kind, *shown]
+    return _name([*stem, f"seed{settings['seed']}"], parts)
+
+
+def run_dir(settings: Settings, run_id: str) -> Path:
+    """Return the folder of a run: a pure function of its id."""
+    return Path(settings["runs_dir"]) / run_id
+
+
+def _name(stem: Sequence[str], parts: dict[str, Any]) -> str:
+    text = json.dumps(parts, sort_keys=True)
+    return "-".join([*stem, hashlib.sha256(text.encode()).hexdigest()[:8]])
+
+
+def _short(point: str) -> str:
+    return point if "/" not in point and ":" not in point else "custom"
+
+
+def _look_up(settings: Settings, name: str) -> Any:
+    value: Any = settings
+    for key in name.split("."):
+        value = value[key]
+    return value

@@ -1,0 +1,90 @@
+"""``lightning-sparse VERB [name=value ...]``: finds the verb; errors become one line."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from lightning_sparse import __version__
+from lightning_sparse.errors import UserError
+
+VERBS = {
+    "train": "train one end point: method=dense, prune, scratch or lottery",
+    "line": "measure the straight line between two points: path.start=S-end path.end=P-end",
+    "path": "fit and measure a Bezier curve: path.degree=2 path.space=dense",
+    "reproduce": "train, connect, judge and report everything: reproduce.seeds=[11,12,13]",
+    "pilot": "try the settings that are tuned, on the pilot seeds only",
+    "report": "write the report again from records that exist",
+    "publish": "copy records and headline figure of a finished experiment to results/",
+    "readme": "put the results under results/ into README.md",
+}
+
+_OK, _USER_ERROR, _INTERRUPTED = 0, 2, 130
+
+_HELP = """\
+usage: lightning-sparse VERB [name=value ...]
+
+verbs:
+{verbs}
+
+Settings are written name=value and override those of conf/config.yaml and of the experiment:
+  lightning-sparse train method=scratch sparsity=0.95 seed=21
+  lightning-sparse train experiment=digits_resnet method=prune training.num_steps=500
+  lightning-sparse train model._target_=my_package.Net
+
+options:
+  -h, --help     show this text
+  --version      show the version
+  --settings     show every setting of a verb, as composed: lightning-sparse train --settings
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    ``sys.argv`` stays as it is, since distributed children are started with it.
+
+    Args:
+        arguments: What follows the program's name; taken from the command line if not given.
+
+    Returns:
+        Exit status: 0, 2 for what the user can mend, 130 when interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(words)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return _USER_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; start the same command again to go on", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in {"-h", "--help"} or {"-h", "--help"} & set(words):
+        verbs = "\n".join(f"  {verb:<11}{text}" for verb, text in VERBS.items())
+        print(_HELP.format(verbs=verbs), end="")
+        return _OK
+    if words[0] == "--version":
+        print(f"lightning-sparse {__version__}")
+        return _OK
+    verb, *rest = words
+    if verb.startswith("-"):
+        raise UserError(
+            f"unknown option {verb!r}; options are -h, --help, --version and --settings"
+        )
+    if verb not in VERBS:
+        raise UserError(f"unknown verb {verb!r}; choose one of {', '.join(VERBS)}")
+    # Imported only now: asking for help must not wait for torch.
+    compose = importlib.import_module("lightning_sparse.cli.compose")
+    if "--settings" in rest:
+        rest.remove("--settings")
+        print(compose.as_yaml(compose.compose_settings(rest)), end="")
+        return _OK
+    settings = compose.compose_settings(rest)
+    importlib.import_module(f"lightning_sparse.cli.{verb}").run(settings)
+    return _OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

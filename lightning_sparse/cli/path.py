@@ -1,0 +1,24 @@
+"""``lightning-sparse path``: one Bezier curve, fitted and measured."""
+
+from rich.console import Console
+
+from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.planning import plan_ends, plan_path
+from lightning_sparse.cli.session import run_wanted
+from lightning_sparse.cli.summaries import describe_path
+from lightning_sparse.pipeline.jobs import read_record
+from lightning_sparse.records import PathRecord, RunRecord
+
+
+def run(settings: Settings) -> None:
+    """Make the path that the settings name, unless it is finished, and print what came out."""
+    console = Console()
+    job = plan_path(settings)
+    run_wanted(job, console)
+    record = job.record()
+    start, end = (read_record(point.run_dir) for point in plan_ends(settings))
+    assert isinstance(record, PathRecord)
+    assert isinstance(start, RunRecord)
+    assert isinstance(end, RunRecord)
+    text = f"{describe_path(record, start, end)}\n{job.run_dir}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,149 @@
+"""``lightning-sparse pilot``: tune each arm on the pilot seeds by its own objective."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+
+from lightning_sparse.cli.compose import Settings, leaves, with_values
+from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.session import num_processes
+from lightning_sparse.cli.worker import run_job
+from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.records import RunRecord
+from lightning_sparse.storage import write_text_atomic
+
+Trials = dict[str, list[list[str]]]
+Plan = Callable[[Settings, str, Sequence[str]], Job]
+
+
+def run(settings: Settings) -> None:
+    """Run every trial on every pilot seed, print a table, and keep it as JSON Lines.
+
+    Arms come first, since the masks of scratch and lottery runs and the ends of curves are those of
+    the settings in force; adopt the pruned arm's choice before tuning what builds on it.
+    """
+    seeds = settings["pilot"]["seeds"]
+    if set(seeds) & set(settings["reproduce"]["seeds"]):
+        raise UserError(
+            f"pilot.seeds={seeds}: share a seed with reproduce.seeds="
+            f"{settings['reproduce']['seeds']}; pilot seeds must never be reported"
+        )
+    console = Console()
+    stages = {
+        "arm": (arm_trials(settings), plan_arm),
+        "curve": (curve_trials(settings), plan_curve),
+    }
+    entries = [
+        entry
+        for stage, (trials, plan) in stages.items()
+        for entry in _run_stage(settings, stage, trials, plan, console)
+    ]
+    file = Path(settings["runs_dir"]) / f"pilot_{settings['experiment_name']}.jsonl"
+    write_text_atomic(file, "".join(json.dumps(entry) + "\n" for entry in entries))
+    _print_table(entries, console)
+    console.print(f"{file}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _run_stage(
+    settings: Settings, stage: str, trials: Trials, plan: Plan, console: Console
+) -> list[dict[str, Any]]:
+    """Run all trials of one stage; return what each reached, seed by seed."""
+    seeds = settings["pilot"]["seeds"]
+    planned = [
+        (name, overrides, [plan(settings, name, [f"seed={seed}", *overrides]) for seed in seeds])
+        for name, choices in trials.items()
+        for overrides in choices
+    ]
+    console.print(f"pilot, {stage}s:")
+    jobs = [job for _, _, seeded in planned for job in seeded]
+    run_jobs(jobs, run_job, num_processes=num_processes(settings), console=console)
+    return [
+        {
+            "stage": stage,
+            "tuned": name,
+            "overrides": overrides,
+            "seeds": seeds,
+            "objectives": [objective(job) for job in seeded],
+        }
+        for name, overrides, seeded in planned
+    ]
+
+
+def arm_trials(settings: Settings) -> Trials:
+    """Return, per arm, the overrides of each trial: as many for one arm as for another."""
+    pilot = settings["pilot"]
+    rates = pilot["learning_rates"]
+    trials: Trials = {
+        name: [[f"tuned.learning_rate.{name}={rate}"] for rate in rates]
+        for name in ("dense", "scratch", "lottery")
+    }
+    trials["prune"] = [_prune_overrides(trial) for trial in pilot["prune_trials"]]
+    _require_equal_numbers(trials)
+    return trials
+
+
+def curve_trials(settings: Settings) -> Trials:
+    """Return, per space, the overrides of each trial."""
+    rates = settings["pilot"]["path_learning_rates"]
+    return {
+        space: [[f"tuned.path_learning_rate.{space}={rate}"] for rate in rates]
+        for space in ("end_mask", "dense")
+    }
+
+
+def objective(job: Job) -> float:
+    """Read the training objective that a trial reached: of the run's end, or of the curve's fit."""
+    record = job.record()
+    if isinstance(record, RunRecord):
+        return record.train.objective
+    assert record.fit_objective is not None
+    return record.fit_objective
+
+
+def plan_arm(settings: Settings, method: str, overrides: Sequence[str]) -> Job:
+    """Plan the run of one arm."""
+    return plan_training(with_values(settings, [f"method={method}", *overrides]))
+
+
+def plan_curve(settings: Settings, space: str, overrides: Sequence[str]) -> Job:
+    """Plan the quadratic curve that learning rates of curves are tuned on."""
+    curve = ["path.start=S-end", "path.end=P-end", "path.degree=2", f"path.space={space}"]
+    return plan_path(with_values(settings, [*curve, *overrides]))
+
+
+def _prune_overrides(trial: dict[str, Any]) -> list[str]:
+    others = {name: value for name, value in trial.items() if name != "learning_rate"}
+    return [
+        f"tuned.learning_rate.prune={trial['learning_rate']}",
+        *(f"{name}={value}" for name, value in leaves(others)),
+    ]
+
+
+def _require_equal_numbers(trials: Trials) -> None:
+    numbers = {name: len(choices) for name, choices in trials.items()}
+    if len(set(numbers.values())) > 1:
+        raise UserError(f"pilot: every arm must get as many trials as the others, not {numbers}")
+
+
+def _print_table(entries: Sequence[dict[str, Any]], console: Console) -> None:
+    best: dict[tuple[str, str], float] = {}
+    for entry in entries:
+        group = (entry["stage"], entry["tuned"])
+        best[group] = min(fmean(entry["objectives"]), best.get(group, math.inf))
+    for entry in entries:
+        mean = fmean(entry["objectives"])
+        mark = "  <- lowest" if mean == best[entry["stage"], entry["tuned"]] else ""
+        values = " ".join(f"{value:.4f}" for value in entry["objectives"])
+        console.print(
+            f"{' '.join(entry['overrides'])}: objective {mean:.4f} ({values}){mark}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,20 @@
+"""``lightning-sparse readme``: the README's figure and table, from the records under results/."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.publish import RESULTS_DIR
+from lightning_sparse.cli.report import RECORDS_FILE, read_experiment
+from lightning_sparse.report.readme import update_readme
+
+
+def run(settings: Settings) -> None:
+    """Judge the published records again and replace what stands between the README's markers."""
+    folder = RESULTS_DIR / settings["experiment_name"]
+    records = read_experiment(folder / RECORDS_FILE, settings)
+    claims = judge_all(records, headline_sparsity=settings["sparsity"])
+    update_readme(Path("README.md"), records, claims, folder / "headline.png")
+    Console().print(f"README.md shows {folder}", highlight=False)

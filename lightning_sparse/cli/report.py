@@ -1,0 +1,61 @@
+"""``lightning-sparse report``: judge and draw again, from records alone. No torch in here."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from lightning_sparse.analysis.claim import to_json
+from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.cli.compose import Settings
+from lightning_sparse.errors import UserError
+from lightning_sparse.records import Record, read_records
+from lightning_sparse.report.document import write_report
+from lightning_sparse.report.terminal import print_claims
+from lightning_sparse.storage import write_text_atomic
+
+RECORDS_FILE = "records.jsonl"
+CLAIMS_FILE = "claims.json"
+
+_WIDTH_OF_LOGS = 140  # columns, so that the table stays readable where no terminal sets its width
+
+
+def run(settings: Settings) -> None:
+    """Write claims.json, report.html, report.md and the figures beside the records."""
+    folder = report_dir(settings)
+    records = read_experiment(folder / RECORDS_FILE, settings)
+    claims = judge_all(records, headline_sparsity=settings["sparsity"])
+    write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
+    write_report(
+        records,
+        claims,
+        title=settings["reproduce"]["title"],
+        report_dir=folder,
+        headline_sparsity=settings["sparsity"],
+    )
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_OF_LOGS
+    print_claims(claims, console)
+    text = f"report: {folder / 'report.html'}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def report_dir(settings: Settings) -> Path:
+    """Return the folder that records, claims and report go to."""
+    return Path(settings["runs_dir"], settings["reproduce"]["dir"])
+
+
+def read_experiment(record_file: Path, settings: Settings) -> list[Record]:
+    """Read records and see that they are those of the experiment that the settings name.
+
+    Raises:
+        UserError: If they are of another one, whose headline sparsity may be another too.
+    """
+    records = read_records(record_file)
+    others = {record.experiment for record in records} - {settings["experiment_name"]}
+    if others:
+        raise UserError(
+            f"{record_file}: holds records of experiment {', '.join(sorted(others))}, not "
+            f"{settings['experiment_name']}; say experiment=NAME (make: EXPERIMENT=NAME)"
+        )
+    return records

@@ -1,0 +1,80 @@
+"""``lightning-sparse reproduce``: train, connect, judge and report everything. No torch in here."""
+
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from lightning_sparse.cli import report
+from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.session import num_processes
+from lightning_sparse.cli.worker import run_job
+from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.locks import held
+from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.records import to_json
+from lightning_sparse.storage import write_text_atomic
+
+
+def run(settings: Settings) -> None:
+    """Make every run and path that is missing, then judge and report on all of them."""
+    _check(settings)
+    console = Console()
+    jobs = plan_all(settings)
+    folder = report.report_dir(settings)
+    with held(folder / ".lock", _refuse):
+        run_jobs(jobs, run_job, num_processes=num_processes(settings), console=console)
+        lines = [to_json(job.record()) for job in jobs]
+        write_text_atomic(folder / report.RECORDS_FILE, "\n".join(lines) + "\n")
+        report.run(settings)
+
+
+def plan_all(settings: Settings) -> list[Job]:
+    """Plan every run and path of the experiment, for every report seed, each once."""
+    jobs = (
+        job
+        for seed in settings["reproduce"]["seeds"]
+        for job in _plan_seed(with_values(settings, [f"seed={seed}"]))
+    )
+    return list({job.run_id: job for job in jobs}.values())
+
+
+def _plan_seed(settings: Settings) -> Iterator[Job]:
+    plan = settings["reproduce"]
+    yield plan_training(with_values(settings, ["method=dense"]))
+    yield plan_training(with_values(settings, ["method=dense", "method.start=init/scratch"]))
+    for sparsity in [settings["sparsity"], *plan["sparsities"]]:
+        for method in ("prune", "scratch", "lottery"):
+            yield plan_training(with_values(settings, [f"method={method}", f"sparsity={sparsity}"]))
+    for ends in [*plan["lines"], *plan["curves"]]:
+        overrides = [f"path.{name}={value}" for name, value in {"degree": 1, **ends}.items()]
+        yield plan_path(with_values(settings, overrides))
+
+
+def _refuse(owner: str) -> None:
+    raise UserError(
+        f"process {owner} makes or reports on this experiment already; wait for it, stop it, or "
+        "choose another folder with reproduce.dir=..."
+    )
+
+
+def _check(settings: Settings) -> None:
+    """Refuse what belongs to a single run, and seeds that the settings were tuned on."""
+    if settings["mask_source"] is not None:
+        raise UserError(
+            f"mask_source={settings['mask_source']}: is for single runs; reproduce trains a pruned "
+            "run for every seed and sparsity, so leave it out"
+        )
+    seeds = settings["reproduce"]["seeds"]
+    for seed in seeds:
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise UserError(f"reproduce.seeds={seeds}: must be integers, at least 0")
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise UserError(f"reproduce.seeds={seeds}: name each seed once, and at least one")
+    pilot = sorted(set(seeds) & set(settings["pilot"]["seeds"]))
+    if pilot:
+        raise UserError(
+            f"reproduce.seeds={seeds}: {pilot} are pilot seeds, which settings were tuned on; "
+            "choose others, for example SEEDS=11,12,13"
+        )

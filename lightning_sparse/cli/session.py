@@ -1,0 +1,48 @@
+"""What the verbs share: how many processes there may be, and how one wanted job is run."""
+
+import math
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.worker import run_job
+from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.pipeline.runner import run_here
+
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def num_processes(settings: Settings) -> int:
+    """Worker processes to run at once: as configured, or one per core."""
+    return settings["reproduce"]["num_processes"] or num_cores()
+
+
+def num_cores(cpu_quota: Path = _CPU_QUOTA) -> int:
+    """Cores that this process may use: a container's share may be less than the machine's."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    if cpu_quota.is_file():
+        quota, period = cpu_quota.read_text(encoding="ascii").split()
+        if quota != "max":
+            cores = min(cores, max(1, math.floor(int(quota) / int(period))))
+    return cores
+
+
+def run_wanted(job: Job, console: Console) -> None:
+    """Run one job and, first, the unfinished jobs it needs; say which, and how to avoid it."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    if job.is_finished:
+        say(f"{job.run_id} is finished already; remove its folder to make it again")
+        return
+    needed = unfinished(with_needs(job.needs))
+    for item in needed:
+        say(f"needs {item.run_id}, which is not there: it is made first ({item.title})")
+    if any(item.overrides and "method=prune" in item.overrides for item in needed):
+        say("to take the masks of another pruned run, give its folder: mask_source=FOLDER")
+    run_here([job], run_job, console=console)

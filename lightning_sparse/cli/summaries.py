@@ -1,0 +1,52 @@
+"""What a record says, in words for the terminal; the sparsity always as integers too."""
+
+from lightning_sparse.records import PathRecord, Record, RunRecord
+from lightning_sparse.rises import barriers, largest_rise
+
+
+def in_short(record: Record) -> str:
+    """Return a few words, for a line among many."""
+    if isinstance(record, RunRecord):
+        return (
+            f"{counts(record)}, training loss {record.train.loss:.4f}, "
+            f"test accuracy {record.test.accuracy:.4f}"
+        )
+    rise = largest_rise(*_losses(record))
+    return f"largest rise {rise.value:.4f} nats"
+
+
+def counts(run: RunRecord) -> str:
+    """Return kept and prunable weights.
+
+    Example:
+        ``kept 734 of 23,824 weights``
+    """
+    return f"kept {run.kept:,} of {run.prunable:,} weights"
+
+
+def describe_run(run: RunRecord) -> str:
+    """Return what a person asks of one trained end point."""
+    return (
+        f"{run.method}: sparsity {run.measured_sparsity:.4f} "
+        f"(kept {run.kept:,} of {run.prunable:,} prunable weights, "
+        f"nominal {run.target_sparsity:g})\n"
+        f"training loss {run.train.loss:.4f} nats, training accuracy {run.train.accuracy:.4f}, "
+        f"test accuracy {run.test.accuracy:.4f} ({run.test.num_images} images)"
+    )
+
+
+def describe_path(path: PathRecord, start: RunRecord, end: RunRecord) -> str:
+    """Return what a person asks of one line or curve, with the sparsity of both ends."""
+    ts, losses = _losses(path)
+    rise, over = largest_rise(ts, losses), barriers(ts, losses)
+    return (
+        f"{path.start} ({counts(start)}) to {path.end} ({counts(end)})\n"
+        f"largest rise of the training loss {rise.value:.4f} nats, from t = {rise.from_t:g} to "
+        f"t = {rise.to_t:g}\n"
+        f"barrier over the chord {over.chord:.4f}, over the worse end {over.worse_end:.4f} nats; "
+        f"length {path.length:.2f}, distance {path.distance:.2f}"
+    )
+
+
+def _losses(path: PathRecord) -> tuple[list[float], list[float]]:
+    return [point.t for point in path.points], [point.train.loss for point in path.points]

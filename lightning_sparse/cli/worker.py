@@ -1,0 +1,29 @@
+"""What makes a job, here or in a worker process; importing it is cheap, so planning is too."""
+
+import logging
+import warnings
+from collections.abc import Callable
+
+from lightning_sparse.cli.summaries import in_short
+from lightning_sparse.pipeline.jobs import Job
+
+
+def run_job(job: Job, report: Callable[[int, int], None] | None = None) -> str:
+    """Run one job in this process and say in a few words what came out."""
+    from lightning_sparse.cli.execution import execute  # torch: 8 seconds
+
+    silence_lightning()
+    try:
+        return in_short(execute(job, report))
+    except SystemExit as stop:
+        # Lightning makes this of Ctrl-C.
+        raise KeyboardInterrupt from stop
+
+
+def silence_lightning() -> None:
+    """Leave out what Lightning prints for every Trainer: devices, tips, and that it stopped."""
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)`.*")
+    warnings.filterwarnings("ignore", message=".*val_dataloader.*no `validation_step`.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -1,0 +1,1 @@
+"""Lines and curves through the weight space of one network; may use training, never analysis."""

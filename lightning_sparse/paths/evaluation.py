@@ -1,0 +1,241 @@
+"""Measure the network at many points of a path: each batch is loaded once for all points."""
+
+import copy
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.errors import UserError
+from lightning_sparse.paths.batch_norm import (
+    BatchNormPolicy,
+    fresh_statistics,
+    interpolated_statistics,
+    nearer_end,
+    use_batch_statistics,
+)
+from lightning_sparse.paths.layout import WeightLayout
+from lightning_sparse.records import Evaluation, PathPoint
+from lightning_sparse.rises import Rise, largest_rise
+from lightning_sparse.training.measurement import Batch, Measurement, decayed_half_squared_norm
+
+State = dict[str, Tensor]
+
+_MINIMA = {
+    "num_points": 2,
+    "num_recalibration_images": 1,
+    "recalibration_batch_size": 1,
+    "points_at_once": 1,
+    "max_refinements": 0,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings:
+    """Where and how a path is measured.
+
+    Attributes:
+        num_points: Equally spaced values of t on [``lowest_t``, ``highest_t``]; 0 and 1 must be
+            among them. The default grid is the one of the public interpolation script of the
+            paper's first author (google-research/rigl).
+        lowest_t: Smallest t; below 0 the path is extrapolated.
+        highest_t: Largest t.
+        batch_norm: Policy for batch-norm statistics.
+        num_recalibration_images: Training images behind ``recalibrated`` statistics.
+        recalibration_batch_size: Size of the equal batches they come in.
+        points_at_once: How many points are held in memory together.
+        max_refinements: Rounds of refinement around the largest rise, at most.
+    """
+
+    num_points: int = 29
+    lowest_t: float = -0.2
+    highest_t: float = 1.2
+    batch_norm: BatchNormPolicy = "recalibrated"
+    num_recalibration_images: int = 1024
+    recalibration_batch_size: int = 256
+    points_at_once: int = 29
+    max_refinements: int = 6
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured, or not be judged afterwards.
+
+        Raises:
+            UserError: Naming the setting.
+        """
+        policies = get_args(BatchNormPolicy)
+        if self.batch_norm not in policies:
+            raise UserError(
+                f"evaluation.batch_norm={self.batch_norm}: choose one of {', '.join(policies)}"
+            )
+        for name, minimum in _MINIMA.items():
+            if getattr(self, name) < minimum:
+                raise UserError(
+                    f"evaluation.{name}={getattr(self, name)}: must be at least {minimum}"
+                )
+        if not {0.0, 1.0} <= set(self.grid()):
+            raise UserError(
+                f"evaluation.num_points={self.num_points}: {self.num_points} points on "
+                f"[{self.lowest_t}, {self.highest_t}] leave out an end of the path; choose "
+                "evaluation.num_points, lowest_t and highest_t so that 0 and 1 are among them"
+            )
+
+    def grid(self) -> list[float]:
+        """Values of t in increasing order, rounded so that 0 and 1 are hit exactly."""
+        span = self.highest_t - self.lowest_t
+        return [
+            round(self.lowest_t + span * i / (self.num_points - 1), 10)
+            for i in range(self.num_points)
+        ]
+
+
+class PathEvaluator:
+    """Evaluates points of one path.
+
+    Args:
+        network: The architecture; a copy of it is used.
+        data: Gives the fixed training subset, the test set and the recalibration images.
+        settings: Batch-norm policy and sizes.
+        weight_decay: Lambda of the objective, as in the training of the ends.
+        buffers: Buffers of the ends at t = 0 and t = 1. Those that are no batch-norm statistics
+            are taken from the nearer end under every policy.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: nn.Module,
+        data: ImageDataModule,
+        settings: EvaluationSettings,
+        weight_decay: float,
+        buffers: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+    ) -> None:
+        self._network = copy.deepcopy(network).requires_grad_(requires_grad=False)
+        self._layout = WeightLayout(network)
+        self._data = data
+        self._settings = settings
+        self._weight_decay = weight_decay
+        self._buffers = buffers
+
+    @torch.no_grad()
+    def __call__(
+        self, ts: Sequence[float], weights_at: Callable[[float], Tensor]
+    ) -> list[PathPoint]:
+        """Measure the points at ``ts``.
+
+        Args:
+            ts: Values of the curve parameter.
+            weights_at: Gives the flat weights at one of them.
+        """
+        size = self._settings.points_at_once
+        points: list[PathPoint] = []
+        for first in range(0, len(ts), size):
+            points += self._evaluate(ts[first : first + size], weights_at)
+        return points
+
+    def _evaluate(
+        self, ts: Sequence[float], weights_at: Callable[[float], Tensor]
+    ) -> list[PathPoint]:
+        states = [self._layout.unflatten(weights_at(t)) for t in ts]
+        statistics = self._statistics(ts, states)
+        if self._settings.batch_norm == "batch":
+            use_batch_statistics(self._network)
+        else:
+            self._network.eval()
+        full = [{**state, **buffers} for state, buffers in zip(states, statistics, strict=True)]
+        penalties = [
+            self._weight_decay * decayed_half_squared_norm(self._network, state) for state in states
+        ]
+        train = self._measure(full, penalties, self._data.train_subset_batches())
+        test = self._measure(full, penalties, self._data.test_batches())
+        return [
+            PathPoint(t=t, train=on_train, test=on_test)
+            for t, on_train, on_test in zip(ts, train, test, strict=True)
+        ]
+
+    def _statistics(self, ts: Sequence[float], states: Sequence[State]) -> list[State]:
+        """Return the buffers of every point under the policy."""
+        policy = self._settings.batch_norm
+        start, end = self._buffers
+        stored = [dict(nearer_end(start, end, t)) for t in ts]
+        if policy == "stored":
+            return stored
+        if policy == "interpolated":
+            return [interpolated_statistics(start, end, t) for t in ts]
+        statistics = [{**buffers, **fresh_statistics(self._network)} for buffers in stored]
+        if policy == "recalibrated":
+            use_batch_statistics(self._network)
+            settings = self._settings
+            for images, _ in self._data.recalibration_batches(
+                settings.num_recalibration_images, settings.recalibration_batch_size
+            ):
+                for state, buffers in zip(states, statistics, strict=True):
+                    # Buffers that are passed in are the ones that change; the network's own do not.
+                    functional_call(self._network, {**state, **buffers}, (images,))
+        return statistics
+
+    def _measure(
+        self, states: Sequence[State], penalties: Sequence[float], batches: Iterable[Batch]
+    ) -> list[Evaluation]:
+        measurements = [Measurement(self._data.source.num_classes) for _ in states]
+        for images, labels in batches:
+            for measurement, state in zip(measurements, states, strict=True):
+                measurement.update(functional_call(self._network, state, (images,)), labels)
+        return [
+            measurement.result(penalty=penalty)
+            for measurement, penalty in zip(measurements, penalties, strict=True)
+        ]
+
+
+def evaluate_path(
+    evaluator: PathEvaluator,
+    weights_at: Callable[[float], Tensor],
+    settings: EvaluationSettings,
+    report: Callable[[int, int], None] | None = None,
+) -> tuple[list[PathPoint], bool]:
+    """Measure the grid, then refine around the pair of points that attains the largest rise.
+
+    Each round halves the intervals next to both points of the pair, until the largest rise of the
+    training loss changes by less than 2 %.
+
+    Returns:
+        All points in increasing t, and whether the refinement came to rest.
+    """
+    points = evaluator(settings.grid(), weights_at)
+    rise = _rise(points)
+    for done in range(settings.max_refinements):
+        if report:
+            report(done, settings.max_refinements)
+        if rise.value == 0:
+            return points, True
+        new_ts = midpoints_around([point.t for point in points], rise.from_t, rise.to_t)
+        points = sorted([*points, *evaluator(new_ts, weights_at)], key=lambda point: point.t)
+        previous, rise = rise, _rise(points)
+        if abs(rise.value - previous.value) < 0.02 * rise.value:
+            return points, True
+    return points, False
+
+
+def midpoints_around(ts: Sequence[float], *centres: float) -> list[float]:
+    """Return the middles of the intervals of [0, 1] that touch one of ``centres``.
+
+    Example:
+        >>> midpoints_around([-0.5, 0.0, 0.5, 1.0], 0.0, 1.0)
+        [0.25, 0.75]
+    """
+    inside = [t for t in ts if 0 <= t <= 1]
+    return sorted(
+        {
+            (left + right) / 2
+            for left, right in itertools.pairwise(inside)
+            if left in centres or right in centres
+        }
+    )
+
+
+def _rise(points: Sequence[PathPoint]) -> Rise:
+    return largest_rise([point.t for point in points], [point.train.loss for point in points])

@@ -1,0 +1,94 @@
+"""All parameters of a network as one vector, so that a curve is arithmetic on vectors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.sparsity.masks import Masks, check_masks_fit
+
+_ROW_MAJOR: dict[str, Any] = {"device": "meta", "memory_format": torch.contiguous_format}
+
+
+class WeightLayout:
+    """Where each parameter of a network lies in one flat vector.
+
+    Convolution weights are laid out channels-last if the network's are: the views handed back then
+    have the memory format that the network was trained in, at no cost.
+
+    Args:
+        network: Gives names, shapes and memory formats; its values are not read.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        parameters = dict(network.named_parameters())
+        self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
+        self._sizes = [shape.numel() for shape in self._shapes.values()]
+        self._channels_last = {
+            name
+            for name, parameter in parameters.items()
+            if parameter.dim() == len("oihw")
+            and parameter.is_contiguous(memory_format=torch.channels_last)
+            # With one input channel a weight is contiguous in both formats; kernels go by strides.
+            and parameter.stride() != torch.empty_like(parameter, **_ROW_MAJOR).stride()
+        }
+        self._prunable = {
+            name: torch.empty_like(weight, device="meta")
+            for name, weight in prunable_weights(network).items()
+        }
+        self.num_weights = sum(self._sizes)
+
+    def flatten(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """Join the parameters into one vector; other entries of ``weights`` are left out.
+
+        Raises:
+            UserError: If a parameter is missing or has another shape: another architecture.
+        """
+        for name, shape in self._shapes.items():
+            if name not in weights:
+                raise UserError(f"the end point has no parameter {name!r}: another architecture")
+            if weights[name].shape != shape:
+                raise UserError(
+                    f"parameter {name!r} of the end point has shape {tuple(weights[name].shape)}, "
+                    f"the network's has {tuple(shape)}; both ends must be of one architecture"
+                )
+        return torch.cat([self._reorder(name, weights[name]).flatten() for name in self._shapes])
+
+    def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
+        """Cut a vector into named views with the shapes of the parameters."""
+        pieces = vector.split(self._sizes)
+        return {
+            name: self._restore(name, piece)
+            for name, piece in zip(self._shapes, pieces, strict=True)
+        }
+
+    def subspace(self, masks: Masks) -> Tensor:
+        """1.0 where a coordinate may move: kept weights and everything that is never pruned.
+
+        Raises:
+            UserError: If the masks are those of another architecture.
+        """
+        check_masks_fit(masks, self._prunable)
+        ones = {name: torch.ones(shape) for name, shape in self._shapes.items()}
+        return self.flatten({**ones, **{name: mask.float() for name, mask in masks.items()}})
+
+    def decayed(self) -> Tensor:
+        """1.0 where the L2 term acts: convolution and linear weights; 0.0 elsewhere."""
+        return self.flatten(
+            {
+                name: torch.full(shape, float(name in self._prunable))
+                for name, shape in self._shapes.items()
+            }
+        )
+
+    def _reorder(self, name: str, tensor: Tensor) -> Tensor:
+        return tensor.permute(0, 2, 3, 1) if name in self._channels_last else tensor
+
+    def _restore(self, name: str, piece: Tensor) -> Tensor:
+        shape = self._shapes[name]
+        if name not in self._channels_last:
+            return piece.view(shape)
+        return piece.view(shape[0], shape[2], shape[3], shape[1]).permute(0, 3, 1, 2)

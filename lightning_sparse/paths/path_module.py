@@ -1,0 +1,141 @@
+"""The LightningModule whose trainable parameters are the control points of a curve."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from einops import einsum
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.paths.batch_norm import fresh_statistics
+from lightning_sparse.paths.curves import bernstein_basis, straight_line
+from lightning_sparse.paths.layout import WeightLayout
+from lightning_sparse.sparsity.masks import Masks
+from lightning_sparse.streams import stream_generator
+from lightning_sparse.training.classifier_module import TrainingSettings
+
+# A line has no control point to fit.
+_LOWEST_DEGREE = 2
+
+
+class PathModule(pl.LightningModule):
+    """Fits a Bezier curve between two fixed ends, as in Garipov et al. 2018.
+
+    One t per batch and rank, uniform in [0, 1]; the loss is the smoothed cross-entropy of the
+    network at that point plus half lambda times the squared norm of the *interpolated* convolution
+    and linear weights; the optimizer itself has no weight decay. Batch-norm scale and shift lie on
+    the curve, running statistics do not. Deviations: any network works unchanged, since the
+    interpolated weights enter through ``functional_call`` instead of curve twins of layers; all
+    parameters lie in one vector, so a control point is one row of one parameter.
+
+    The ends are plain attributes: as buffers they would be sent to all ranks at every step.
+
+    Args:
+        network: The architecture; a copy of it is used, its values are not read.
+        start: State dict of the end at t = 0.
+        end: State dict of the end at t = 1.
+        degree: Degree of the curve, at least 2; it has ``degree - 1`` free control points.
+        subspace: Masks that the control points live on, or None for the dense space. Control points
+            start on the straight line between the ends *within* the subspace, and coordinates
+            outside it are exactly zero at all times.
+        settings: How the curve is fitted; ``weight_decay`` is the lambda above.
+        seed: Seed of the ``curve`` stream that t is drawn from.
+    """
+
+    def __init__(  # noqa: PLR0913 (keyword-only: what a curve is made of)
+        self,
+        *,
+        network: nn.Module,
+        start: Mapping[str, Tensor],
+        end: Mapping[str, Tensor],
+        degree: int,
+        subspace: Masks | None,
+        settings: TrainingSettings,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        if degree < _LOWEST_DEGREE:
+            raise UserError(f"path.degree={degree}: a curve to be fitted has degree 2 or more")
+        self.layout = WeightLayout(network)
+        self.settings = settings
+        self._seed = seed
+        template = copy.deepcopy(network).requires_grad_(requires_grad=False).train()
+        for name, buffer in template.named_buffers():
+            buffer.copy_(start.get(name, buffer))
+        # Hidden from torch: the template's values are never read, so they must not be saved,
+        # moved between ranks, or counted as parameters.
+        self._template = [template]
+        self._ends = torch.stack([self.layout.flatten(start), self.layout.flatten(end)])
+        self._decayed = self.layout.decayed()
+        self._subspace = self.layout.subspace(subspace) if subspace is not None else None
+        inner = straight_line(self._ends[0], self._ends[1], degree)[1:-1]
+        self.control_points = nn.Parameter(
+            # A copy: a view would take the memory of the ends into every checkpoint.
+            inner * self._subspace if self._subspace is not None else inner.clone()
+        )
+
+    @property
+    def all_points(self) -> Tensor:
+        """End, control points, end: shape (degree + 1, num_weights)."""
+        # After the fit Lightning takes the parameters, and only these, back to the CPU.
+        start, end = self._ends.to(self.control_points.device).split(1)
+        return torch.cat([start, self.control_points, end])
+
+    def on_fit_start(self) -> None:
+        """Follow the parameters to their device."""
+        self._ends = self._ends.to(self.device)
+        self._decayed = self._decayed.to(self.device)
+        self._template[0].to(self.device)
+        if self._subspace is not None:
+            self._subspace = self._subspace.to(self.device)
+
+    def draw_t(self, step: int) -> float:
+        """Draw the t of one step on this rank, from its own place in the ``curve`` stream."""
+        generator = stream_generator(self._seed, "curve", step, self.global_rank)
+        return float(torch.rand((), generator=generator, dtype=torch.float64))
+
+    def weights_at(self, t: float) -> Tensor:
+        """Return the point of the curve at ``t``, with gradients to the control points."""
+        basis = bernstein_basis(t, len(self.control_points) + 1).to(self.control_points)
+        fixed = basis[0] * self._ends[0] + basis[-1] * self._ends[1]
+        return fixed + einsum(basis[1:-1], self.control_points, "points, points w -> w")
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Return the objective at one point of the curve, whose t belongs to this step."""
+        images, labels = batch
+        vector = self.weights_at(self.draw_t(self.global_step))
+        template = self._template[0]
+        # Statistics are thrown away after the step: in training mode they are not read.
+        state = {**self.layout.unflatten(vector), **fresh_statistics(template)}
+        logits = functional_call(template, state, (images,))
+        loss = functional.cross_entropy(
+            logits, labels, label_smoothing=self.settings.label_smoothing
+        )
+        return loss + 0.5 * self.settings.weight_decay * torch.dot(vector * self._decayed, vector)
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Keep the control points in their subspace: no gradient, hence no momentum, leaves it."""
+        if self._subspace is not None and self.control_points.grad is not None:
+            self.control_points.grad.mul_(self._subspace)
+
+    def configure_optimizers(self) -> Any:
+        """Build SGD for the control points, without weight decay, and the schedule."""
+        settings = self.settings
+        optimizer = SGD(
+            [self.control_points],
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            nesterov=settings.momentum > 0,
+            fused=True,
+        )
+        schedule = LambdaLR(
+            optimizer, lambda step: settings.lr_schedule.factor(step, settings.num_steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,186 @@
+"""Make one path: fit the curve if it is one, measure it, and leave a record in its folder."""
+
+import functools
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.errors import UserError
+from lightning_sparse.paths.curves import curve_length, point_on_curve
+from lightning_sparse.paths.end_points import EndPoint
+from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator, evaluate_path
+from lightning_sparse.paths.layout import WeightLayout
+from lightning_sparse.paths.path_module import PathModule
+from lightning_sparse.paths.subspace import Space, subspace_masks
+from lightning_sparse.records import PathPoint, PathRecord, to_json
+from lightning_sparse.storage import write_text_atomic
+from lightning_sparse.tensor_files import save_tensors
+from lightning_sparse.training.classifier_module import TrainingSettings
+from lightning_sparse.training.progress import Progress, ProgressCallback, TailMean
+from lightning_sparse.training.provenance import provenance
+from lightning_sparse.training.run import HISTORY_FILE, RECORD_FILE
+from lightning_sparse.training.trainer import fit, quiet_trainer
+
+CONTROL_POINTS_FILE = "control_points.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathIdentity:
+    """Who a path is; attributes are those of `lightning_sparse.records.PathRecord`."""
+
+    run_id: str
+    experiment: str
+    seed: int
+    target_sparsity: float
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of)
+    *,
+    network: nn.Module,
+    data: ImageDataModule,
+    start: EndPoint,
+    end: EndPoint,
+    degree: int,
+    space: Space,
+    settings: TrainingSettings,
+    evaluation: EvaluationSettings,
+    identity: PathIdentity,
+    run_dir: Path,
+    trainer_options: Mapping[str, Any] | None = None,
+    report: Progress | None = None,
+) -> PathRecord:
+    """Connect two end points and measure the connection.
+
+    Args:
+        network: The architecture of both ends; its values are not read.
+        data: Training batches for a curve; evaluation sets for both.
+        start: End at t = 0.
+        end: End at t = 1.
+        degree: 1 for the straight line, which needs no fit; above for a Bezier curve.
+        space: Where control points may move; a line has none, and is the same in every space.
+        settings: How a curve is fitted; its weight decay is also the objective's.
+        evaluation: Grid, batch-norm policy and refinement.
+        identity: What the record says of the path.
+        run_dir: The path's folder.
+        trainer_options: Further `pytorch_lightning.Trainer` arguments.
+        report: Called now and then with steps done and steps in all.
+
+    Returns:
+        The record that was written, last of all, to ``record.json``.
+
+    Raises:
+        UserError: If the ends and the network do not fit together, or a loss is no number.
+    """
+    started = time.perf_counter()
+    start.check_fits(network)
+    end.check_fits(network)
+    layout = WeightLayout(network)
+    fit_objective = None
+    if degree == 1:
+        control_points = torch.stack([layout.flatten(start.state), layout.flatten(end.state)])
+    else:
+        control_points, fit_objective = _fit(
+            PathModule(
+                network=network,
+                start=start.state,
+                end=end.state,
+                degree=degree,
+                subspace=subspace_masks(space, start.masks, end.masks),
+                settings=settings,
+                seed=identity.seed,
+            ),
+            data,
+            run_dir,
+            trainer_options or {},
+            report,
+        )
+    evaluator = PathEvaluator(
+        network=network,
+        data=data,
+        settings=evaluation,
+        weight_decay=settings.weight_decay,
+        buffers=(start.buffers(network), end.buffers(network)),
+    )
+    points, converged = evaluate_path(
+        evaluator,
+        functools.partial(point_on_curve, control_points),
+        evaluation,
+        report if degree == 1 else None,
+    )
+    _check_finite(points)
+    record = PathRecord(
+        run_id=identity.run_id,
+        experiment=identity.experiment,
+        seed=identity.seed,
+        target_sparsity=identity.target_sparsity,
+        start=start.name,
+        end=end.name,
+        degree=degree,
+        space="dense" if degree == 1 else space,
+        batch_norm=evaluation.batch_norm,
+        num_recalibration_images=(
+            evaluation.num_recalibration_images if evaluation.batch_norm == "recalibrated" else 0
+        ),
+        points=points,
+        refinement_converged=converged,
+        distance=float((control_points[-1] - control_points[0]).double().norm()),
+        length=curve_length(control_points),
+        num_steps=0 if degree == 1 else settings.num_steps,
+        fit_objective=fit_objective,
+        start_run=start.run.run_id,
+        end_run=end.run.run_id,
+        train_subset_hash=data.train_subset_hash,
+        wall_seconds=time.perf_counter() - started,
+        config=identity.config,
+        provenance=provenance(),
+    )
+    write_text_atomic(run_dir / RECORD_FILE, to_json(record) + "\n")
+    return record
+
+
+def _fit(
+    module: PathModule,
+    data: ImageDataModule,
+    run_dir: Path,
+    trainer_options: Mapping[str, Any],
+    report: Progress | None,
+) -> tuple[Tensor, float]:
+    """Train the control points; return all points of the curve and the final objective."""
+    num_steps = module.settings.num_steps
+    advice = f"lower path.training.learning_rate={module.settings.learning_rate}"
+    progress = ProgressCallback(every_steps=max(1, num_steps // 50), report=report, advice=advice)
+    tail = TailMean(first_step=num_steps - max(1, num_steps // 10))
+    fit(quiet_trainer(num_steps, [progress, tail], trainer_options), module, data, num_steps)
+    all_points = module.all_points.detach()
+    if not (all_points.isfinite().all() and math.isfinite(tail.mean)):
+        raise UserError(f"the fitted curve is not made of numbers; {advice}")
+    save_tensors(_by_name(all_points, module.layout), run_dir / CONTROL_POINTS_FILE)
+    write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
+    return all_points, tail.mean
+
+
+def _by_name(all_points: Tensor, layout: WeightLayout) -> dict[str, Tensor]:
+    """Name every control point's parameters ``0/features.0.weight``, for anyone to load."""
+    return {
+        f"{k}/{name}": weight
+        for k, point in enumerate(all_points)
+        for name, weight in layout.unflatten(point).items()
+    }
+
+
+def _check_finite(points: Sequence[PathPoint]) -> None:
+    for point in points:
+        loss = point.train.objective + point.test.loss
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss at t = {point.t:g} of the path is {loss}; bring evaluation.lowest_t and "
+                "highest_t nearer to 0 and 1, or lower path.training.learning_rate"
+            )

@@ -1,0 +1,75 @@
+"""One process at a time: a lock that dies with its owner, and says who that is."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from lightning_sparse.errors import UserError
+
+
+@contextlib.contextmanager
+def held(lock_file: Path, when_busy: Callable[[str], None]) -> Iterator[None]:
+    """Hold ``lock_file`` while the block runs, and remove it afterwards.
+
+    The lock is the kernel's, on the open file: it ends with the process that holds it, however that
+    ends, so that a file left behind by a killed process stops nobody.
+
+    Args:
+        lock_file: Made if missing, with its folder.
+        when_busy: Called once with the owner's process id if the lock is taken. It may raise; if it
+            returns, the lock is waited for.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    try:
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquired(lock_file, when_busy)
+    except OSError as error:
+        raise UserError(
+            f"cannot lock {lock_file}: {error.strerror}; choose another folder with runs_dir=..."
+        ) from error
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        # Removed while it is held: whoever waits for it then finds that its file is gone, and looks
+        # again.
+        lock_file.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _acquired(lock_file: Path, when_busy: Callable[[str], None]) -> int:
+    has_said = False
+    while True:
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not _try_lock(descriptor):
+                if not has_said:
+                    when_busy(os.pread(descriptor, 32, 0).decode() or "of another user")
+                    has_said = True
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_still(lock_file, descriptor):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_still(lock_file: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(lock_file.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

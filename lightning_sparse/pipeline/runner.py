@@ -1,0 +1,114 @@
+"""Runs jobs, one after another or side by side, and goes on with the others after a failure."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.display import Display
+from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.pipeline.workers import Advance, Execute, Outcome, Workers
+
+
+def run_jobs(
+    jobs: Sequence[Job], execute: Execute, *, num_processes: int, console: Console
+) -> None:
+    """Run the jobs that are not finished, and whatever they need, each once, side by side.
+
+    Args:
+        jobs: What is wanted.
+        execute: Runs one job; a function of a module, so that other processes find it.
+        num_processes: How many run at once; each is one process.
+        console: Where progress is shown.
+
+    Raises:
+        UserError: If jobs failed, after all others that do not need them have finished.
+    """
+    wanted = with_needs(jobs)
+    waiting = unfinished(wanted)
+    console.print(f"{len(wanted)} runs and paths, {len(wanted) - len(waiting)} of them finished")
+    # Read at import by the numerical libraries of the workers: one thread each, one worker a core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    schedule = _Schedule(waiting)
+    with Display(waiting, console) as display, Workers(execute) as workers:
+        while schedule.waiting or workers.running:
+            while len(workers.running) < num_processes and (
+                job := schedule.next_ready(workers.running)
+            ):
+                workers.start(job)
+                display.start(job)
+            for job, message in workers.wait(0.2):
+                if isinstance(message, Advance):
+                    display.advance(job, message)
+                    continue
+                if message.error is not None:
+                    schedule.fail(job, message.error)
+                display.finish(job, message)
+            display.refresh()
+    if schedule.failures:
+        raise UserError(_describe(schedule))
+
+
+def run_here(jobs: Sequence[Job], execute: Execute, *, console: Console) -> None:
+    """Run the jobs that are not finished, and whatever they need, one by one in this process.
+
+    Raises:
+        UserError: If one of them fails; the others are then not begun.
+    """
+    waiting = unfinished(with_needs(jobs))
+    with Display(waiting, console) as display:
+        for job in waiting:
+
+            def report(done: int, total: int, job: Job = job) -> None:
+                display.advance(job, Advance(done=done, total=total))
+
+            display.start(job)
+            display.finish(job, Outcome(summary=execute(job, report)))
+
+
+@dataclass
+class _Schedule:
+    """What waits, what failed, and what cannot begin for that."""
+
+    waiting: list[Job]
+    failures: list[tuple[Job, str]] = field(default_factory=list)
+    dropped: list[Job] = field(default_factory=list)
+
+    def next_ready(self, running: Sequence[Job]) -> Job | None:
+        """Take the best job to begin now, if the needs of any are all finished."""
+        pending = {job.run_id for job in [*self.waiting, *running]}
+        ready = [job for job in self.waiting if not pending & {need.run_id for need in job.needs}]
+        if not ready:
+            return None
+        # What others wait for goes first, then what takes longest.
+        needed = {need.run_id for job in self.waiting for need in job.needs}
+        chosen = max(ready, key=lambda job: (job.run_id in needed, job.cost))
+        self.waiting.remove(chosen)
+        return chosen
+
+    def fail(self, failed: Job, error: str) -> None:
+        """Note a failure and give up the jobs that need it, directly or not."""
+        self.failures.append((failed, error))
+        lost = {failed.run_id}
+        # Needed jobs come first in the list, so that one pass finds everything.
+        for job in list(self.waiting):
+            if lost & {need.run_id for need in job.needs}:
+                lost.add(job.run_id)
+                self.waiting.remove(job)
+                self.dropped.append(job)
+
+
+def _describe(schedule: _Schedule) -> str:
+    """Say every error once, with the first job that met it."""
+    titles: dict[str, list[str]] = {}
+    for job, error in schedule.failures:
+        titles.setdefault(error, []).append(job.title)
+    lines = [
+        f"{first}{f' and {len(others)} others' if others else ''}: {error}"
+        for error, (first, *others) in titles.items()
+    ]
+    if schedule.dropped:
+        lines.append(f"{len(schedule.dropped)} jobs that need these were not begun")
+    return "; ".join(lines)

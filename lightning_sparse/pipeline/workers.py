@@ -1,0 +1,196 @@
+"""Worker processes: each runs one job after another, dies with its parent, and is seen to die."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.resource_tracker
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.jobs import Job
+
+Report = Callable[[int, int], None]
+Execute = Callable[[Job, Report | None], str]
+"""Runs one job, reporting steps done and steps in all, and says in a few words what came out."""
+
+
+_STOPPED = 128 + signal.SIGTERM  # exit status, as a shell would give it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advance:
+    """A job that runs has done some of its steps."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A job has ended.
+
+    Plain text: an exception of any library may fail to travel between processes.
+
+    Attributes:
+        summary: What came out.
+        error: Why nothing came out.
+        trace: Traceback of an error that is not the user's to mend.
+    """
+
+    summary: str = ""
+    error: str | None = None
+    trace: str | None = None
+
+
+class Workers:
+    """As many processes as there are jobs at once; each imports what it needs once.
+
+    A context manager: when it is left, no process stays behind.
+
+    Args:
+        execute: A function of a module, so that the processes find it.
+    """
+
+    def __init__(self, execute: Execute) -> None:
+        self._execute = execute
+        self._idle: list[_Worker] = []
+        self._running: dict[_Worker, Job] = {}
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        workers = [*self._idle, *self._running]
+        for worker in workers:
+            worker.ask_to_stop(is_busy=worker in self._running)
+        for worker in workers:
+            worker.stop()
+
+    @property
+    def running(self) -> list[Job]:
+        """The jobs that have begun and not ended."""
+        return list(self._running.values())
+
+    def start(self, job: Job) -> None:
+        """Begin a job in a process that is free, or in a new one."""
+        worker = self._idle.pop() if self._idle else _Worker(self._execute)
+        self._running[worker] = job
+        worker.begin(job)
+
+    def wait(self, seconds: float) -> Iterator[tuple[Job, Advance | Outcome]]:
+        """Yield what running jobs have sent, after waiting for it for at most ``seconds``."""
+        by_connection = {worker.connection: worker for worker in self._running}
+        for ready in multiprocessing.connection.wait(list(by_connection), seconds):
+            assert isinstance(ready, Connection)
+            worker = by_connection[ready]
+            job, message = self._running[worker], worker.receive()
+            if isinstance(message, Outcome):
+                del self._running[worker]
+                if worker.is_alive:
+                    self._idle.append(worker)
+            yield job, message
+
+
+class _Worker:
+    """One process and the connection to it."""
+
+    def __init__(self, execute: Execute) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, execute))
+        with _without_interrupts():
+            self._process.start()
+        theirs.close()
+        self.is_alive = True
+
+    def begin(self, job: Job) -> None:
+        # If the process has died meanwhile, that is found when its answer is read.
+        with contextlib.suppress(OSError):
+            self.connection.send(job)
+
+    def receive(self) -> Advance | Outcome:
+        """Read one message; the end of the process is an outcome too."""
+        try:
+            message: Advance | Outcome = self.connection.recv()
+        except (EOFError, OSError):
+            self.is_alive = False
+            self.stop()
+            return Outcome(error=_describe_death(self._process.exitcode))
+        return message
+
+    def ask_to_stop(self, *, is_busy: bool) -> None:
+        """Close the connection, which ends a process that waits for a job, or end it outright."""
+        self.connection.close()
+        if is_busy:
+            self._process.terminate()
+
+    def stop(self) -> None:
+        """Wait for the process to end, but not for long."""
+        self._process.join(timeout=5)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _describe_death(exit_code: int | None) -> str:
+    is_signal = exit_code is not None and exit_code < 0
+    how = signal.Signals(-exit_code).name if is_signal else f"exit status {exit_code}"  # type: ignore[operator]
+    return (
+        f"its process was killed ({how}), perhaps for want of memory; start the same command again "
+        "to go on, with reproduce.num_processes=1 if it happens again"
+    )
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold back Ctrl-C: a process started in here never sees it, since only the parent answers."""
+    # Started first, because its start would let the signal through again.
+    multiprocessing.resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _serve(connection: Connection, execute: Execute) -> None:
+    """Run the jobs that arrive until the connection is closed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        try:
+            connection.send(_outcome(connection, execute, job))
+        except (OSError, SystemExit, KeyboardInterrupt):
+            # Stopped by the parent, which has closed the connection; Lightning makes an exception
+            # of the signal, and nobody is left to read about it.
+            sys.exit(_STOPPED)
+
+
+def _end_with_parent() -> None:
+    """End this process in the middle of its job if the parent is gone; files are written whole."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _outcome(connection: Connection, execute: Execute, job: Job) -> Outcome:
+    def report(done: int, total: int) -> None:
+        connection.send(Advance(done=done, total=total))
+
+    try:
+        return Outcome(summary=execute(job, report))
+    except UserError as error:
+        return Outcome(error=str(error))
+    except Exception as error:  # noqa: BLE001 (whatever it is, the other jobs go on)
+        return Outcome(error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())

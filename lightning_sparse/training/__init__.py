@@ -1,0 +1,1 @@
+"""Lightning glue that trains one end point; knows sparsity, models and data, but no paths."""

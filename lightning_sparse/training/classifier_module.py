@@ -1,0 +1,98 @@
+"""The LightningModule that trains one network; it knows nothing of masks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.training.lr_schedules import AbstractLRSchedule, WarmupCosine
+from lightning_sparse.training.optimizers import build_optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a network is fitted; equal over the arms except for the tuned learning rate.
+
+    Attributes:
+        num_steps: Optimizer steps of the whole schedule.
+        learning_rate: Peak learning rate.
+        momentum: Nesterov momentum.
+        weight_decay: Lambda of the L2 term on convolution and linear weights.
+        label_smoothing: Share of each label spread over all classes, in [0, 1).
+        lr_schedule: Factor of the learning rate by step.
+    """
+
+    num_steps: int
+    learning_rate: float
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
+    lr_schedule: AbstractLRSchedule = field(default_factory=WarmupCosine)
+
+    def __post_init__(self) -> None:
+        checks = {
+            "num_steps": (self.num_steps >= 1, "at least 1"),
+            "learning_rate": (self.learning_rate > 0, "above 0"),
+            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
+            "weight_decay": (self.weight_decay >= 0, "at least 0"),
+            "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
+        }
+        for name, (is_valid, expected) in checks.items():
+            if not is_valid:
+                raise UserError(f"training.{name}={getattr(self, name)}: must be {expected}")
+
+
+class ClassifierModule(pl.LightningModule):
+    """Minimises smoothed cross-entropy plus L2 (through weight decay) of any classifier.
+
+    Args:
+        network: Any module from images to logits; its state dict stays its own.
+        settings: How it is fitted.
+        first_step: Optimizer step of the schedule that the first update is; above 0 when a run
+            goes on from rewound weights.
+    """
+
+    def __init__(self, network: nn.Module, settings: TrainingSettings, first_step: int = 0) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+        self.first_step = first_step
+
+    @property
+    def schedule_step(self) -> int:
+        """Optimizer steps completed, counted from the start of the schedule."""
+        return self.first_step + self.trainer.global_step
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the network's logits."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+        """Return the smoothed cross-entropy of one batch."""
+        images, labels = batch
+        return functional.cross_entropy(
+            self.network(images), labels, label_smoothing=self.settings.label_smoothing
+        )
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer that all arms share, and the schedule from ``first_step`` on."""
+        settings = self.settings
+        optimizer = build_optimizer(
+            self.network,
+            learning_rate=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        schedule: Callable[[int], float] = lambda step: settings.lr_schedule.factor(  # noqa: E731
+            self.first_step + step, settings.num_steps
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"},
+        }

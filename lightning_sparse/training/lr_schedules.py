@@ -1,0 +1,87 @@
+"""Learning-rate schedules: pure functions from the optimizer step to a factor of the peak rate."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+from lightning_sparse.errors import UserError
+
+
+class AbstractLRSchedule(ABC):
+    """A factor in [0, 1] for every optimizer step of a run of ``num_steps`` steps."""
+
+    @abstractmethod
+    def factor(self, step: int, num_steps: int) -> float:
+        """Return the factor of the peak learning rate in the update that follows ``step`` steps."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WarmupCosine(AbstractLRSchedule):
+    """Rise linearly, then fall along half a cosine to zero.
+
+    Attributes:
+        warmup_fraction: Share of the run spent rising, in [0, 1).
+
+    Example:
+        >>> schedule = WarmupCosine(warmup_fraction=0.1)
+        >>> [round(schedule.factor(step, 100), 2) for step in (0, 9, 10, 55)]
+        [0.1, 1.0, 1.0, 0.5]
+    """
+
+    warmup_fraction: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check_fraction("warmup_fraction", self.warmup_fraction)
+
+    def factor(self, step: int, num_steps: int) -> float:
+        """Linear, then half a cosine."""
+        warmup_steps = round(self.warmup_fraction * num_steps)
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        falling_steps = max(1, num_steps - warmup_steps)
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / falling_steps))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WarmupSteps(AbstractLRSchedule):
+    """Rise linearly, then drop by a constant factor at each milestone.
+
+    The ImageNet recipes of Gale et al. 2019 and RigL (Evci et al. 2020) have this form.
+
+    Attributes:
+        warmup_fraction: Share of the run spent rising, in [0, 1).
+        milestones: Shares of the run at which the rate drops, in [0, 1).
+        drop: What the rate is multiplied by at each milestone, in [0, 1).
+
+    Example:
+        >>> schedule = WarmupSteps(warmup_fraction=0.0, milestones=(0.5, 0.75))
+        >>> [round(schedule.factor(step, 100), 3) for step in (0, 49, 50, 75)]
+        [1.0, 1.0, 0.1, 0.01]
+    """
+
+    warmup_fraction: float = 0.05
+    milestones: Sequence[float] = (0.3, 0.7, 0.9)
+    drop: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_fraction("warmup_fraction", self.warmup_fraction)
+        for milestone in self.milestones:
+            _check_fraction("milestones", milestone)
+        _check_fraction("drop", self.drop)
+
+    def factor(self, step: int, num_steps: int) -> float:
+        """Linear, then a staircase."""
+        warmup_steps = round(self.warmup_fraction * num_steps)
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        passed = sum(step >= round(milestone * num_steps) for milestone in self.milestones)
+        return float(self.drop**passed)
+
+
+def _check_fraction(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise UserError(f"lr_schedule.{name}={value}: must lie in [0, 1)")

@@ -1,0 +1,112 @@
+"""How a run reports how far it is, and stops when its loss is no number."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from lightning_sparse.errors import UserError
+
+Progress = Callable[[int, int], None]
+"""Called with steps done and steps in all, now and then."""
+
+
+class ProgressCallback(pl.Callback):
+    """Every ``every_steps`` steps: checks the loss, keeps a line of history, reports progress.
+
+    Reading the loss waits for the device, so it is not done at every step.
+
+    Args:
+        every_steps: Period in optimizer steps; the last step is always included.
+        report: Called with the steps done and the steps in all, or None.
+        advice: What to change when the loss stops being a number.
+    """
+
+    def __init__(self, *, every_steps: int, report: Progress | None, advice: str) -> None:
+        self._every_steps = every_steps
+        self._report = report
+        self._advice = advice
+        self._last_step = 0
+        self.history: list[dict[str, float]] = []
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Look at the loss when a look is due."""
+        step, last = trainer.global_step, trainer.max_steps
+        # The hook also fires inside a gradient-accumulation window, where no step was made.
+        if step == self._last_step or (step % self._every_steps and step != last):
+            return
+        self._last_step = step
+        loss = float(_batch_loss(trainer, outputs))
+        if not math.isfinite(loss):
+            raise UserError(f"the training loss is {loss} at step {step} of {last}; {self._advice}")
+        self.history.append(
+            {
+                "step": step,
+                "batch_loss": loss,
+                "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            }
+        )
+        if self._report:
+            self._report(step, last)
+
+    def history_lines(self) -> str:
+        """Return the history as JSON Lines."""
+        return "".join(json.dumps(entry) + "\n" for entry in self.history)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep the history in the checkpoint, so that a resumed run has all of it."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the history of a checkpoint."""
+        self.history = list(state_dict["history"])
+
+
+class TailMean(pl.Callback):
+    """Averages the training objective over the last steps, by which learning rates are tuned.
+
+    One batch at one t says little; the mean over the tail of a schedule that has cooled down is the
+    objective that was reached.
+
+    Args:
+        first_step: Optimizer steps that are left out.
+    """
+
+    def __init__(self, first_step: int) -> None:
+        self._first_step = first_step
+        self._sum: Tensor | float = 0.0
+        self._count = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean over the steps seen so far, in nats."""
+        return float(self._sum) / self._count
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Count this step if it belongs to the tail."""
+        if trainer.global_step > self._first_step:
+            self._sum = self._sum + _batch_loss(trainer, outputs).double()
+            self._count += 1
+
+
+def _batch_loss(trainer: pl.Trainer, outputs: Any) -> Tensor:
+    """Undo Lightning's division by the number of batches whose gradients are accumulated."""
+    loss: Tensor = outputs["loss"].detach() * trainer.accumulate_grad_batches
+    return loss

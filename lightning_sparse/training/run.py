@@ -1,0 +1,232 @@
+"""Train one end point: fit, measure, and leave weights, masks and a record in its folder."""
+
+import math
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+
+from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.errors import UserError
+from lightning_sparse.records import Evaluation, MethodName, RunRecord, to_json
+from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts, save_masks
+from lightning_sparse.sparsity.method import AbstractSparseMethod
+from lightning_sparse.storage import write_text_atomic
+from lightning_sparse.tensor_files import load_tensors, save_tensors
+from lightning_sparse.training.classifier_module import ClassifierModule, TrainingSettings
+from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
+from lightning_sparse.training.progress import Progress, ProgressCallback
+from lightning_sparse.training.provenance import provenance
+from lightning_sparse.training.sparsity_callback import SparsityCallback
+from lightning_sparse.training.trainer import fit, quiet_trainer
+
+WEIGHTS_FILE = "weights.safetensors"
+START_FILE = "start.safetensors"
+MASKS_FILE = "masks.safetensors"
+RECORD_FILE = "record.json"
+HISTORY_FILE = "history.jsonl"
+
+
+def weights_at_step_file(step: int) -> str:
+    """Name of the file that holds a run's weights after ``step`` optimizer steps."""
+    return f"weights_step_{step}.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunIdentity:
+    """Who a run is: everything in its record that was decided before it started.
+
+    Attributes are those of `lightning_sparse.records.RunRecord`.
+    """
+
+    run_id: str
+    experiment: str
+    method: MethodName
+    start: str
+    seed: int
+    target_sparsity: float
+    mask_source: str | None = None
+    rewind_step: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+class WeightsCallback(pl.Callback):
+    """Writes the network's state dict at the start and after chosen optimizer steps.
+
+    Must come after `SparsityCallback`, so that what it writes is masked.
+
+    Args:
+        run_dir: Folder that the files go to.
+        steps: Steps of the schedule to write besides the start.
+    """
+
+    def __init__(self, run_dir: Path, steps: Collection[int]) -> None:
+        self._run_dir = run_dir
+        self._steps = frozenset(steps)
+        self._last_step = -1
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the start, once: a resumed run has it already."""
+        if trainer.global_step == 0:
+            self._write(START_FILE, pl_module)
+            self._write_if_asked(pl_module)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Write the weights if this step was asked for."""
+        self._write_if_asked(pl_module)
+
+    def _write_if_asked(self, pl_module: pl.LightningModule) -> None:
+        step = _classifier(pl_module).schedule_step
+        # Batches that are still being accumulated move the batch-norm statistics, but are no step.
+        if step in self._steps and step != self._last_step:
+            self._last_step = step
+            self._write(weights_at_step_file(step), pl_module)
+
+    def _write(self, name: str, pl_module: pl.LightningModule) -> None:
+        if pl_module.trainer.is_global_zero:
+            save_tensors(_classifier(pl_module).network.state_dict(), self._run_dir / name)
+
+
+def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is made of)
+    *,
+    network: nn.Module,
+    method: AbstractSparseMethod,
+    data: ImageDataModule,
+    settings: TrainingSettings,
+    identity: RunIdentity,
+    run_dir: Path,
+    capture_steps: Sequence[int] = (),
+    trainer_options: Mapping[str, Any] | None = None,
+    report: Progress | None = None,
+) -> RunRecord:
+    """Fit one network and write everything that later stages need.
+
+    The folder then holds ``start.safetensors`` and ``weights.safetensors`` (the network's own state
+    dict, as anyone can load it), ``masks.safetensors``, ``history.jsonl`` and, last of all,
+    ``record.json``: a folder without it is a run that has not finished.
+
+    Args:
+        network: At its start weights; it is trained in place.
+        method: Decides the masks.
+        data: Training batches, the fixed training subset and the test set.
+        settings: How the network is fitted.
+        identity: What the record says of the run; a ``rewind_step`` of k means that the start
+            weights are those of step k and that the schedule and the data go on from there.
+        run_dir: The run's folder.
+        capture_steps: Steps after which the weights are kept, for runs that rewind to them.
+        trainer_options: Further `pytorch_lightning.Trainer` arguments.
+        report: Called now and then with steps done and steps in all.
+
+    Returns:
+        The record that was written.
+
+    Raises:
+        UserError: If the loss stops being a number, or a setting does not fit.
+    """
+    first_step = identity.rewind_step
+    _check_steps(capture_steps, first_step, settings.num_steps)
+    num_steps = settings.num_steps - first_step
+    module = ClassifierModule(network, settings, first_step)
+    sparsity = SparsityCallback(method)
+    progress = ProgressCallback(
+        every_steps=max(1, settings.num_steps // 50),
+        report=report,
+        advice=f"lower training.learning_rate={settings.learning_rate}",
+    )
+    callbacks: list[pl.Callback] = [sparsity, WeightsCallback(run_dir, capture_steps), progress]
+    trainer = quiet_trainer(num_steps, callbacks, trainer_options or {})
+    started = time.perf_counter()
+    fit(trainer, module, data, num_steps)
+    wall_seconds = time.perf_counter() - started
+
+    kept, prunable = kept_and_prunable(sparsity.masks)
+    train, test = _measure_both(network, data, settings)
+    record = RunRecord(
+        run_id=identity.run_id,
+        experiment=identity.experiment,
+        method=identity.method,
+        start=identity.start,
+        seed=identity.seed,
+        target_sparsity=identity.target_sparsity,
+        kept=kept,
+        prunable=prunable,
+        layers=layer_counts(sparsity.masks),
+        num_steps=settings.num_steps,
+        train=train,
+        test=test,
+        mask_source=identity.mask_source,
+        rewind_step=identity.rewind_step,
+        distance_from_start=_distance_from_file(network, run_dir / START_FILE),
+        wall_seconds=wall_seconds,
+        config=identity.config,
+        provenance=provenance(),
+    )
+    if trainer.is_global_zero:
+        save_tensors(network.state_dict(), run_dir / WEIGHTS_FILE)
+        save_masks(sparsity.masks, run_dir / MASKS_FILE)
+        write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
+        write_text_atomic(run_dir / RECORD_FILE, to_json(record) + "\n")
+    return record
+
+
+def _measure_both(
+    network: nn.Module, data: ImageDataModule, settings: TrainingSettings
+) -> tuple[Evaluation, Evaluation]:
+    """Measure the trained network on both sets; a loss that is no number is not recorded."""
+    network.eval()
+    penalty = settings.weight_decay * decayed_half_squared_norm(
+        network, dict(network.named_parameters())
+    )
+    train, test = (
+        measure(network, batches, num_classes=data.source.num_classes, penalty=penalty)
+        for batches in (data.train_subset_batches(), data.test_batches())
+    )
+    for loss in (train.objective, test.loss):
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss at the end is {loss}; lower "
+                f"training.learning_rate={settings.learning_rate}"
+            )
+    return train, test
+
+
+def _check_steps(capture_steps: Sequence[int], first_step: int, num_steps: int) -> None:
+    if not 0 <= first_step < num_steps:
+        raise UserError(f"rewind_step={first_step}: must lie in [0, num_steps={num_steps})")
+    for step in capture_steps:
+        if not first_step <= step <= num_steps:
+            raise UserError(
+                f"capture_steps={step}: must lie in [{first_step}, num_steps={num_steps}], the "
+                "steps that the run takes"
+            )
+
+
+def _distance_from_file(network: nn.Module, start_file: Path) -> float:
+    return distance(dict(network.named_parameters()), load_tensors(start_file))
+
+
+def distance(weights: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> float:
+    """Euclidean distance over the entries of ``weights``, accumulated in double precision."""
+    return math.sqrt(
+        math.fsum(
+            float((weight.detach().double().cpu() - others[name].double()).square().sum())
+            for name, weight in weights.items()
+        )
+    )
+
+
+def _classifier(pl_module: pl.LightningModule) -> ClassifierModule:
+    if not isinstance(pl_module, ClassifierModule):
+        raise TypeError(f"WeightsCallback needs a ClassifierModule, not {type(pl_module).__name__}")
+    return pl_module

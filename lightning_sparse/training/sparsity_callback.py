@@ -1,0 +1,124 @@
+"""When masks act: asks the method whether a change is due, and keeps masked entries at zero."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.sparsity.masks import Masks, check_masks_fit, kept_and_prunable
+from lightning_sparse.sparsity.method import AbstractSparseMethod
+from lightning_sparse.training.classifier_module import ClassifierModule
+
+
+class SparsityCallback(pl.Callback):
+    """Keeps weights, gradients and momentum of masked entries at exactly zero.
+
+    The cheapest way that is exact: the gradient is masked before every update. A weight and a
+    momentum that are zero then stay zero (weight decay adds a multiple of the weight), so these two
+    need masking only when the masks change and after loading. The masks live in this callback's
+    checkpoint state: never in the network, whose state dict stays the one its author defined.
+
+    Args:
+        method: Decides the masks.
+    """
+
+    def __init__(self, method: AbstractSparseMethod) -> None:
+        self.method = method
+        self.masks: Masks = {}
+        self._last_step = -1
+        self._factors: list[tuple[Tensor, Tensor]] = []
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Ask for the initial masks; a checkpoint that is loaded afterwards replaces them."""
+        if not self.masks:
+            self.masks = self.method.initial_masks(_prunable(pl_module))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the masks, which Lightning puts into the checkpoint."""
+        return {"masks": {name: mask.cpu() for name, mask in self.masks.items()}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the masks of a checkpoint."""
+        self.masks = dict(state_dict["masks"])
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse a checkpoint without masks, which Lightning would take without a word.
+
+        Raises:
+            UserError: If there are none.
+        """
+        if not checkpoint["callbacks"].get(self.state_key, {}).get("masks"):
+            raise UserError(
+                "the checkpoint holds no masks; resume from one that this program wrote"
+            )
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Zero what is masked; every strategy has the weights in their final place by now."""
+        weights = _prunable(pl_module)
+        check_masks_fit(self.masks, weights)
+        self._use(self.masks, weights, trainer.optimizers[0])
+        self._last_step = _module(pl_module).schedule_step
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Mask the gradients, after all ranks have averaged them."""
+        pairs = [(w.grad, factor) for w, factor in self._factors if w.grad is not None]
+        if pairs:
+            gradients, factors = zip(*pairs, strict=True)
+            torch._foreach_mul_(gradients, factors)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Change the masks if that is due at this optimizer step."""
+        step = _module(pl_module).schedule_step
+        # The hook also fires inside a gradient-accumulation window, where no step was made.
+        if step == self._last_step:
+            return
+        self._last_step = step
+        if self.method.is_due(step):
+            weights = _prunable(pl_module)
+            self.masks = self.method.updated_masks(weights, self.masks, step)
+            self._use(self.masks, weights, trainer.optimizers[0])
+
+    @torch.no_grad()
+    def _use(self, masks: Masks, weights: Mapping[str, Tensor], optimizer: Optimizer) -> None:
+        """Zero weights, gradients and momentum outside ``masks``; mask gradients from now on."""
+        kept, prunable = kept_and_prunable(masks)
+        # Multiplying by a float image of the mask, in the weight's own memory format, is several
+        # times faster than multiplying by the mask itself.
+        self._factors = [
+            (weight, torch.empty_like(weight).copy_(masks[name]))
+            for name, weight in weights.items()
+            if kept < prunable
+        ]
+        for weight, factor in self._factors:
+            momentum = optimizer.state.get(weight, {}).get("momentum_buffer")
+            for tensor in (weight, weight.grad, momentum):
+                if tensor is not None:
+                    tensor.mul_(factor)
+
+
+def _module(pl_module: pl.LightningModule) -> ClassifierModule:
+    if not isinstance(pl_module, ClassifierModule):
+        raise TypeError(
+            f"SparsityCallback needs a ClassifierModule, not {type(pl_module).__name__}"
+        )
+    return pl_module
+
+
+def _prunable(pl_module: pl.LightningModule) -> Mapping[str, Tensor]:
+    return prunable_weights(_module(pl_module).network)

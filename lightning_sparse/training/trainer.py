@@ -1,0 +1,62 @@
+"""The Trainer that fits end points and curves alike."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+
+from lightning_sparse.errors import UserError
+
+_NOT_OUR_WARNINGS = (
+    # The data module can validate, end points and curves are measured once, after the fit.
+    ".*no `validation_step`",
+    # Lightning 2.6.6 asks torch 2.14 an outdated question about its trees.
+    ".*LeafSpec.*deprecated",
+)
+
+
+def quiet_trainer(
+    num_steps: int, callbacks: Sequence[pl.Callback], options: Mapping[str, Any]
+) -> pl.Trainer:
+    """Build a Trainer for ``num_steps`` optimizer steps without bars, files and validation.
+
+    Args:
+        num_steps: Optimizer steps.
+        callbacks: In the order in which their hooks run.
+        options: Further `pytorch_lightning.Trainer` arguments; they win.
+    """
+    return pl.Trainer(
+        **{
+            "max_steps": num_steps,
+            "max_epochs": -1,
+            "callbacks": list(callbacks),
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "num_sanity_val_steps": 0,
+            "limit_val_batches": 0,
+            "use_distributed_sampler": False,
+            **options,
+        }
+    )
+
+
+def fit(
+    trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, num_steps: int
+) -> None:
+    """Fit, and see that it went on to the end: a record says how many steps it took.
+
+    Raises:
+        UserError: If it stopped earlier, as ``trainer.max_epochs`` or ``trainer.max_time`` can ask.
+    """
+    with warnings.catch_warnings():
+        for message in _NOT_OUR_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        trainer.fit(module, datamodule=data)
+    if trainer.global_step != num_steps:
+        raise UserError(
+            f"training stopped after {trainer.global_step} of {num_steps} steps; leave out "
+            "trainer.* settings that end it early, and set num_steps instead"
+        )

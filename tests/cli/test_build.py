@@ -1,0 +1,112 @@
+import pytest
+import torch
+
+from lightning_sparse.cli.build import build_data, build_method, build_network, build_object
+from lightning_sparse.cli.compose import CONF_DIR, compose_settings
+from lightning_sparse.data.source import ImageSource
+from lightning_sparse.errors import UserError
+from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.sparsity.distributions import AbstractDistribution
+from lightning_sparse.sparsity.masks import full_masks, save_masks
+from lightning_sparse.sparsity.method import AbstractSparseMethod
+
+# A file that is added to conf/ is tried here or fails here.
+DATA_FOR_MODEL = {
+    "convnet": "digits",
+    "lenet5": "digits28",
+    "resnet50": "synthetic",
+    "resnet_small": "digits",
+}
+NEEDS_FILES = {"cifar10", "cifar100", "image_folder"}
+NEEDS_NO_FILES = {"digits", "digits28", "synthetic"}
+
+
+def choices(group: str) -> list[str]:
+    found = sorted(file.stem for file in (CONF_DIR / group).glob("*.yaml"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("name", choices("model"))
+def test_every_model_is_built_for_its_data(name):
+    settings = compose_settings([f"model={name}", f"data={DATA_FOR_MODEL[name]}"])
+    source = build_object(settings["data"], "data")
+    network = build_network(settings, source)
+    assert prunable_weights(network)
+
+
+@pytest.mark.parametrize("name", choices("data"))
+def test_every_data_set_is_built_or_says_that_its_files_are_missing(name, tmp_path):
+    settings = compose_settings([f"data={name}"])["data"]
+    if name in NEEDS_NO_FILES:
+        assert isinstance(build_object(settings, "data"), ImageSource)
+        return
+    assert name in NEEDS_FILES
+    with pytest.raises(UserError, match=str(tmp_path)):
+        build_object({**settings, "root": str(tmp_path)}, "data")
+
+
+@pytest.mark.parametrize("name", choices("distribution"))
+def test_every_distribution_keeps_its_promise_of_sparsities(name):
+    distribution = build_object(compose_settings([f"distribution={name}"])["distribution"], name)
+    assert isinstance(distribution, AbstractDistribution)
+    shapes = {"a": (16, 3, 3, 3), "b": (32, 16, 3, 3), "c": (10, 32)}
+    assert all(0 <= value < 1 for value in distribution.layer_sparsities(shapes, 0.9).values())
+
+
+@pytest.mark.parametrize("name", choices("method"))
+def test_every_method_is_built_and_its_file_is_called_like_it(name, tmp_path):
+    save_masks({"weight": torch.ones(2, 3, dtype=torch.bool)}, tmp_path / "masks.safetensors")
+    settings = compose_settings([f"method={name}"])
+    assert settings["method"]["name"] == name
+    method = build_method(settings, tmp_path)
+    assert isinstance(method, AbstractSparseMethod)
+    weights = {"weight": torch.ones(2, 3)}
+    assert method.initial_masks(weights).keys() == full_masks(weights).keys()
+
+
+def test_the_scratch_arm_starts_elsewhere_and_the_others_alike():
+    def start(method):
+        settings = compose_settings([f"method={method}"])
+        network = build_network(settings, build_object(settings["data"], "data"))
+        return next(network.parameters())
+
+    dense, prune, scratch = map(start, ("dense", "prune", "scratch"))
+    assert torch.equal(dense, prune)
+    assert not torch.equal(dense, scratch)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("nowhere.Net", "model._target_=nowhere.Net: No module named 'nowhere'; name something"),
+        ("torch.nn.Nothing", "model._target_=torch.nn.Nothing: No module named 'torch.nn.Nothing'"),
+        ("builtins.dict", "model._target_=builtins.dict: "),
+        ("math.pi", "model._target_=math.pi: "),
+    ],
+)
+def test_a_model_that_is_none_is_refused_by_name(target, expected):
+    settings = compose_settings([f"model._target_={target}"])
+    with pytest.raises(UserError) as caught:
+        build_network(settings, build_object(settings["data"], "data"))
+    assert str(caught.value).startswith(expected)
+    assert "\n" not in str(caught.value)
+    assert "HYDRA" not in str(caught.value)
+
+
+def test_an_argument_that_a_model_does_not_take_is_refused_by_name():
+    settings = compose_settings(["+model.colour=red"])
+    with pytest.raises(UserError, match=r"ConvNet: got an unexpected keyword argument 'colour'"):
+        build_network(settings, build_object(settings["data"], "data"))
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("nowhere.build", r"^data\._target_=nowhere\.build: No module named 'nowhere'"),
+        ("builtins.dict", r"^data\._target_=builtins\.dict: gave a dict; it must return"),
+    ],
+)
+def test_a_data_set_that_is_none_is_refused_by_name(target, expected):
+    with pytest.raises(UserError, match=expected):
+        build_data(compose_settings([f"data._target_={target}"]))

@@ -1,0 +1,176 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_sparse.cli import compose
+from lightning_sparse.cli.compose import CONF_DIR, as_yaml, compose_settings, leaves, with_values
+from lightning_sparse.errors import UserError
+
+EXPERIMENTS = sorted(file.stem for file in (CONF_DIR / "experiment").glob("*.yaml"))
+
+
+def test_there_are_experiments():
+    assert {"digits", "smoke"} <= set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_composes_for_every_arm_and_is_called_like_its_file(name):
+    for method in ("dense", "prune", "scratch", "lottery"):
+        settings = compose_settings([f"experiment={name}", f"method={method}"])
+        assert settings["experiment_name"] == name
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_sets_nothing_that_the_program_does_not_know(name):
+    base = yaml.safe_load((CONF_DIR / "config.yaml").read_text())
+    experiment = yaml.safe_load((CONF_DIR / "experiment" / f"{name}.yaml").read_text())
+    for dotted, _ in leaves({key: experiment[key] for key in experiment if key != "defaults"}):
+        first, *rest = dotted.split(".")
+        if first in {"model", "data", "distribution", "method", "trainer"}:
+            continue
+        known = base
+        for key in (first, *rest):
+            # A mapping under ??? is the experiment's own.
+            if known == "???":
+                break
+            assert key in known, f"{dotted} is not in config.yaml"
+            known = known[key]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_says_what_it_is_how_it_is_run_and_what_it_costs(name):
+    head = (CONF_DIR / "experiment" / f"{name}.yaml").read_text().partition("defaults:")[0]
+    for part in ("# @package _global_", "# What: ", "# Command: ", "# Cost: "):
+        assert part in head
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_pilot_and_report_seeds_are_apart(name):
+    settings = compose_settings([f"experiment={name}"])
+    assert not set(settings["pilot"]["seeds"]) & set(settings["reproduce"]["seeds"])
+
+
+def test_each_arm_trains_at_its_own_tuned_rate():
+    rates = ["tuned.learning_rate.prune=0.7", "tuned.learning_rate.dense=0.3"]
+    assert compose_settings([*rates, "method=prune"])["training"]["learning_rate"] == 0.7
+    assert compose_settings([*rates, "method=dense"])["training"]["learning_rate"] == 0.3
+
+
+def test_each_space_is_fitted_at_its_own_tuned_rate():
+    rates = ["tuned.path_learning_rate.dense=0.7", "tuned.path_learning_rate.end_mask=0.3"]
+    for space, expected in (("dense", 0.7), ("end_mask", 0.3), ("union", 0.3)):
+        settings = compose_settings([*rates, f"path.space={space}"])
+        assert settings["path"]["training"]["learning_rate"] == expected
+
+
+def test_what_is_typed_wins_over_the_experiment():
+    settings = compose_settings(["experiment=smoke", "sparsity=0.5", "distribution=uniform"])
+    assert settings["sparsity"] == 0.5
+    assert settings["distribution"]["first_layer"] is None
+
+
+def test_what_is_said_later_wins():
+    assert compose_settings(["seed=1", "seed=2"])["seed"] == 2
+    assert with_values(compose_settings(["seed=1"]), ["seed=2"])["seed"] == 2
+
+
+def test_what_is_said_again_wins_over_what_was_said_between():
+    settings = compose_settings(["path.degree=2", "path={degree: 3}"])
+    assert with_values(settings, ["path.degree=4"])["path"]["degree"] == 4
+
+
+def test_values_follow_the_arm_that_is_chosen_later():
+    rates = ["tuned.learning_rate.prune=0.7", "method=dense"]
+    settings = with_values(compose_settings(rates), ["method=prune"])
+    assert settings["training"]["learning_rate"] == 0.7
+    assert settings["overrides"] == ["tuned.learning_rate.prune=0.7", "method=prune"]
+
+
+def test_our_short_cut_gives_what_hydra_gives(monkeypatch):
+    overrides = [
+        "experiment=smoke",
+        "seed=4",
+        "+model.widths=[8,8]",
+        "training.learning_rate=0.5",
+        "method=prune",
+        "path={degree: 3, training: {num_steps: 9}}",
+        "reproduce.lines=[]",
+        "mask_source=a/b",
+        "mask_source=null",
+    ]
+    ours = compose_settings(overrides)
+    monkeypatch.setattr(compose, "_adds", lambda _: True)
+    compose._resolved.cache_clear()
+
+    assert compose_settings(overrides) == ours
+    assert ours["path"]["degree"] == 3
+    assert ours["model"]["widths"] == [8, 8]
+
+
+def test_settings_that_are_composed_do_not_change_those_composed_later():
+    compose_settings([])["training"]["num_steps"] = -1
+    assert compose_settings([])["training"]["num_steps"] > 0
+
+
+def test_settings_are_shown_as_yaml_that_can_be_read_back():
+    settings = compose_settings(["seed=4"])
+    shown = yaml.safe_load(as_yaml(settings))
+    assert shown == {name: settings[name] for name in settings if name != "overrides"}
+
+
+def test_a_missing_conf_folder_is_one_line(monkeypatch):
+    monkeypatch.setattr(compose, "CONF_DIR", Path("/nowhere"))
+    compose._from_hydra.cache_clear()
+    compose._resolved.cache_clear()
+    with pytest.raises(UserError, match=r"no settings at /nowhere; run from a checkout"):
+        compose_settings([])
+
+
+REFUSED = {
+    "--foo": "unknown option '--foo'; `lightning-sparse --help`",
+    "seed": "'seed' is no setting; write name=value",
+    "seeed=3": "no setting is called 'seeed'; did you mean seed?",
+    "training.learning_rat=1": "'training.learning_rat'; did you mean training.learning_rate?",
+    "+foo=3": "no setting is called 'foo'",
+    "+training.foo=3": "no setting is called 'training.foo'",
+    "model.width=3": "no setting is called 'model.width'; an argument of the chosen class is added",
+    "method=foo": "method=foo: no such choice; available: dense, lottery, prune, scratch",
+    "experiment=foo": "experiment=foo: no such choice; available: digits, ",
+    "sparsity=1.0": "sparsity=1.0: must lie in [0, 1)",
+    "sparsity=-0.1": "sparsity=-0.1: must lie in [0, 1)",
+    "sparsity=abc": "sparsity='abc': must be a number, for example sparsity=0.98",
+    "sparsity=true": "sparsity=True: must be a number",
+    "sparsity=nan": "sparsity=nan: must lie in [0, 1)",
+    "reproduce.sparsities=[0.5,2]": "reproduce.sparsities=[0.5, 2]: must lie in [0, 1)",
+    "seed=abc": "seed='abc': must be an integer, for example seed=11",
+    "seed=": "seed='': must be an integer",
+    "seed=1.5": "seed=1.5: must be an integer",
+    "seed=-1": "seed=-1: must be at least 0",
+    "seed=1,2": "seed=1,2: is a sweep; give one value",
+    "seed=[1": "cannot use the settings seed=[1: ",
+    "mask_source=3": "mask_source=3: must be a text",
+    "channels_last=1": "channels_last=1: must be true or false",
+    "reproduce.seeds=4": "reproduce.seeds=4: must be a list",
+    "reproduce.num_processes=0": "reproduce.num_processes=0: must be at least 1",
+    "batch_size=0": "batch_size=0: must be at least 1",
+    "evaluation.num_points=1": "evaluation.num_points=1: must be at least 2",
+    "evaluation.batch_norm=foo": "evaluation.batch_norm=foo: choose one of recalibrated, batch,",
+    "path.degree=0": "path.degree=0: must be at least 1",
+    "path.space=foo": "path.space=foo: there is no tuned.path_learning_rate.foo; available: dense,",
+    "method.start=foo": "method.start=foo: choose one of init, init/scratch",
+    "pruning.end_step=5": "pruning.end_step=5: need 0 <= start_step < end_step <= training.num",
+    "pruning.end_step=99999": "pruning.end_step=99999: need 0 <= start_step < end_step",
+    "rewind_step=99999": "rewind_step=99999: must be below training.num_steps=",
+    "capture_steps=[99999]": "capture_steps=[99999]: must be steps from 0 to training.num_steps=",
+    "capture_steps=[a]": "capture_steps=['a']: must be steps from 0",
+    "distribution.first_layer=abc": "distribution.first_layer='abc': must be a number",
+}
+
+
+@pytest.mark.parametrize("override", REFUSED)
+def test_a_setting_that_cannot_be_is_refused_by_name(override):
+    with pytest.raises(UserError) as caught:
+        compose_settings([override])
+    assert REFUSED[override] in str(caught.value)
+    assert "\n" not in str(caught.value)

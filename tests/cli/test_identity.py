@@ -1,0 +1,181 @@
+import re
+
+import pytest
+
+from lightning_sparse.cli.compose import compose_settings
+from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.reproduce import plan_all
+
+
+def run_id(*overrides: str) -> str:
+    return plan_training(compose_settings(["experiment=smoke", *overrides])).run_id
+
+
+def path_id(*overrides: str) -> str:
+    return plan_path(compose_settings(["experiment=smoke", *overrides])).run_id
+
+
+def test_a_run_id_is_a_pure_function_of_the_settings():
+    assert run_id("method=prune", "seed=4") == run_id("seed=4", "method=prune")
+    assert run_id("method=prune") == run_id("method=prune", "seed=11", "sparsity=0.9")
+
+
+def test_run_ids_stay_what_they_are():
+    """A change here means that every finished run is made again: is that meant?"""
+    assert run_id("method=dense") == "smoke-dense-init-seed11-bac61037"
+    assert run_id("method=scratch") == "smoke-scratch-s0.9-seed11-fd0f1583"
+    assert path_id() == "smoke-S-end-to-P-end-degree2-end_mask-s0.9-seed11-c58ebad3"
+
+
+@pytest.mark.parametrize("method", ["dense", "prune", "scratch", "lottery"])
+@pytest.mark.parametrize(
+    "decisive",
+    [
+        "seed=12",
+        "training.num_steps=13",
+        "training.learning_rate=0.7",
+        "training.weight_decay=0",
+        "training.lr_schedule.warmup_fraction=0.2",
+        "batch_size=32",
+        "num_threads=2",
+        "channels_last=false",
+        "data=synthetic",
+        "+model.widths=[8,8]",
+        "trainer.accelerator=gpu",
+        "evaluation.train_subset_size=64",
+        "capture_steps=[3]",
+    ],
+)
+def test_a_training_run_has_another_id_when_what_decides_it_differs(method, decisive):
+    assert run_id(f"method={method}", decisive) != run_id(f"method={method}")
+
+
+@pytest.mark.parametrize("method", ["dense", "prune", "scratch", "lottery"])
+@pytest.mark.parametrize(
+    "irrelevant",
+    [
+        "runs_dir=elsewhere",
+        "reproduce.seeds=[21]",
+        "reproduce.num_processes=1",
+        "reproduce.title=other",
+        "pilot.seeds=[4]",
+        "path.degree=3",
+        "path.training.num_steps=99",
+        "num_workers=2",
+        "evaluation.num_points=15",
+    ],
+)
+def test_a_training_run_keeps_its_id_when_something_else_differs(method, irrelevant):
+    assert run_id(f"method={method}", irrelevant) == run_id(f"method={method}")
+
+
+PRUNING = [
+    "sparsity=0.8",
+    "pruning.start_step=1",
+    "pruning.update_every=3",
+    "distribution=uniform",
+    "tuned.learning_rate.prune=0.7",
+]
+
+
+@pytest.mark.parametrize("setting", PRUNING)
+def test_what_decides_the_masks_decides_the_runs_that_use_them_but_no_dense_run(setting):
+    assert run_id("method=dense", setting) == run_id("method=dense")
+    for method in ("prune", "scratch", "lottery"):
+        assert run_id(f"method={method}", setting) != run_id(f"method={method}")
+
+
+def test_only_lottery_runs_depend_on_where_they_rewind_to():
+    assert run_id("method=lottery", "rewind_step=1") != run_id("method=lottery")
+    assert run_id("method=dense", "rewind_step=1") == run_id("method=dense")
+
+
+def test_the_pruned_run_that_is_rewound_to_is_the_one_that_is_the_end_of_paths():
+    settings = compose_settings(["experiment=smoke", "rewind_step=1", "path.start=L-end"])
+    lottery, pruned = plan_path(settings).needs
+    assert lottery.needs == (pruned,)
+    assert "capture_steps=[1]" in pruned.overrides
+
+
+@pytest.mark.parametrize("method", ["scratch", "lottery"])
+def test_masks_come_from_the_pruned_run_of_the_same_seed_and_sparsity(method):
+    words = ["experiment=smoke", "seed=4", "sparsity=0.7"]
+    (pruned,) = plan_training(compose_settings([*words, f"method={method}"])).needs
+    assert pruned.run_id == run_id("method=prune", "seed=4", "sparsity=0.7")
+
+
+@pytest.mark.parametrize(
+    "decisive",
+    [
+        "seed=12",
+        "path.degree=3",
+        "path.space=dense",
+        "path.start=L-end",
+        "path.training.num_steps=7",
+        "path.training.learning_rate=0.7",
+        "evaluation.batch_norm=stored",
+        "evaluation.num_points=15",
+        "tuned.learning_rate.scratch=0.7",
+        "tuned.learning_rate.prune=0.7",
+        "sparsity=0.8",
+    ],
+)
+def test_a_path_has_another_id_when_what_decides_it_differs(decisive):
+    assert path_id(decisive) != path_id()
+
+
+@pytest.mark.parametrize(
+    "irrelevant", ["runs_dir=elsewhere", "tuned.learning_rate.dense=0.7", "method=lottery"]
+)
+def test_a_path_keeps_its_id_when_something_else_differs(irrelevant):
+    assert path_id(irrelevant) == path_id()
+
+
+def test_a_line_depends_on_no_fit():
+    line = path_id("path.degree=1")
+    assert path_id("path.degree=1", "path.training.num_steps=7", "path.space=dense") == line
+
+
+def test_a_path_between_dense_ends_is_the_same_at_every_sparsity():
+    ends = ("path.start=D-end", "path.end=D2-end", "path.space=dense")
+    assert path_id(*ends, "sparsity=0.8") == path_id(*ends)
+    assert "-s0" not in path_id(*ends)
+
+
+def test_what_the_smoke_experiment_plans():
+    jobs = plan_all(compose_settings(["experiment=smoke", "reproduce.seeds=[21]"]))
+    stems = [re.sub(r"-[0-9a-f]{8}$", "", job.run_id) for job in jobs]
+    assert stems == [
+        "smoke-dense-init-seed21",
+        "smoke-dense-init_scratch-seed21",
+        "smoke-prune-s0.9-seed21",
+        "smoke-scratch-s0.9-seed21",
+        "smoke-lottery-s0.9-seed21",
+        "smoke-prune-s0.8-seed21",
+        "smoke-scratch-s0.8-seed21",
+        "smoke-lottery-s0.8-seed21",
+        "smoke-D-start-to-P-end-line-s0.9-seed21",
+        "smoke-L-start-to-P-end-line-s0.9-seed21",
+        "smoke-S-start-to-P-end-line-s0.9-seed21",
+        "smoke-S-start-to-S-end-line-s0.9-seed21",
+        "smoke-D-start-to-D-end-line-seed21",
+        "smoke-S-end-to-P-end-line-s0.9-seed21",
+        "smoke-L-end-to-P-end-line-s0.9-seed21",
+        "smoke-D-end-to-D2-end-line-seed21",
+        "smoke-S-end-to-P-end-degree2-end_mask-s0.9-seed21",
+        "smoke-S-end-to-P-end-degree2-dense-s0.9-seed21",
+        "smoke-S-end-to-P-end-degree3-end_mask-s0.9-seed21",
+        "smoke-S-end-to-P-end-degree3-dense-s0.9-seed21",
+        "smoke-D-end-to-D2-end-degree2-dense-seed21",
+    ]
+
+
+def test_a_sparsity_that_is_named_twice_is_planned_once():
+    once = plan_all(compose_settings(["experiment=smoke"]))
+    twice = plan_all(compose_settings(["experiment=smoke", "reproduce.sparsities=[0.8,0.9,0.8]"]))
+    assert [job.run_id for job in twice] == [job.run_id for job in once]
+
+
+def test_all_that_planned_jobs_need_is_planned_too():
+    jobs = plan_all(compose_settings(["experiment=smoke"]))
+    assert {need.run_id for job in jobs for need in job.needs} <= {job.run_id for job in jobs}

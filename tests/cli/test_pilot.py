@@ -1,0 +1,81 @@
+import json
+
+import pytest
+
+from lightning_sparse.cli.compose import compose_settings
+from lightning_sparse.cli.main import main
+from lightning_sparse.cli.pilot import arm_trials, curve_trials, plan_arm, plan_curve
+from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.jobs import with_needs
+
+
+def needed(job):
+    return [item.run_id for item in with_needs(job.needs)]
+
+
+def test_every_arm_gets_as_many_trials_as_the_others():
+    trials = arm_trials(compose_settings([]))
+    assert set(trials) == {"dense", "prune", "scratch", "lottery"}
+    assert len({len(choices) for choices in trials.values()}) == 1
+
+
+def test_unequal_numbers_of_trials_are_refused():
+    settings = compose_settings(["pilot.learning_rates=[0.1]"])
+    with pytest.raises(UserError, match="every arm must get as many trials as the others"):
+        arm_trials(settings)
+
+
+def test_both_spaces_get_the_same_trials():
+    trials = curve_trials(compose_settings(["pilot.path_learning_rates=[0.1,0.2]"]))
+    assert trials == {
+        space: [[f"tuned.path_learning_rate.{space}={rate}"] for rate in (0.1, 0.2)]
+        for space in ("end_mask", "dense")
+    }
+
+
+def test_a_trial_changes_its_own_arm_and_no_run_that_it_builds_on():
+    settings = compose_settings(["experiment=smoke"])
+    plain = plan_arm(settings, "scratch", ["seed=1"])
+    trial = plan_arm(settings, "scratch", ["seed=1", "tuned.learning_rate.scratch=0.7"])
+    assert trial.run_id != plain.run_id
+    assert needed(trial) == needed(plain)
+
+
+def test_a_trial_of_a_curve_joins_the_same_ends():
+    settings = compose_settings(["experiment=smoke"])
+    first, second = (
+        plan_curve(settings, "dense", ["seed=1", f"tuned.path_learning_rate.dense={rate}"])
+        for rate in (0.1, 0.2)
+    )
+    assert first.run_id != second.run_id
+    assert needed(first) == needed(second)
+
+
+def test_a_trial_of_the_pruned_arm_sets_rate_and_window():
+    settings = compose_settings(
+        [
+            "pilot.learning_rates=[1]",
+            "pilot.prune_trials=[{learning_rate: 2, pruning: {end_step: 9}}]",
+        ]
+    )
+    assert arm_trials(settings)["prune"] == [["tuned.learning_rate.prune=2", "pruning.end_step=9"]]
+
+
+@pytest.mark.pipeline
+def test_the_pilot_keeps_what_each_trial_reached(tmp_path, capsys):
+    words = ["pilot", "experiment=smoke", f"runs_dir={tmp_path}", "pilot.seeds=[1]"]
+    words.append("reproduce.num_processes=1")
+
+    assert main(words) == 0
+
+    lines = (tmp_path / "pilot_smoke.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [(entry["stage"], entry["tuned"]) for entry in entries] == [
+        *(("arm", name) for name in ("dense", "scratch", "lottery", "prune") for _ in range(2)),
+        ("curve", "end_mask"),
+        ("curve", "dense"),
+    ]
+    assert all(entry["seeds"] == [1] and len(entry["objectives"]) == 1 for entry in entries)
+    # One best trial of each arm and of each space.
+    assert capsys.readouterr().out.count("<- lowest") == 6
+    assert not list(tmp_path.glob("*-seed11-*"))

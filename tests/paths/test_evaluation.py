@@ -1,0 +1,410 @@
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.errors import UserError
+from lightning_sparse.models.convnet import ConvNet
+from lightning_sparse.paths.evaluation import (
+    EvaluationSettings,
+    PathEvaluator,
+    evaluate_path,
+    midpoints_around,
+)
+from lightning_sparse.paths.layout import WeightLayout
+from lightning_sparse.records import Evaluation, PathPoint
+from lightning_sparse.rises import largest_rise
+from lightning_sparse.tensor_files import load_tensors
+from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
+from tests.reference import interpolation
+from tests.training.problems import (
+    NUM_CLASSES,
+    SOURCE,
+    TwoLayers,
+    make_data,
+    make_network,
+    same_bits,
+)
+
+POLICIES = ("recalibrated", "batch", "interpolated", "stored")
+WEIGHT_DECAY = 0.01
+
+
+def make_evaluation(**changes):
+    return EvaluationSettings(
+        **{
+            "num_recalibration_images": 48,
+            "recalibration_batch_size": 16,
+            "points_at_once": 4,
+            **changes,
+        }
+    )
+
+
+class Line:
+    """The straight line between two states of one network."""
+
+    def __init__(self, network, start, end):
+        self.network = network
+        self.states = (start, end)
+        self.layout = WeightLayout(network)
+        self.vectors = [self.layout.flatten(state) for state in self.states]
+
+    def weights_at(self, t):
+        return (1 - t) * self.vectors[0] + t * self.vectors[1]
+
+    def evaluator(self, *, data=None, **changes):
+        buffers = tuple(
+            {name: state[name] for name, _ in self.network.named_buffers()} for state in self.states
+        )
+        return PathEvaluator(
+            network=self.network,
+            data=data or make_data(),
+            settings=make_evaluation(**changes),
+            weight_decay=WEIGHT_DECAY,
+            buffers=buffers,
+        )
+
+    def points(self, ts, **changes):
+        return self.evaluator(**changes)(ts, self.weights_at)
+
+
+@pytest.fixture
+def line(ends):
+    return Line(make_network(), *(end.state for end in ends))
+
+
+def own_evaluation(network, state, batches):
+    network.load_state_dict(state)
+    network.eval()
+    penalty = WEIGHT_DECAY * decayed_half_squared_norm(network, dict(network.named_parameters()))
+    return measure(network, batches, num_classes=NUM_CLASSES, penalty=penalty)
+
+
+def trained_state(network, seed):
+    """Statistics and weights that no fresh network has."""
+    torch.manual_seed(seed)
+    network.train()
+    for parameter in network.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(8, *SOURCE.image_shape))
+    return {name: tensor.clone().contiguous() for name, tensor in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("constructor", [make_network, lambda: ConvNet(1, NUM_CLASSES)])
+def test_stored_statistics_reproduce_the_ends_own_evaluation_exactly(constructor, memory_format):
+    network = constructor().to(memory_format=memory_format)
+    states = [trained_state(network, seed) for seed in (1, 2)]
+    line = Line(network, *states)
+
+    at_ends = line.points([0.0, 1.0], batch_norm="stored")
+
+    for point, state in zip(at_ends, states, strict=True):
+        data = make_data()
+        assert point.train == own_evaluation(network, state, data.train_subset_batches())
+        assert point.test == own_evaluation(network, state, data.test_batches())
+    assert at_ends[0].train != at_ends[1].train
+
+
+def test_stored_statistics_fail_in_the_middle(run_dirs):
+    states = [load_tensors(run_dirs[name] / "weights.safetensors") for name in ("dense", "prune")]
+    line = Line(make_network(), *states)
+
+    stored, recalibrated = (
+        line.points([0.0, 0.5, 1.0], batch_norm=policy) for policy in ("stored", "recalibrated")
+    )
+
+    assert stored[1].train.loss > 1.8 * recalibrated[1].train.loss
+    # At the ends, which were trained, the two nearly agree.
+    for here, there in zip(stored[::2], recalibrated[::2], strict=True):
+        assert here.train.loss == pytest.approx(there.train.loss, abs=0.15)
+
+
+def reference_loss(line, t, statistics_of, batches):
+    weights = line.layout.unflatten(line.weights_at(t))
+    losses = [
+        nn.functional.cross_entropy(
+            interpolation.tiny_net(weights, images, statistics_of(weights, images))[0],
+            labels,
+            reduction="none",
+        )
+        for images, labels in batches
+    ]
+    return torch.cat(losses).mean().item()
+
+
+@pytest.mark.parametrize("t", [-0.1, 0.4, 1.0])
+def test_recalibration_is_the_mean_over_equal_batches(line, t):
+    data = make_data()
+
+    def recalibrated(weights, _):
+        return interpolation.recalibrated_statistics(weights, data.recalibration_batches(48, 16))
+
+    expected = reference_loss(line, t, recalibrated, data.test_batches())
+
+    assert line.points([t])[0].test.loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_images_and_batches_of_recalibration_are_those_asked_for(line):
+    losses = {
+        (images, batch): line.points(
+            [0.5], num_recalibration_images=images, recalibration_batch_size=batch
+        )[0].train.loss
+        for images, batch in ((48, 16), (48, 24), (16, 16))
+    }
+
+    assert len(set(losses.values())) == 3
+
+
+def test_batch_statistics_are_those_of_each_evaluation_batch(line):
+    expected = reference_loss(line, 0.4, lambda *_: None, make_data().test_batches())
+
+    measured = line.points([0.4], batch_norm="batch")[0].test.loss
+
+    assert measured == pytest.approx(expected, rel=1e-5)
+
+
+def test_interpolated_statistics_lie_between_those_of_the_ends(line):
+    start, end = line.states
+
+    def interpolated(*_):
+        return {
+            name: tuple(
+                0.6 * start[f"{name}.{kind}"] + 0.4 * end[f"{name}.{kind}"]
+                for kind in ("running_mean", "running_var")
+            )
+            for name in ("bn1", "bn2")
+        }
+
+    expected = reference_loss(line, 0.4, interpolated, make_data().test_batches())
+
+    measured = line.points([0.4], batch_norm="interpolated")[0].test.loss
+
+    assert measured == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_policy_gives_numbers_on_the_whole_grid(line):
+    for policy in POLICIES:
+        points = line.points(make_evaluation().grid(), batch_norm=policy)
+        assert all(math.isfinite(point.train.loss + point.test.loss) for point in points), policy
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_measuring_changes_neither_the_network_nor_the_ends(line, policy):
+    copies = [
+        {name: tensor.clone() for name, tensor in state.items()}
+        for state in (line.network.state_dict(), *line.states)
+    ]
+
+    line.points([0.0, 0.5, 1.0], batch_norm=policy)
+
+    for copy, state in zip(copies, (line.network.state_dict(), *line.states), strict=True):
+        assert same_bits(copy, state)
+    assert line.network.training
+    assert line.network.bn1.momentum == 0.1
+    assert all(parameter.requires_grad for parameter in line.network.parameters())
+
+
+def test_a_network_without_batch_norm_is_the_same_under_every_policy():
+    networks = [make_network(seed, TwoLayers) for seed in (0, 1)]
+    line = Line(networks[0], *(network.state_dict() for network in networks))
+
+    results = [line.points([0.0, 0.3, 1.0], batch_norm=policy) for policy in POLICIES]
+
+    assert all(result == results[0] for result in results)
+
+
+def test_the_objective_adds_the_penalty_of_the_point_itself(line):
+    point = line.points([0.5])[0]
+
+    weights = line.layout.unflatten(line.weights_at(0.5))
+    names = ("conv1.weight", "conv2.weight", "fc.weight")
+    squares = sum(weights[name].double().square().sum().item() for name in names)
+    assert point.train.objective - point.train.loss == pytest.approx(
+        0.5 * WEIGHT_DECAY * squares, rel=1e-9
+    )
+    assert point.test.objective - point.test.loss == pytest.approx(
+        0.5 * WEIGHT_DECAY * squares, rel=1e-9
+    )
+
+
+class CountingData(ImageDataModule):
+    """Counts how often each set is gone through."""
+
+    def __init__(self):
+        super().__init__(SOURCE, batch_size=8, seed=1, evaluation_batch_size=16)
+        self.num_batches = {"train": 0, "test": 0, "recalibration": 0}
+
+    def counted(self, name, batches):
+        for batch in batches:
+            self.num_batches[name] += 1
+            yield batch
+
+    def train_subset_batches(self):
+        return self.counted("train", super().train_subset_batches())
+
+    def test_batches(self):
+        return self.counted("test", super().test_batches())
+
+    def recalibration_batches(self, num_images, batch_size):
+        return self.counted("recalibration", super().recalibration_batches(num_images, batch_size))
+
+
+def test_each_batch_is_loaded_once_for_all_points(line):
+    data = CountingData()
+
+    line.points([i / 10 for i in range(11)], data=data, points_at_once=11)
+
+    # 48 training and 21 test images in batches of 16.
+    assert data.num_batches == {"train": 3, "test": 2, "recalibration": 3}
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_how_many_points_are_held_at_once_changes_no_number(line, size):
+    ts = [i / 6 for i in range(7)]
+
+    assert line.points(ts, points_at_once=size) == line.points(ts, points_at_once=7)
+
+
+@pytest.mark.parametrize("t", [0.0, 0.3])
+def test_a_point_measures_the_same_alone_and_among_others(line, t):
+    among = {point.t: point for point in line.points([0.0, 0.3, 0.9])}
+
+    assert line.points([t])[0] == among[t]
+
+
+class Known(PathEvaluator):
+    """A loss that is a known function of t."""
+
+    def __init__(self, function):
+        self.function = function
+        self.asked = []
+
+    def __call__(self, ts, weights_at):
+        self.asked.append(list(ts))
+        return [self.point(t) for t in ts]
+
+    def point(self, t):
+        loss = self.function(t)
+        evaluation = Evaluation(
+            loss=loss, loss_standard_error=0.0, objective=loss, accuracy=0.5, num_images=1
+        )
+        return PathPoint(t=t, train=evaluation, test=evaluation)
+
+
+def refined(function, **changes):
+    settings = make_evaluation(**changes)
+    known = Known(function)
+    points, converged = evaluate_path(known, lambda t: torch.tensor([t]), settings)
+    return known, points, converged
+
+
+def bump(t):
+    """A valley at 0.13 and a narrow hump at 0.62, both between the points of the grid."""
+    return (
+        2 - 0.5 * math.exp(-(((t - 0.13) / 0.06) ** 2)) + 3 * math.exp(-(((t - 0.62) / 0.05) ** 2))
+    )
+
+
+FUNCTIONS = {
+    "bump": bump,
+    "rising": lambda t: t**3,
+    "wave": lambda t: math.sin(9 * t + 0.4),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_refinement_finds_the_true_rise(function):
+    known, points, converged = refined(function, max_refinements=12)
+
+    fine = [i / 100_000 for i in range(100_001)]
+    truth = largest_rise(fine, [function(t) for t in fine]).value
+    ts = [point.t for point in points]
+    measured = largest_rise(ts, [point.train.loss for point in points])
+    assert converged
+    assert measured.value == pytest.approx(truth, rel=0.03)
+    assert ts == sorted(set(ts))
+    assert sum(map(len, known.asked)) == len(ts)
+
+
+def test_only_the_path_between_the_ends_is_refined():
+    known, _, _ = refined(lambda t: -abs(t - 1.1) - abs(t + 0.1))
+    known_rising, _, _ = refined(bump)
+
+    for asked in (*known.asked[1:], *known_rising.asked[1:]):
+        assert all(0 < t < 1 for t in asked)
+    assert len(known_rising.asked) > 1
+
+
+def test_a_path_that_only_falls_is_not_refined():
+    known, points, converged = refined(lambda t: -t)
+
+    assert known.asked == [make_evaluation().grid()]
+    assert len(points) == 29
+    assert converged
+
+
+def test_a_refinement_that_is_cut_off_says_so():
+    assert refined(bump, max_refinements=0)[2] is False
+
+
+def test_refinements_are_reported():
+    reported = []
+
+    evaluate_path(
+        Known(bump), lambda t: torch.tensor([t]), make_evaluation(max_refinements=9),
+        lambda *steps: reported.append(steps),
+    )  # fmt: skip
+
+    assert reported[0] == (0, 9)
+    assert [done for done, _ in reported] == list(range(len(reported)))
+
+
+@pytest.mark.parametrize(
+    ("centres", "expected"),
+    [((0.0, 0.5), [0.125, 0.375, 0.625]), ((1.0, 1.0), [0.875]), ((0.25, 0.25), [0.125, 0.375])],
+)
+def test_midpoints_touch_the_pair_and_come_once(centres, expected):
+    assert midpoints_around([-0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25], *centres) == expected
+
+
+def test_the_grid_is_that_of_the_protocol():
+    grid = make_evaluation().grid()
+
+    assert len(grid) == 29
+    assert (grid[0], grid[-1]) == (-0.2, 1.2)
+    assert {0.0, 0.5, 1.0} <= set(grid)
+    assert all(
+        later - earlier == pytest.approx(0.05) for earlier, later in itertools.pairwise(grid)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_points": 28}, r"evaluation.num_points=28: .* leave out an end of the path"),
+        ({"num_points": 1}, r"evaluation.num_points=1: must be at least 2"),
+        ({"lowest_t": 0.1}, r"points on \[0.1, 1.2\] leave out an end"),
+        ({"points_at_once": 0}, r"evaluation.points_at_once=0: must be at least 1"),
+        ({"max_refinements": -1}, r"evaluation.max_refinements=-1: must be at least 0"),
+        ({"recalibration_batch_size": 0}, r"recalibration_batch_size=0: must be at least 1"),
+    ],
+)
+def test_settings_that_cannot_be_measured_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        make_evaluation(**changes)
+
+
+def test_an_unknown_policy_is_refused():
+    settings = make_evaluation()
+    # Types are checked in tests; the command line passes on any text.
+    object.__setattr__(settings, "batch_norm", "none")
+
+    with pytest.raises(UserError, match=r"batch_norm=none: choose one of recalibrated, batch, int"):
+        settings.__post_init__()
