@@ -220,6 +220,29 @@ def test_a_network_without_batch_norm_is_the_same_under_every_policy():
     assert all(result == results[0] for result in results)
 
 
+class WithConstant(nn.Module):
+    """A buffer that belongs to the function, and is no statistic."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.ones(()))
+        self.linear = nn.Linear(36, NUM_CLASSES)
+
+    def forward(self, images):
+        return self.linear(images.flatten(1)) * self.scale
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_buffers_that_are_no_statistics_are_those_of_the_ends(policy):
+    network = WithConstant()
+    state = {**network.state_dict(), "scale": torch.zeros(())}
+
+    point = Line(network, state, state).points([0.3], batch_norm=policy)[0]
+
+    # All logits are zero.
+    assert point.test.loss == pytest.approx(math.log(NUM_CLASSES))
+
+
 def test_the_objective_adds_the_penalty_of_the_point_itself(line):
     point = line.points([0.5])[0]
 
@@ -331,6 +354,26 @@ def test_refinement_finds_the_true_rise(function):
     assert measured.value == pytest.approx(truth, rel=0.03)
     assert ts == sorted(set(ts))
     assert sum(map(len, known.asked)) == len(ts)
+
+
+def narrow(t):
+    """A hump so narrow that the grid sees little of it."""
+    return 2 - t + 3 * math.exp(-(((t - 0.515) / 0.03) ** 2))
+
+
+def test_refinement_ends_with_the_first_change_below_two_per_cent():
+    known, _, converged = refined(narrow, max_refinements=12)
+
+    rises, seen = [], []
+    for asked in known.asked:
+        seen = sorted([*seen, *asked])
+        rises.append(largest_rise(seen, [narrow(t) for t in seen]).value)
+    changes = [abs(new - old) / new for old, new in itertools.pairwise(rises)]
+    assert converged
+    assert len(changes) > 1
+    assert all(change < 0.5 for change in changes)
+    assert all(change >= 0.02 for change in changes[:-1])
+    assert changes[-1] < 0.02
 
 
 def test_only_the_path_between_the_ends_is_refined():

@@ -59,7 +59,7 @@ def pids(folder: Path) -> set[int]:
     return {int(line.split()[2]) for line in (folder / "log").read_text().splitlines()}
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -110,7 +110,7 @@ def _sleep_until_stopped(_: Job) -> None:
     """Answer the signal that stops a worker with an exception, as Lightning does."""
 
     def stop(*_: object) -> None:
-        raise SystemExit
+        raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
     time.sleep(600)

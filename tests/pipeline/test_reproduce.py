@@ -34,27 +34,31 @@ WORDS = ["experiment=smoke", "reproduce.seeds=[21,22]", "reproduce.num_processes
 CLAIMS = ["A", "B", "C1", "C2", "positive control", "D1", "D2", "D3", "D4"]
 
 
-def start(runs_dir: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, "reproduce", *WORDS, f"runs_dir={runs_dir}"],
+def command(runs_dir: Path) -> tuple[list[str], dict[str, str]]:
+    words = [sys.executable, "-c", COMMAND, "reproduce", *WORDS, f"runs_dir={runs_dir}"]
+    return words, {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+def run_to_the_end(runs_dir: Path) -> str:
+    words, environment = command(runs_dir)
+    done = subprocess.run(
+        words,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        env=environment,
+        timeout=600,
+        check=False,
     )
-
-
-def finish(process: "subprocess.Popen[str]") -> str:
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output
-    return output
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder of runs, and what was printed while they were made."""
     runs_dir = tmp_path_factory.mktemp("undisturbed")
-    return runs_dir, finish(start(runs_dir))
+    return runs_dir, run_to_the_end(runs_dir)
 
 
 @pytest.fixture(scope="module")
@@ -159,16 +163,18 @@ def test_the_report_alone_gives_the_same_claims_byte_for_byte(report_dir, tmp_pa
     assert (copy / "claims.json").read_bytes() == (report_dir / "claims.json").read_bytes()
 
 
-def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_claims(report_dir, tmp_path):
-    process = start(tmp_path)
-    wait_until(lambda: len(_finished(tmp_path)) >= 12, seconds=120)
+def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_claims(
+    report_dir, tmp_path, popen
+):
+    process = popen(*command(tmp_path), stderr=subprocess.STDOUT)
+    wait_until(lambda: len(_finished(tmp_path)) >= 12, seconds=300)
     process.kill()
     # Reads to the end: the workers, which write to the same pipe, are gone too.
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
     before = _finished(tmp_path)
     assert len(before) < len(planned())
 
-    output = finish(start(tmp_path))
+    output = run_to_the_end(tmp_path)
 
     # A worker may have finished one more run in the moment before it noticed.
     count = re.search(r"42 runs and paths, (\d+) of them finished", output)
@@ -181,14 +187,12 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_claims(report_
     ).read_bytes()
 
 
-def test_two_at_once_in_one_folder_are_refused(tmp_path, capsys):
-    process = start(tmp_path)
+def test_two_at_once_in_one_folder_are_refused(tmp_path, capsys, popen):
+    process = popen(*command(tmp_path), stderr=subprocess.STDOUT)
     wait_until((tmp_path / "reproduce_smoke" / ".lock").exists)
 
     status = main(["reproduce", *WORDS, f"runs_dir={tmp_path}"])
 
-    process.kill()
-    process.communicate(timeout=10)
     assert status == 2
     errors = capsys.readouterr().err
     assert errors.startswith(f"error: process {process.pid} makes or reports on this experiment")

@@ -140,49 +140,48 @@ def test_the_same_command_goes_on_after_a_killed_process(tmp_path, console):
 
 
 @pytest.mark.parametrize("deed", ["sleep", "sleep until stopped"])
-def test_an_interrupt_stops_everything_within_seconds(deed, tmp_path):
-    process = started(tmp_path, deed)
+def test_an_interrupt_stops_everything_within_seconds(deed, program, tmp_path):
+    process = program(deed)
+    wait_until(lambda: len(events(tmp_path)) == 2)
 
     process.send_signal(signal.SIGINT)
 
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
     assert "KeyboardInterrupt" in errors
     assert errors.count("Traceback") == 1, "only the parent answers Ctrl-C"
     assert not any(map(is_running, pids(tmp_path)))
     assert ("begin", "c") not in events(tmp_path)
 
 
-def test_workers_never_see_ctrl_c_which_reaches_the_whole_group_of_a_terminal(tmp_path):
-    output, errors = program(tmp_path, "interrupt").communicate(timeout=30)
+def test_workers_never_see_ctrl_c_which_reaches_the_whole_group_of_a_terminal(program):
+    output, errors = program("interrupt").communicate(timeout=120)
 
     assert errors == ""
     assert "[3/3]" in output
 
 
-def test_workers_do_not_outlive_a_killed_parent(tmp_path):
-    process = started(tmp_path)
+def test_workers_do_not_outlive_a_killed_parent(program, tmp_path):
+    process = program("sleep")
+    wait_until(lambda: len(events(tmp_path)) == 2)
 
     process.kill()
-    process.communicate(timeout=10)
+    process.communicate(timeout=30)
 
-    wait_until(lambda: not any(map(is_running, pids(tmp_path))), seconds=10)
-
-
-def started(folder: Path, deed: str = "sleep") -> "subprocess.Popen[str]":
-    """Start the program with jobs that sleep, and wait until both do."""
-    process = program(folder, deed)
-    wait_until(lambda: len(events(folder)) == 2)
-    return process
+    wait_until(lambda: not any(map(is_running, pids(tmp_path))), seconds=30)
 
 
-def program(folder: Path, deed: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, str(Path(__file__).parent / "run_fake_jobs.py"), str(folder), deed],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([os.environ["PYTHONPATH"], *sys.path])},
-    )
+@pytest.fixture
+def program(tmp_path, popen):
+    """Start the program of its own with a deed."""
+
+    def start(deed: str) -> "subprocess.Popen[str]":
+        path = os.pathsep.join([os.environ["PYTHONPATH"], *sys.path])
+        file = Path(__file__).parent / "run_fake_jobs.py"
+        return popen(
+            [sys.executable, str(file), str(tmp_path), deed], {**os.environ, "PYTHONPATH": path}
+        )
+
+    return start
 
 
 def test_here_jobs_run_one_by_one_in_this_process(tmp_path, console):
