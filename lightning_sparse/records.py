@@ -18,6 +18,9 @@ from lightning_sparse.errors import UserError
 
 RECORD_VERSION = 1
 
+RECORD_FILE = "record.json"
+"""Written last into a run folder: a folder without it is a run that has not finished."""
+
 MethodName = Literal["dense", "prune", "scratch", "lottery"]
 
 
@@ -224,6 +227,21 @@ def from_json(line: str, *, where: str = "record") -> Record:
     record_type = _RECORD_TYPES[body["kind"]]
     values = {name: value for name, value in body.items() if name not in {"kind", "version"}}
     return typing.cast("Record", _build(record_type, values, where))
+
+
+def read_record(run_dir: Path) -> Record:
+    """Read the record of a finished run or path.
+
+    Raises:
+        UserError: If it has not finished, or its record is damaged.
+    """
+    record_file = run_dir / RECORD_FILE
+    if not record_file.is_file():
+        raise UserError(
+            f"{run_dir} is not a finished run: it has no {RECORD_FILE}; train it to the end first"
+        )
+    text = record_file.read_text(encoding="utf-8", errors="replace").strip()
+    return from_json(text, where=str(record_file))
 
 
 def read_records(record_file: Path) -> list[Record]:

@@ -6,8 +6,7 @@ from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.planning import plan_ends, plan_path
 from lightning_sparse.cli.session import run_wanted
 from lightning_sparse.cli.summaries import describe_path
-from lightning_sparse.pipeline.jobs import read_record
-from lightning_sparse.records import PathRecord, RunRecord
+from lightning_sparse.records import PathRecord, RunRecord, read_record
 
 
 def run(settings: Settings) -> None:

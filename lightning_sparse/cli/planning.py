@@ -10,8 +10,8 @@ from typing import Literal
 from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.identity import path_id, run_dir, training_id
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job, read_record
-from lightning_sparse.records import RunRecord
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.records import RunRecord, read_record
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from typing import Literal
 from torch import Tensor, nn
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.records import RunRecord, from_json
+from lightning_sparse.records import RunRecord, read_record
 from lightning_sparse.sparsity.masks import Masks, layer_counts, load_masks
 from lightning_sparse.tensor_files import load_tensors
-from lightning_sparse.training.run import MASKS_FILE, RECORD_FILE, START_FILE, WEIGHTS_FILE
+from lightning_sparse.training.run import MASKS_FILE, START_FILE, WEIGHTS_FILE
 
 Moment = Literal["start", "end"]
 
@@ -77,13 +77,7 @@ def load_run_record(run_dir: Path) -> RunRecord:
     Raises:
         UserError: If there is none, or it belongs to something else than a training run.
     """
-    record_file = run_dir / RECORD_FILE
-    if not record_file.is_file():
-        raise UserError(
-            f"{run_dir} is not a finished run: it has no {RECORD_FILE}; train it to the end first"
-        )
-    text = record_file.read_text(encoding="utf-8", errors="replace").strip()
-    record = from_json(text, where=str(record_file))
+    record = read_record(run_dir)
     if not isinstance(record, RunRecord):
         raise UserError(f"{run_dir} holds a path; the end of a path must be a training run")
     return record

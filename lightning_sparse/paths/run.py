@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator,
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.subspace import Space, subspace_masks
-from lightning_sparse.records import PathPoint, PathRecord, to_json
+from lightning_sparse.records import RECORD_FILE, PathPoint, PathRecord, to_json
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import save_tensors
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.progress import Progress, ProgressCallback, TailMean
 from lightning_sparse.training.provenance import provenance
-from lightning_sparse.training.run import HISTORY_FILE, RECORD_FILE
+from lightning_sparse.training.run import HISTORY_FILE
 from lightning_sparse.training.trainer import fit, quiet_trainer
 
 CONTROL_POINTS_FILE = "control_points.safetensors"
@@ -82,10 +82,9 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     started = time.perf_counter()
     start.check_fits(network)
     end.check_fits(network)
-    layout = WeightLayout(network)
     fit_objective = None
     if degree == 1:
-        control_points = torch.stack([layout.flatten(start.state), layout.flatten(end.state)])
+        control_points = _ends(network, start, end)
     else:
         control_points, fit_objective = _fit(
             PathModule(
@@ -109,13 +108,9 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         weight_decay=settings.weight_decay,
         buffers=(start.buffers(network), end.buffers(network)),
     )
-    points, converged = evaluate_path(
-        evaluator,
-        functools.partial(point_on_curve, control_points),
-        evaluation,
-        report if degree == 1 else None,
+    points, converged = _measure(
+        evaluator, control_points, evaluation, report if degree == 1 else None
     )
-    _check_finite(points)
     record = PathRecord(
         run_id=identity.run_id,
         experiment=identity.experiment,
@@ -146,6 +141,31 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     return record
 
 
+def _ends(network: nn.Module, start: EndPoint, end: EndPoint) -> Tensor:
+    """Stack the two ends of a straight line: shape (2, num_weights)."""
+    layout = WeightLayout(network)
+    return torch.stack([layout.flatten(start.state), layout.flatten(end.state)])
+
+
+def _measure(
+    evaluator: PathEvaluator,
+    control_points: Tensor,
+    evaluation: EvaluationSettings,
+    report: Progress | None,
+) -> tuple[list[PathPoint], bool]:
+    """Measure the curve; a loss that is no number is not recorded."""
+    weights_at = functools.partial(point_on_curve, control_points)
+    points, converged = evaluate_path(evaluator, weights_at, evaluation, report)
+    for point in points:
+        loss = point.train.objective + point.test.loss
+        if not math.isfinite(loss):
+            raise UserError(
+                f"the loss at t = {point.t:g} of the path is {loss}; bring evaluation.lowest_t and "
+                "highest_t nearer to 0 and 1, or lower path.training.learning_rate"
+            )
+    return points, converged
+
+
 def _fit(
     module: PathModule,
     data: ImageDataModule,
@@ -174,13 +194,3 @@ def _by_name(all_points: Tensor, layout: WeightLayout) -> dict[str, Tensor]:
         for k, point in enumerate(all_points)
         for name, weight in layout.unflatten(point).items()
     }
-
-
-def _check_finite(points: Sequence[PathPoint]) -> None:
-    for point in points:
-        loss = point.train.objective + point.test.loss
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss at t = {point.t:g} of the path is {loss}; bring evaluation.lowest_t and "
-                "highest_t nearer to 0 and 1, or lower path.training.learning_rate"
-            )

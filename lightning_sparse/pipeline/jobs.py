@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lightning_sparse.errors import UserError
-from lightning_sparse.records import Record, from_json
-
-RECORD_FILE = "record.json"
+from lightning_sparse.records import RECORD_FILE, Record, read_record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,20 +36,8 @@ class Job:
         return (self.run_dir / RECORD_FILE).is_file()
 
     def record(self) -> Record:
-        """Read the record of a finished job; see `read_record`."""
+        """Read the record of a finished job; see `records.read_record`."""
         return read_record(self.run_dir)
-
-
-def read_record(run_dir: Path) -> Record:
-    """Read the record of a finished run or path.
-
-    Raises:
-        UserError: If it has not finished, or its record is damaged.
-    """
-    record_file = run_dir / RECORD_FILE
-    if not record_file.is_file():
-        raise UserError(f"{run_dir} is not a finished run: it has no {RECORD_FILE}")
-    return from_json(record_file.read_text(encoding="utf-8").strip(), where=str(record_file))
 
 
 def with_needs(jobs: Iterable[Job]) -> list[Job]:

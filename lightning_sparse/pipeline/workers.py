@@ -140,8 +140,9 @@ class _Worker:
 
 
 def _describe_death(exit_code: int | None) -> str:
-    is_signal = exit_code is not None and exit_code < 0
-    how = signal.Signals(-exit_code).name if is_signal else f"exit status {exit_code}"  # type: ignore[operator]
+    how = f"exit status {exit_code}"
+    if exit_code is not None and exit_code < 0:
+        how = signal.Signals(-exit_code).name
     return (
         f"its process was killed ({how}), perhaps for want of memory; start the same command again "
         "to go on, with reproduce.num_processes=1 if it happens again"

@@ -9,7 +9,8 @@ def check_sparsity(field: str, value: object) -> None:
     Raises:
         UserError: Naming the field, its value and the remedy.
     """
-    if type(value) not in {int, float} or not 0 <= value < 1:  # type: ignore[operator]
+    # Exact types: true is an integer to Python, and NumPy's numbers would spoil a checkpoint.
+    if not (type(value) is int or type(value) is float) or not 0 <= value < 1:
         raise UserError(
             f"{field}={value!r}: must be a fraction in [0, 1), not percent; try {field}=0.98"
         )

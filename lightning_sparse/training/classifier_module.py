@@ -1,6 +1,5 @@
 """The LightningModule that trains one network; it knows nothing of masks."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,10 +88,11 @@ class ClassifierModule(pl.LightningModule):
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
-        schedule: Callable[[int], float] = lambda step: settings.lr_schedule.factor(  # noqa: E731
-            self.first_step + step, settings.num_steps
-        )
+
+        def factor(step: int) -> float:
+            return settings.lr_schedule.factor(self.first_step + step, settings.num_steps)
+
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": LambdaLR(optimizer, schedule), "interval": "step"},
+            "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"},
         }

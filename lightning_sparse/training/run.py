@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
-from lightning_sparse.records import Evaluation, MethodName, RunRecord, to_json
+from lightning_sparse.records import RECORD_FILE, Evaluation, MethodName, RunRecord, to_json
 from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts, save_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.storage import write_text_atomic
@@ -27,7 +27,6 @@ from lightning_sparse.training.trainer import fit, quiet_trainer
 WEIGHTS_FILE = "weights.safetensors"
 START_FILE = "start.safetensors"
 MASKS_FILE = "masks.safetensors"
-RECORD_FILE = "record.json"
 HISTORY_FILE = "history.jsonl"
 
 

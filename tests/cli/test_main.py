@@ -177,7 +177,9 @@ def test_a_mask_source_that_is_no_pruned_run(refused, tmp_path, dense_run):
 def test_a_mask_source_that_has_not_finished(refused, tmp_path):
     (tmp_path / "begun").mkdir()
     message = refused(*smoke("train", tmp_path, "method=scratch", f"mask_source={tmp_path}/begun"))
-    assert message == f"{tmp_path}/begun is not a finished run: it has no record.json"
+    assert message == (
+        f"{tmp_path}/begun is not a finished run: it has no record.json; train it to the end first"
+    )
 
 
 def test_a_mask_source_of_another_sparsity(refused, tmp_path, pruned_run):

@@ -16,9 +16,8 @@ from lightning_sparse.cli.execution import lock_file
 from lightning_sparse.cli.main import main
 from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import read_record
 from lightning_sparse.pipeline.locks import held
-from lightning_sparse.records import PathRecord, RunRecord
+from lightning_sparse.records import PathRecord, RunRecord, read_record
 
 MY_PACKAGE = """
 import torch

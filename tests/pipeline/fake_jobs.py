@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import RECORD_FILE, Job
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.records import RECORD_FILE
 
 
 def job(

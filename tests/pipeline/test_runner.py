@@ -11,8 +11,8 @@ from fake_jobs import events, is_running, job, pids, wait_until
 from rich.console import Console
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import RECORD_FILE
 from lightning_sparse.pipeline.runner import run_here, run_jobs
+from lightning_sparse.records import RECORD_FILE
 
 
 @pytest.fixture
