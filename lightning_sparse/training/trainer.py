@@ -1,7 +1,8 @@
 """The Trainer that fits end points and curves alike."""
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,7 +14,17 @@ _NOT_OUR_WARNINGS = (
     ".*no `validation_step`",
     # Lightning 2.6.6 asks torch 2.14 an outdated question about its trees.
     ".*LeafSpec.*deprecated",
+    # On a machine that has SLURM, a run that was not submitted through it is no mistake.
+    ".*`srun` command is available",
 )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        for message in _NOT_OUR_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        yield
 
 
 def quiet_trainer(
@@ -26,21 +37,22 @@ def quiet_trainer(
         callbacks: In the order in which their hooks run.
         options: Further `pytorch_lightning.Trainer` arguments; they win.
     """
-    return pl.Trainer(
-        **{
-            "max_steps": num_steps,
-            "max_epochs": -1,
-            "callbacks": list(callbacks),
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "num_sanity_val_steps": 0,
-            "limit_val_batches": 0,
-            "use_distributed_sampler": False,
-            **options,
-        }
-    )
+    with _quiet():
+        return pl.Trainer(
+            **{
+                "max_steps": num_steps,
+                "max_epochs": -1,
+                "callbacks": list(callbacks),
+                "logger": False,
+                "enable_checkpointing": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+                "num_sanity_val_steps": 0,
+                "limit_val_batches": 0,
+                "use_distributed_sampler": False,
+                **options,
+            }
+        )
 
 
 def fit(
@@ -51,9 +63,7 @@ def fit(
     Raises:
         UserError: If it stopped earlier, as ``trainer.max_epochs`` or ``trainer.max_time`` can ask.
     """
-    with warnings.catch_warnings():
-        for message in _NOT_OUR_WARNINGS:
-            warnings.filterwarnings("ignore", message=message)
+    with _quiet():
         trainer.fit(module, datamodule=data)
     if trainer.global_step != num_steps:
         raise UserError(
