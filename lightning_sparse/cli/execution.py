@@ -18,6 +18,8 @@ from lightning_sparse.cli.build import (
 )
 from lightning_sparse.cli.compose import Settings, compose_settings
 from lightning_sparse.cli.planning import plan_ends, plan_path, plan_pruned_run, plan_training
+from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.data.loader import EvaluationBatches
 from lightning_sparse.errors import UserError
 from lightning_sparse.paths.end_points import load_end_point, load_run_record
 from lightning_sparse.paths.run import PathIdentity, make_path
@@ -99,8 +101,18 @@ def _train(settings: Settings, job: Job, report: Progress | None) -> Record:
         ),
         run_dir=job.run_dir,
         capture_steps=settings["capture_steps"],
+        recalibration=_recalibration(settings, data),
         trainer_options=settings["trainer"],
         report=report,
+    )
+
+
+def _recalibration(settings: Settings, data: ImageDataModule) -> EvaluationBatches | None:
+    if not settings["recalibrate_batch_norm"]:
+        return None
+    evaluation = settings["evaluation"]
+    return data.recalibration_batches(
+        evaluation["num_recalibration_images"], evaluation["recalibration_batch_size"]
     )
 
 

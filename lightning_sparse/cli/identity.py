@@ -12,6 +12,10 @@ _DECIDES_TRAINING = (
     "experiment_name", "data", "model", "seed", "batch_size", "num_threads", "channels_last",
     "training", "trainer", "evaluation.batch_size", "evaluation.train_subset_size",
 )  # fmt: skip
+_DECIDES_RECALIBRATION = (
+    "recalibrate_batch_norm", "evaluation.num_recalibration_images",
+    "evaluation.recalibration_batch_size",
+)  # fmt: skip
 _DECIDES_PATH = ("data", "model", "seed", "batch_size", "num_threads", "channels_last", "trainer")
 
 
@@ -30,6 +34,8 @@ def training_id(settings: Settings, *, mask_source: str | None) -> str:
     method = settings["method"]
     parts = decisive(settings, _DECIDES_TRAINING)
     parts["method"] = method
+    if settings["recalibrate_batch_norm"]:
+        parts |= decisive(settings, _DECIDES_RECALIBRATION)
     if mask_source:
         parts["mask_source"] = mask_source
         if method["rewound"] and settings["rewind_step"]:

@@ -1,22 +1,10 @@
-"""Batch-norm statistics of an interpolated network: four policies, each named in the record.
+"""Batch-norm statistics of any network: fresh ones, and their recomputation over fixed images."""
 
-A network between two trained ones has never seen a batch: which statistics it normalises with
-decides what its loss is (Garipov et al. 2018 recompute them; see also REPAIR, Jordan et al. 2022).
-"""
-
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-
-BatchNormPolicy = Literal["recalibrated", "batch", "interpolated", "stored"]
-"""``recalibrated``: cumulative average over fixed unaugmented training images (the default).
-``batch``: statistics of each evaluation batch. ``interpolated``: running statistics of the ends,
-interpolated like the weights. ``stored``: running statistics of the nearer end."""
-
-_MIDDLE = 0.5
 
 
 def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
@@ -51,24 +39,25 @@ def use_batch_statistics(network: nn.Module) -> None:
         module.momentum = None
 
 
-def nearer_end(
-    start: Mapping[str, Tensor], end: Mapping[str, Tensor], t: float
-) -> Mapping[str, Tensor]:
-    """Return what belongs to the nearer end; the middle belongs to the end at t = 1."""
-    return start if t < _MIDDLE else end
+@torch.no_grad()
+def recalibrate_(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Replace running statistics by their cumulative average over ``batches``, at these weights.
 
+    Running statistics are a moving average over the last ten or so training batches, at weights
+    that changed meanwhile ("precise batch norm", Wu and Johnson 2021, arXiv 2105.07576). A channel
+    that is nearly dead was at rest in all of them: its running variance is close to zero, and the
+    first image that wakes it is then scaled up without bound.
 
-def interpolated_statistics(
-    start: Mapping[str, Tensor], end: Mapping[str, Tensor], t: float
-) -> dict[str, Tensor]:
-    """Interpolate floating-point buffers linearly; counters are taken from the nearer end.
-
-    Outside [0, 1] the statistics are those of the nearer end: extrapolated, a variance could be
-    negative.
+    Args:
+        network: Left in evaluation mode; nothing but the statistics changes.
+        batches: Images in batches of equal size, not augmented.
     """
-    t = min(1.0, max(0.0, t))
-    nearer = nearer_end(start, end, t)
-    return {
-        name: torch.lerp(value, end[name], t) if value.is_floating_point() else nearer[name].clone()
-        for name, value in start.items()
-    }
+    momenta = {module: module.momentum for module in batch_norms(network).values()}
+    for module in momenta:
+        module.reset_running_stats()
+    use_batch_statistics(network)
+    for images in batches:
+        network(images)
+    for module, momentum in momenta.items():
+        module.momentum = momentum
+    network.eval()

@@ -12,12 +12,11 @@ from torch.func import functional_call
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
+from lightning_sparse.models.batch_norm import fresh_statistics, use_batch_statistics
 from lightning_sparse.paths.batch_norm import (
     BatchNormPolicy,
-    fresh_statistics,
     interpolated_statistics,
     nearer_end,
-    use_batch_statistics,
 )
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.records import Evaluation, PathPoint

@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.paths.batch_norm import fresh_statistics
+from lightning_sparse.models.batch_norm import fresh_statistics
 from lightning_sparse.paths.curves import bernstein_basis, straight_line
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.sparsity.masks import Masks

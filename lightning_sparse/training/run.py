@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
+from lightning_sparse.models.batch_norm import recalibrate_
 from lightning_sparse.records import RECORD_FILE, Evaluation, MethodName, RunRecord, to_json
 from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts, save_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import load_tensors, save_tensors
 from lightning_sparse.training.classifier_module import ClassifierModule, TrainingSettings
-from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
+from lightning_sparse.training.measurement import Batch, decayed_half_squared_norm, measure
 from lightning_sparse.training.progress import Progress, ProgressCallback
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.sparsity_callback import SparsityCallback
@@ -106,6 +107,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     identity: RunIdentity,
     run_dir: Path,
     capture_steps: Sequence[int] = (),
+    recalibration: Iterable[Batch] | None = None,
     trainer_options: Mapping[str, Any] | None = None,
     report: Progress | None = None,
 ) -> RunRecord:
@@ -124,6 +126,8 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
             weights are those of step k and that the schedule and the data go on from there.
         run_dir: The run's folder.
         capture_steps: Steps after which the weights are kept, for runs that rewind to them.
+        recalibration: Equal batches over which the batch-norm statistics of the trained network are
+            computed anew; None keeps the moving averages of training.
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
         report: Called now and then with steps done and steps in all.
 
@@ -149,6 +153,8 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     fit(trainer, module, data, num_steps)
     wall_seconds = time.perf_counter() - started
 
+    if recalibration is not None:
+        recalibrate_(network, (images for images, _ in recalibration))
     kept, prunable = kept_and_prunable(sparsity.masks)
     train, test = _measure_both(network, data, settings)
     record = RunRecord(

@@ -44,6 +44,7 @@ def test_run_ids_stay_what_they_are():
         "trainer.accelerator=gpu",
         "evaluation.train_subset_size=64",
         "capture_steps=[3]",
+        "recalibrate_batch_norm=true",
     ],
 )
 def test_a_training_run_has_another_id_when_what_decides_it_differs(method, decisive):
@@ -67,6 +68,15 @@ def test_a_training_run_has_another_id_when_what_decides_it_differs(method, deci
 )
 def test_a_training_run_keeps_its_id_when_something_else_differs(method, irrelevant):
     assert run_id(f"method={method}", irrelevant) == run_id(f"method={method}")
+
+
+def test_what_statistics_are_recalibrated_on_decides_a_run_only_if_they_are():
+    images = "evaluation.num_recalibration_images=512"
+
+    assert run_id("method=dense", images) == run_id("method=dense")
+    assert run_id("method=dense", "recalibrate_batch_norm=true", images) != run_id(
+        "method=dense", "recalibrate_batch_norm=true"
+    )
 
 
 PRUNING = [

@@ -59,6 +59,23 @@ def test_the_weights_load_into_a_plain_network_that_then_measures_as_recorded(tm
     assert record.layers["conv2.weight"].kept == 90
 
 
+def test_statistics_are_recalibrated_on_the_given_batches_before_anything_is_measured(tmp_path):
+    network, data = make_network(), make_data()
+    batches = data.recalibration_batches(48, 24)
+
+    moving = train(tmp_path / "moving")
+    record = train(tmp_path / "recalibrated", network=network, data=data, recalibration=batches)
+
+    state = load_tensors(tmp_path / "recalibrated" / "weights.safetensors")
+    inputs = torch.stack([network.conv1(images) for images, _ in batches])
+    torch.testing.assert_close(state["bn1.running_mean"], inputs.mean(dim=(0, 1, 3, 4)))
+    assert record.train != moving.train
+    assert record.train == measure(
+        network, data.train_subset_batches(), num_classes=NUM_CLASSES,
+        penalty=record.train.objective - record.train.loss,
+    )  # fmt: skip
+
+
 def test_weights_are_kept_at_the_steps_asked_for(tmp_path):
     network = make_network()
 
