@@ -59,8 +59,8 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
             )
         if "=" not in override:
             raise UserError(f"{override!r} is no setting; write name=value, for example seed=21")
-    settings = _composed(tuple(overrides))
     defaults = _composed(tuple(item for item in overrides if _name(item) in _GROUPS))
+    settings = _without_arguments_of_others(_composed(tuple(overrides)), defaults, overrides)
     _check_names(settings, defaults)
     check_types(dict(leaves(settings)), dict(leaves(defaults)))
     check_ranges(settings)
@@ -165,6 +165,24 @@ def _check_names(settings: Settings, defaults: Settings) -> None:
     for name, _ in leaves(settings):
         if name not in known and not name.startswith(tuple(f"{place}." for place in _OPEN)):
             raise UserError(_unknown(name))
+
+
+def _without_arguments_of_others(
+    settings: Settings, defaults: Settings, overrides: Sequence[str]
+) -> Settings:
+    """Drop what a chosen file says to its own class where the user has named another class."""
+    named = {_name(override) for override in overrides}
+
+    def is_kept(group: str, argument: str) -> bool:
+        place = f"{group}.{argument}"
+        return argument.startswith("_") or any(f"{name}.".startswith(f"{place}.") for name in named)
+
+    return {
+        name: {argument: value for argument, value in part.items() if is_kept(name, argument)}
+        if name in _GROUPS and part.get("_target_") != defaults[name].get("_target_")
+        else part
+        for name, part in settings.items()
+    }
 
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:

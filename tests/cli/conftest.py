@@ -33,7 +33,7 @@ def runs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for words in (
         ("method=dense",),
         ("method=prune",),
-        ("method=prune", "+model.widths=[4,4,4]"),
+        ("method=prune", "model.widths=[4,4,4]"),
     ):
         assert main(["train", "experiment=smoke", f"runs_dir={folder}", *words]) == 0
     return folder

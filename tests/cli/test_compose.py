@@ -91,7 +91,7 @@ def test_our_short_cut_gives_what_hydra_gives(monkeypatch):
     overrides = [
         "experiment=smoke",
         "seed=4",
-        "+model.widths=[8,8]",
+        "model.widths=[8,8]",
         "training.learning_rate=0.5",
         "method=prune",
         "path={degree: 3, training: {num_steps: 9}}",
@@ -106,6 +106,14 @@ def test_our_short_cut_gives_what_hydra_gives(monkeypatch):
     assert compose_settings(overrides) == ours
     assert ours["path"]["degree"] == 3
     assert ours["model"]["widths"] == [8, 8]
+
+
+def test_another_class_does_not_get_the_arguments_of_the_one_it_replaces():
+    other = compose_settings(["model._target_=my_package.Net"])["model"]
+    assert other == {"_target_": "my_package.Net", "_partial_": True}
+
+    with_widths = compose_settings(["model._target_=my_package.Net", "model.widths=[4]"])["model"]
+    assert with_widths["widths"] == [4]
 
 
 def test_settings_that_are_composed_do_not_change_those_composed_later():

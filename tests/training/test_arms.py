@@ -15,7 +15,7 @@ from tests.training.problems import same_bits
 TINY = (
     "data=synthetic", "+data.size=8", "+data.num_train=40", "+data.num_test=12",
     "+data.num_classes=3",
-    "+model.widths=[4,6]", "batch_size=8", "evaluation.batch_size=16", "training.num_steps=12",
+    "model.widths=[4,6]", "batch_size=8", "evaluation.batch_size=16", "training.num_steps=12",
     "training.learning_rate=0.1", "pruning.start_step=3", "pruning.end_step=8",
     "pruning.update_every=2", "sparsity=0.8", "seed=5",
 )  # fmt: skip
