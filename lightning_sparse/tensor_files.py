@@ -1,5 +1,6 @@
 """Named tensors on disk: only safetensors, since a pickle from a stranger can run code."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,7 +22,23 @@ def save_tensors(
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    write_bytes_atomic(file, safetensors.torch.save(copies, metadata=dict(metadata or {})))
+    write_bytes_atomic(file, _in_order(safetensors.torch.save(copies, dict(metadata or {}))))
+
+
+def _in_order(data: bytes) -> bytes:
+    """Sort the metadata, whose order the library draws anew in every process.
+
+    Equal tensors then make equal files. The form of a file: eight bytes with the length of the
+    header, the header, the tensors (https://huggingface.co/docs/safetensors).
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    if metadata := header.pop("__metadata__", None):
+        header = {"__metadata__": dict(sorted(metadata.items())), **header}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    # Spaces, which the format allows behind the header, keep the tensors aligned to eight bytes.
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ from lightning_sparse.records import RunRecord
 from lightning_sparse.sparsity.masks import load_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.tensor_files import load_tensors
+from lightning_sparse.training.checkpoints import CheckpointSettings
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.run import MASKS_FILE, START_FILE, weights_at_step_file
 
@@ -125,6 +126,11 @@ def build_training(settings: Mapping[str, Any], name: str) -> TrainingSettings:
     """Build training settings; ``name`` is where they stand, for messages."""
     schedule = build_object(settings["lr_schedule"], f"{name}.lr_schedule")
     return TrainingSettings(**{**settings, "lr_schedule": schedule})
+
+
+def build_checkpointing(settings: Settings) -> CheckpointSettings:
+    """Build the settings of when checkpoints are written."""
+    return CheckpointSettings(**settings["checkpoint"])
 
 
 def build_evaluation(settings: Settings) -> EvaluationSettings:

@@ -1,6 +1,7 @@
 """From jobs to run folders: builds what a job's settings name and calls training or paths."""
 
 import contextlib
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_sparse.cli.build import (
+    build_checkpointing,
     build_data,
     build_evaluation,
     build_method,
@@ -26,29 +28,40 @@ from lightning_sparse.paths.run import PathIdentity, make_path
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.locks import held
 from lightning_sparse.records import Record
+from lightning_sparse.training.checkpoints import CHECKPOINTS_DIR
 from lightning_sparse.training.progress import Progress
 from lightning_sparse.training.run import RunIdentity, train_endpoint
 
 
-def execute(job: Job, report: Progress | None = None) -> Record:
+def execute(job: Job, report: Progress | None = None, *, waits: bool = True) -> Record:
     """Run one job in this process; what it needs must be finished.
+
+    Args:
+        job: What to make; a run that was killed goes on from its newest checkpoint.
+        report: Called now and then with steps done and steps in all.
+        waits: Whether to wait while another process makes the same run.
 
     Returns:
         Its record, read from the folder if the job was finished already.
+
+    Raises:
+        UserError: If another process makes the same run, unless this one ``waits``.
     """
+
+    def when_busy(owner: str) -> None:
+        if not waits:
+            raise UserError(f"{owner} makes {job.run_dir} already; wait for it, or stop it")
+        print(f"{owner} makes {job.run_id} already: waiting for it", file=sys.stderr)
+
     # Other ranks of the same run come here too, and the first one holds the lock.
     is_first = getattr(rank_zero_only, "rank", 0) == 0
-    with held(lock_file(job), _say_who) if is_first else contextlib.nullcontext():
+    with held(lock_file(job), when_busy) if is_first else contextlib.nullcontext():
         return job.record() if job.is_finished else _make(job, report)
 
 
 def lock_file(job: Job) -> Path:
     """Name of the file that is locked while a process makes a run: beside its folder."""
     return job.run_dir.parent / f".{job.run_id}.lock"
-
-
-def _say_who(owner: str) -> None:
-    print(f"this run is being made by process {owner} already: waiting for it", file=sys.stderr)
 
 
 def _make(job: Job, report: Progress | None) -> Record:
@@ -67,9 +80,12 @@ def _make(job: Job, report: Progress | None) -> Record:
 
 
 def remove_unfinished_files(run_dir: Path) -> None:
-    """Remove what a killed process was writing when it died."""
-    for part in run_dir.glob(".*.part"):
-        part.unlink()
+    """Remove what a killed process was writing when it died; finished checkpoints stay."""
+    for part in [*run_dir.glob(".*.part"), *run_dir.glob(f"{CHECKPOINTS_DIR}/.*.part")]:
+        if part.is_dir():
+            shutil.rmtree(part)
+        else:
+            part.unlink()
 
 
 def _train(settings: Settings, job: Job, report: Progress | None) -> Record:
@@ -103,6 +119,7 @@ def _train(settings: Settings, job: Job, report: Progress | None) -> Record:
         capture_steps=settings["capture_steps"],
         recalibration=_recalibration(settings, data),
         trainer_options=settings["trainer"],
+        checkpointing=build_checkpointing(settings),
         report=report,
     )
 
@@ -138,13 +155,14 @@ def _connect(settings: Settings, job: Job, report: Progress | None) -> Record:
         ),
         run_dir=job.run_dir,
         trainer_options=settings["trainer"],
+        checkpointing=build_checkpointing(settings),
         report=report,
     )
 
 
 def recorded(settings: Settings) -> Mapping[str, object]:
     """Return the settings that belong into a record: not places, and not plans for other runs."""
-    left_out = {"overrides", "reproduce", "pilot", "tuned", "runs_dir"}
+    left_out = {"overrides", "reproduce", "pilot", "tuned", "runs_dir", "checkpoint"}
     return {name: value for name, value in settings.items() if name not in left_out}
 
 

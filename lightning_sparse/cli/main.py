@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lightning_sparse import __version__
 from lightning_sparse.errors import UserError
+from lightning_sparse.preemption import EXIT_STATUS, Preempted, ends_when_asked
 
 VERBS = {
     "train": "train one end point: method=dense, prune, scratch or lottery",
@@ -47,17 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; taken from the command line if not given.
 
     Returns:
-        Exit status: 0, 2 for what the user can mend, 130 when interrupted.
+        Exit status: 0, 2 for what the user can mend, 130 when interrupted, 75 when asked to stop by
+        SIGTERM or SIGUSR1.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _dispatch(words)
+        with ends_when_asked():
+            return _dispatch(words)
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return _USER_ERROR
     except KeyboardInterrupt:
         print("interrupted; start the same command again to go on", file=sys.stderr)
         return _INTERRUPTED
+    except Preempted as preempted:
+        if preempted.exit_status == EXIT_STATUS:
+            print(f"{preempted}; start the same command again to go on", file=sys.stderr)
+        return preempted.exit_status
 
 
 def _dispatch(words: list[str]) -> int:

@@ -54,7 +54,7 @@ def _plan_seed(settings: Settings) -> Iterator[Job]:
 
 def _refuse(owner: str) -> None:
     raise UserError(
-        f"process {owner} makes or reports on this experiment already; wait for it, stop it, or "
+        f"{owner} makes or reports on this experiment already; wait for it, stop it, or "
         "choose another folder with reproduce.dir=..."
     )
 

@@ -1,5 +1,6 @@
 """What the verbs share: how many processes there may be, and how one wanted job is run."""
 
+import functools
 import math
 import os
 from pathlib import Path
@@ -45,4 +46,4 @@ def run_wanted(job: Job, console: Console) -> None:
         say(f"needs {item.run_id}, which is not there: it is made first ({item.title})")
     if any(item.overrides and "method=prune" in item.overrides for item in needed):
         say("to take the masks of another pruned run, give its folder: mask_source=FOLDER")
-    run_here([job], run_job, console=console)
+    run_here([job], functools.partial(run_job, waits=False), console=console)

@@ -8,13 +8,21 @@ from lightning_sparse.cli.summaries import in_short
 from lightning_sparse.pipeline.jobs import Job
 
 
-def run_job(job: Job, report: Callable[[int, int], None] | None = None) -> str:
-    """Run one job in this process and say in a few words what came out."""
+def run_job(
+    job: Job, report: Callable[[int, int], None] | None = None, *, waits: bool = True
+) -> str:
+    """Run one job in this process and say in a few words what came out.
+
+    Args:
+        job: What to make.
+        report: Called now and then with steps done and steps in all.
+        waits: Whether to wait while another process makes the same run, instead of refusing.
+    """
     from lightning_sparse.cli.execution import execute  # torch: 8 seconds
 
     silence_lightning()
     try:
-        return in_short(execute(job, report))
+        return in_short(execute(job, report, waits=waits))
     except SystemExit as stop:
         # Lightning makes this of Ctrl-C.
         raise KeyboardInterrupt from stop

@@ -22,11 +22,16 @@ from lightning_sparse.paths.subspace import Space, subspace_masks
 from lightning_sparse.records import RECORD_FILE, PathPoint, PathRecord, to_json
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import save_tensors
+from lightning_sparse.training.checkpoints import (
+    CheckpointSettings,
+    RunCheckpoints,
+    describe_network,
+    fit_resumably,
+)
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.progress import Progress, ProgressCallback, TailMean
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.run import HISTORY_FILE
-from lightning_sparse.training.trainer import fit, quiet_trainer
 
 CONTROL_POINTS_FILE = "control_points.safetensors"
 
@@ -55,9 +60,12 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     identity: PathIdentity,
     run_dir: Path,
     trainer_options: Mapping[str, Any] | None = None,
+    checkpointing: CheckpointSettings | None = None,
     report: Progress | None = None,
 ) -> PathRecord:
     """Connect two end points and measure the connection.
+
+    A fit that was killed goes on from its newest checkpoint; what follows it is done again.
 
     Args:
         network: The architecture of both ends; its values are not read.
@@ -71,22 +79,33 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         identity: What the record says of the path.
         run_dir: The path's folder.
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
+        checkpointing: When checkpoints of a fit are written; None for the defaults.
         report: Called now and then with steps done and steps in all.
 
     Returns:
         The record that was written, last of all, to ``record.json``.
 
     Raises:
-        UserError: If the ends and the network do not fit together, or a loss is no number.
+        UserError: If the ends and the network do not fit together, a checkpoint does not fit, or a
+            loss is no number.
+        Preempted: If a signal asked for it; calling again goes on.
     """
     started = time.perf_counter()
     start.check_fits(network)
     end.check_fits(network)
-    fit_objective = None
+    checkpoints = RunCheckpoints(
+        run_dir,
+        checkpointing,
+        {
+            "run_id": identity.run_id,
+            "method": f"degree-{degree} curve, {space}",
+            "architecture": describe_network(network),
+        },
+    )
     if degree == 1:
-        control_points = _ends(network, start, end)
+        control_points, fitted = _ends(network, start, end), _NO_FIT
     else:
-        control_points, fit_objective = _fit(
+        control_points, fitted = _fit(
             PathModule(
                 network=network,
                 start=start.state,
@@ -99,6 +118,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
             data,
             run_dir,
             trainer_options or {},
+            checkpoints,
             report,
         )
     evaluator = PathEvaluator(
@@ -129,16 +149,29 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         distance=float((control_points[-1] - control_points[0]).double().norm()),
         length=curve_length(control_points),
         num_steps=0 if degree == 1 else settings.num_steps,
-        fit_objective=fit_objective,
+        fit_objective=fitted.objective,
         start_run=start.run.run_id,
         end_run=end.run.run_id,
         train_subset_hash=data.train_subset_hash,
-        wall_seconds=time.perf_counter() - started,
+        wall_seconds=fitted.earlier_seconds + time.perf_counter() - started,
         config=identity.config,
-        provenance=provenance(),
+        provenance={**provenance(), "num_resumed": fitted.num_resumed},
     )
     write_text_atomic(run_dir / RECORD_FILE, to_json(record) + "\n")
+    checkpoints.finish()
     return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """What a record says of how a curve was fitted."""
+
+    objective: float | None
+    earlier_seconds: float
+    num_resumed: int
+
+
+_NO_FIT = _Fit(objective=None, earlier_seconds=0.0, num_resumed=0)
 
 
 def _ends(network: nn.Module, start: EndPoint, end: EndPoint) -> Tensor:
@@ -171,20 +204,27 @@ def _fit(
     data: ImageDataModule,
     run_dir: Path,
     trainer_options: Mapping[str, Any],
+    checkpoints: RunCheckpoints,
     report: Progress | None,
-) -> tuple[Tensor, float]:
-    """Train the control points; return all points of the curve and the final objective."""
+) -> tuple[Tensor, _Fit]:
+    """Train the control points; return all points of the curve, and what is recorded of it."""
     num_steps = module.settings.num_steps
     advice = f"lower path.training.learning_rate={module.settings.learning_rate}"
     progress = ProgressCallback(every_steps=max(1, num_steps // 50), report=report, advice=advice)
     tail = TailMean(first_step=num_steps - max(1, num_steps // 10))
-    fit(quiet_trainer(num_steps, [progress, tail], trainer_options), module, data, num_steps)
+    _, keeper = fit_resumably(
+        module, data, num_steps, [progress, tail], trainer_options, checkpoints
+    )
     all_points = module.all_points.detach()
     if not (all_points.isfinite().all() and math.isfinite(tail.mean)):
         raise UserError(f"the fitted curve is not made of numbers; {advice}")
     save_tensors(_by_name(all_points, module.layout), run_dir / CONTROL_POINTS_FILE)
     write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
-    return all_points, tail.mean
+    return all_points, _Fit(
+        objective=tail.mean,
+        earlier_seconds=keeper.earlier_seconds,
+        num_resumed=keeper.num_resumed,
+    )
 
 
 def _by_name(all_points: Tensor, layout: WeightLayout) -> dict[str, Tensor]:

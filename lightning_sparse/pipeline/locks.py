@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,8 +19,8 @@ def held(lock_file: Path, when_busy: Callable[[str], None]) -> Iterator[None]:
 
     Args:
         lock_file: Made if missing, with its folder.
-        when_busy: Called once with the owner's process id if the lock is taken. It may raise; if it
-            returns, the lock is waited for.
+        when_busy: Called once with the owner, for example ``process 4711 on node3``, if the lock is
+            taken. It may raise; if it returns, the lock is waited for.
 
     Raises:
         UserError: If the file cannot be written.
@@ -33,13 +34,18 @@ def held(lock_file: Path, when_busy: Callable[[str], None]) -> Iterator[None]:
         ) from error
     try:
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        os.pwrite(descriptor, _this_process().encode(), 0)
         yield
     finally:
         # Removed while it is held: whoever waits for it then finds that its file is gone, and looks
         # again.
         lock_file.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _this_process() -> str:
+    # Folders are shared between machines, where a number alone names nobody.
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def _acquired(lock_file: Path, when_busy: Callable[[str], None]) -> int:
@@ -49,7 +55,7 @@ def _acquired(lock_file: Path, when_busy: Callable[[str], None]) -> int:
         try:
             if not _try_lock(descriptor):
                 if not has_said:
-                    when_busy(os.pread(descriptor, 32, 0).decode() or "of another user")
+                    when_busy(os.pread(descriptor, 512, 0).decode() or "another process")
                     has_said = True
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _is_still(lock_file, descriptor):

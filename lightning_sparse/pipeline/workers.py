@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.preemption import Preempted, ends_when_asked
 
 Report = Callable[[int, int], None]
 Execute = Callable[[Job, Report | None], str]
@@ -22,6 +23,8 @@ Execute = Callable[[Job, Report | None], str]
 
 
 _STOPPED = 128 + signal.SIGTERM  # exit status, as a shell would give it
+# A process that is stopped finishes its step and writes a checkpoint first.
+_SECONDS_TO_STOP = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +135,8 @@ class _Worker:
             self._process.terminate()
 
     def stop(self) -> None:
-        """Wait for the process to end, but not for long."""
-        self._process.join(timeout=5)
+        """Wait for the process to end, but not for ever."""
+        self._process.join(timeout=_SECONDS_TO_STOP)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -170,7 +173,11 @@ def _serve(connection: Connection, execute: Execute) -> None:
         except EOFError:
             return
         try:
-            connection.send(_outcome(connection, execute, job))
+            with ends_when_asked():
+                outcome = _outcome(connection, execute, job)
+            connection.send(outcome)
+        except Preempted as preempted:
+            sys.exit(preempted.exit_status)
         except (OSError, SystemExit, KeyboardInterrupt):
             # Stopped by the parent, which has closed the connection; Lightning makes an exception
             # of the signal, and nobody is left to read about it.

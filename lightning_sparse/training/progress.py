@@ -32,6 +32,10 @@ class ProgressCallback(pl.Callback):
         self._last_step = 0
         self.history: list[dict[str, float]] = []
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The step that a resumed run goes on from was looked at before."""
+        self._last_step = trainer.global_step
+
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,
@@ -104,6 +108,14 @@ class TailMean(pl.Callback):
         if trainer.global_step > self._first_step:
             self._sum = self._sum + _batch_loss(trainer, outputs).double()
             self._count += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep sum and count in the checkpoint, so that a resumed run averages over all steps."""
+        return {"sum": float(self._sum), "count": self._count}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the sum and count of a checkpoint."""
+        self._sum, self._count = state_dict["sum"], state_dict["count"]
 
 
 def _batch_loss(trainer: pl.Trainer, outputs: Any) -> Tensor:

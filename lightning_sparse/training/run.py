@@ -1,7 +1,6 @@
 """Train one end point: fit, measure, and leave weights, masks and a record in its folder."""
 
 import math
-import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +17,17 @@ from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts, sav
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import load_tensors, save_tensors
+from lightning_sparse.training.checkpoints import (
+    CheckpointSettings,
+    RunCheckpoints,
+    describe_network,
+    fit_resumably,
+)
 from lightning_sparse.training.classifier_module import ClassifierModule, TrainingSettings
 from lightning_sparse.training.measurement import Batch, decayed_half_squared_norm, measure
 from lightning_sparse.training.progress import Progress, ProgressCallback
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.sparsity_callback import SparsityCallback
-from lightning_sparse.training.trainer import fit, quiet_trainer
 
 WEIGHTS_FILE = "weights.safetensors"
 START_FILE = "start.safetensors"
@@ -70,10 +74,11 @@ class WeightsCallback(pl.Callback):
         self._last_step = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the start, once: a resumed run has it already."""
+        """Write the start, once: a resumed run has it already, and the step it goes on from."""
         if trainer.global_step == 0:
             self._write(START_FILE, pl_module)
             self._write_if_asked(pl_module)
+        self._last_step = _classifier(pl_module).schedule_step
 
     def on_train_batch_end(
         self,
@@ -109,9 +114,12 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     capture_steps: Sequence[int] = (),
     recalibration: Iterable[Batch] | None = None,
     trainer_options: Mapping[str, Any] | None = None,
+    checkpointing: CheckpointSettings | None = None,
     report: Progress | None = None,
 ) -> RunRecord:
     """Fit one network and write everything that later stages need.
+
+    A folder with checkpoints is that of a run which was killed: it goes on from the newest one.
 
     The folder then holds ``start.safetensors`` and ``weights.safetensors`` (the network's own state
     dict, as anyone can load it), ``masks.safetensors``, ``history.jsonl`` and, last of all,
@@ -129,13 +137,15 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         recalibration: Equal batches over which the batch-norm statistics of the trained network are
             computed anew; None keeps the moving averages of training.
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
+        checkpointing: When checkpoints are written; None for the defaults.
         report: Called now and then with steps done and steps in all.
 
     Returns:
         The record that was written.
 
     Raises:
-        UserError: If the loss stops being a number, or a setting does not fit.
+        UserError: If the loss stops being a number, or a setting or a checkpoint does not fit.
+        Preempted: If a signal asked for it; calling again goes on.
     """
     first_step = identity.rewind_step
     _check_steps(capture_steps, first_step, settings.num_steps)
@@ -148,10 +158,19 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         advice=f"lower training.learning_rate={settings.learning_rate}",
     )
     callbacks: list[pl.Callback] = [sparsity, WeightsCallback(run_dir, capture_steps), progress]
-    trainer = quiet_trainer(num_steps, callbacks, trainer_options or {})
-    started = time.perf_counter()
-    fit(trainer, module, data, num_steps)
-    wall_seconds = time.perf_counter() - started
+    checkpoints = RunCheckpoints(
+        run_dir,
+        checkpointing,
+        {
+            "run_id": identity.run_id,
+            "method": type(method).__name__,
+            "architecture": describe_network(network),
+        },
+    )
+    trainer, keeper = fit_resumably(
+        module, data, num_steps, callbacks, trainer_options or {}, checkpoints
+    )
+    wall_seconds = keeper.wall_seconds
 
     if recalibration is not None:
         recalibrate_(network, (images for images, _ in recalibration))
@@ -175,13 +194,14 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         distance_from_start=_distance_from_file(network, run_dir / START_FILE),
         wall_seconds=wall_seconds,
         config=identity.config,
-        provenance=provenance(),
+        provenance={**provenance(), "num_resumed": keeper.num_resumed},
     )
     if trainer.is_global_zero:
         save_tensors(network.state_dict(), run_dir / WEIGHTS_FILE)
         save_masks(sparsity.masks, run_dir / MASKS_FILE)
         write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
         write_text_atomic(run_dir / RECORD_FILE, to_json(record) + "\n")
+        checkpoints.finish()
     return record
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -56,15 +57,26 @@ def quiet_trainer(
 
 
 def fit(
-    trainer: pl.Trainer, module: pl.LightningModule, data: pl.LightningDataModule, num_steps: int
+    trainer: pl.Trainer,
+    module: pl.LightningModule,
+    data: pl.LightningDataModule,
+    num_steps: int,
+    checkpoint: Path | None = None,
 ) -> None:
     """Fit, and see that it went on to the end: a record says how many steps it took.
+
+    Args:
+        trainer: Made for ``num_steps``.
+        module: What is fitted.
+        data: The batches.
+        num_steps: Optimizer steps.
+        checkpoint: What to go on from; None to begin.
 
     Raises:
         UserError: If it stopped earlier, as ``trainer.max_epochs`` or ``trainer.max_time`` can ask.
     """
     with _quiet():
-        trainer.fit(module, datamodule=data)
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.global_step != num_steps:
         raise UserError(
             f"training stopped after {trainer.global_step} of {num_steps} steps; leave out "

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -39,17 +40,18 @@ def holder(tmp_path):
 
 
 def test_a_lock_that_is_taken_names_its_owner(tmp_path, holder):
-    with pytest.raises(UserError, match=f"^held by {holder.pid}$"), held(tmp_path / "lock", refuse):
+    owner = f"^held by process {holder.pid} on {socket.gethostname()}$"
+    with pytest.raises(UserError, match=owner), held(tmp_path / "lock", refuse):
         pytest.fail("held twice")
 
 
 def test_a_killed_owner_stops_nobody(tmp_path, holder):
     holder.kill()
     holder.wait()
-    assert (tmp_path / "lock").read_text() == str(holder.pid)
+    assert (tmp_path / "lock").read_text().startswith(f"process {holder.pid} on ")
 
     with held(tmp_path / "lock", refuse):
-        assert (tmp_path / "lock").read_text() == str(os.getpid())
+        assert (tmp_path / "lock").read_text().startswith(f"process {os.getpid()} on ")
 
 
 def test_a_lock_leaves_no_file(tmp_path):
@@ -73,7 +75,7 @@ def test_who_may_wait_goes_on_when_the_owner_is_gone(tmp_path, holder):
     killer.start()
 
     with held(tmp_path / "lock", owners.append):
-        assert owners == [str(holder.pid)]
+        assert owners == [f"process {holder.pid} on {socket.gethostname()}"]
     killer.join()
 
 

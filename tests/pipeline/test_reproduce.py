@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -195,7 +196,8 @@ def test_two_at_once_in_one_folder_are_refused(tmp_path, capsys, popen):
 
     assert status == 2
     errors = capsys.readouterr().err
-    assert errors.startswith(f"error: process {process.pid} makes or reports on this experiment")
+    owner = f"process {process.pid} on {socket.gethostname()}"
+    assert errors.startswith(f"error: {owner} makes or reports on this experiment")
     assert errors.count("\n") == 1
 
 

@@ -21,6 +21,7 @@ own_fit = pytest.mark.filterwarnings(
     "ignore:.*LeafSpec.*deprecated:FutureWarning",
     "ignore:.*no `validation_step`:UserWarning",
     "ignore:The dirpath has changed:UserWarning",
+    "ignore:The `srun` command is available:UserWarning",
 )
 
 

@@ -1,0 +1,119 @@
+"""Requests to stop, as SIGTERM and SIGUSR1: they end a run where it loses nothing.
+
+Schedulers send one of the two some time before they kill. No torch in here.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+EXIT_STATUS = 75
+"""Exit status of a run that was asked to stop: EX_TEMPFAIL of sysexits.h, "try again later"."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+
+class Preempted(BaseException):
+    """The process was asked to stop; started again, the same command goes on.
+
+    Like `KeyboardInterrupt` it is no error, so nothing that handles errors may swallow it.
+
+    Args:
+        signal_number: What was received.
+        exit_status: What the process should end with.
+    """
+
+    def __init__(self, signal_number: int, exit_status: int = EXIT_STATUS) -> None:
+        self.exit_status = exit_status
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}")
+
+
+class StopRequest:
+    """Remembers that a signal came, for whoever asks at a good moment.
+
+    Attributes:
+        signal_number: The first signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._take = _in_this_process(self._remember)
+
+    def listen(self) -> None:
+        """Take the signals, also from a library that has put its own handlers there meanwhile."""
+        _install(self._take)
+
+    def _remember(self, signal_number: int) -> None:
+        if self.signal_number is None:
+            self.signal_number = signal_number
+
+
+@contextlib.contextmanager
+def ends_when_asked() -> Iterator[None]:
+    """Raise `Preempted` in the main thread when a signal comes, wherever it is in the block."""
+
+    def stop(signal_number: int) -> None:
+        raise Preempted(signal_number)
+
+    with _handlers_restored():
+        _install(_in_this_process(stop))
+        yield
+
+
+@contextlib.contextmanager
+def asked_at_good_moments() -> Iterator[StopRequest]:
+    """Hold signals back in the block, which looks at the request itself.
+
+    Raises:
+        Preempted: At the end of the block, if a request came and the block did not act on it.
+    """
+    request = StopRequest()
+    with _handlers_restored():
+        request.listen()
+        yield request
+    if request.signal_number is not None:
+        raise Preempted(request.signal_number)
+
+
+def _in_this_process(act: Callable[[int], None]) -> Callable[[int, FrameType | None], None]:
+    """Make a handler that acts here, and spares the loader processes forked from here.
+
+    Schedulers signal those too, and a run whose loaders are gone cannot go on to the next step.
+    They end with their parent; a second signal is meant for them.
+    """
+    owner = os.getpid()
+    has_been_spared = False
+
+    def handle(signal_number: int, _: FrameType | None) -> None:
+        nonlocal has_been_spared
+        if os.getpid() == owner:
+            act(signal_number)
+        elif has_been_spared:
+            signal.signal(signal_number, signal.SIG_DFL)
+            os.kill(os.getpid(), signal_number)
+        has_been_spared = True
+
+    return handle
+
+
+def _install(handler: Callable[[int, FrameType | None], None]) -> None:
+    # Python lets only the main thread have handlers; another one leaves things as they are.
+    if threading.current_thread() is threading.main_thread():
+        for signal_number in _SIGNALS:
+            signal.signal(signal_number, handler)
+
+
+@contextlib.contextmanager
+def _handlers_restored() -> Iterator[None]:
+    before = {signal_number: signal.getsignal(signal_number) for signal_number in _SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for signal_number, handler in before.items():
+                # None: put there by something that is not Python, which cannot be put back.
+                if handler is not None:
+                    signal.signal(signal_number, handler)
