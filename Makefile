@@ -1,7 +1,7 @@
 # Every target sets up what it needs; what it runs is printed, so it can be typed without make too.
 #
 # Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=S-end  TO=P-end
-#            SPACE=dense  DEGREE=2  ARGS="any further key=value"
+#            SPACE=dense  DEGREE=2  RUN=runs/NAME  ARGS="any further key=value"
 
 .DEFAULT_GOAL := help
 # No file names are made of "[8,8]" or "*" in ARGS.
@@ -20,7 +20,7 @@ ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
        $(if $(SPACE),path.space=$(SPACE)) $(if $(DEGREE),path.degree=$(DEGREE)))
 
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
-        train-lottery line path test check format clean-env .venv
+        train-lottery line path verify test check format clean-env .venv
 
 help: ## List the targets and settings
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,10 @@ line: .venv ## Measure the straight line between two points [EXPERIMENT SEED SPA
 
 path: .venv ## Train a Bezier curve between two points [... FROM TO SPACE DEGREE]
 	$(SPARSE) path $(RUN) $(ENDS) $(ARGS)
+
+# RUN is a folder here; where it is not given, it holds the settings above.
+verify: .venv ## Check what finished runs left behind: hashes, masks, counts, ids [RUN]
+	$(SPARSE) verify $(if $(filter command,$(origin RUN)),$(RUN),runs) $(ARGS)
 
 test: .venv ## Run the tests [ARGS="-k masks"]
 	@$(SETUP) --quiet --browser

@@ -1,4 +1,4 @@
-"""The one exception that reaches the user as a sentence instead of a traceback."""
+"""The one exception that reaches the user as a sentence instead of a traceback, and its form."""
 
 
 class UserError(Exception):
@@ -10,3 +10,16 @@ class UserError(Exception):
 
         raise UserError(f"sparsity={value}: must lie in [0, 1); try sparsity=0.98")
     """
+
+
+def as_line(text: str) -> str:
+    r"""Return ``text`` as one line that is safe to show: nothing in it can steer a terminal.
+
+    Messages quote file names and records, which may be a stranger's.
+
+    Example:
+        >>> as_line("two\n  lines, \x1b[31mred")
+        'two lines, \\x1b[31mred'
+    """
+    joined = " ".join(text.split())
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)

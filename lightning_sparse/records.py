@@ -21,6 +21,8 @@ RECORD_VERSION = 1
 RECORD_FILE = "record.json"
 """Written last into a run folder: a folder without it is a run that has not finished."""
 
+_LONGEST_NAME = 200  # bytes; file systems take 255, and locks and parts of files add to a name
+
 MethodName = Literal["dense", "prune", "scratch", "lottery"]
 
 
@@ -190,9 +192,32 @@ class PathRecord:
 
 Record = RunRecord | PathRecord
 
+
+def moment_of(point: str) -> Literal["start", "end"]:
+    """Return which end of its run a recorded point is: ``S-end`` and ``RUN_ID:end`` are ends."""
+    return "start" if point.endswith("start") else "end"
+
+
 _RECORD_TYPES: Mapping[str, type[RunRecord] | type[PathRecord]] = {
     record_type.kind: record_type for record_type in (RunRecord, PathRecord)
 }
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether ``name`` can only be that of a file or folder inside the folder it is looked for in.
+
+    Run ids and experiment names become names of folders, and a record may be a stranger's.
+
+    Example:
+        >>> [is_plain_name(name) for name in ("dense-seed11", "../dense", "/etc", "..", "")]
+        [True, False, False, False, False]
+    """
+    return (
+        name.isprintable()
+        and 0 < len(name.encode()) <= _LONGEST_NAME
+        and not name.startswith((".", "-"))
+        and not {"/", "\\"} & set(name)
+    )
 
 
 def to_json(record: Record) -> str:
@@ -209,8 +234,8 @@ def from_json(line: str, *, where: str = "record") -> Record:
         where: File and line, for the error message.
 
     Raises:
-        UserError: If the text is not JSON, not a record of this version, or a field is missing,
-            unknown or of the wrong type.
+        UserError: If the text is not JSON, not a record of this version, a field is missing,
+            unknown or of the wrong type, or a name is one that leads out of a folder.
     """
     try:
         body = json.loads(line, parse_constant=_finite, parse_float=_finite)
@@ -226,7 +251,9 @@ def from_json(line: str, *, where: str = "record") -> Record:
         )
     record_type = _RECORD_TYPES[body["kind"]]
     values = {name: value for name, value in body.items() if name not in {"kind", "version"}}
-    return typing.cast("Record", _build(record_type, values, where))
+    record = typing.cast("Record", _build(record_type, values, where))
+    _check_names(record, where)
+    return record
 
 
 def read_record(run_dir: Path) -> Record:
@@ -271,6 +298,18 @@ def select_runs(
         and method in {None, record.method}
         and (target_sparsity is None or math.isclose(record.target_sparsity, target_sparsity))
     ]
+
+
+def _check_names(record: Record, where: str) -> None:
+    """Refuse names that are looked for as folders and lie elsewhere than beside the record's."""
+    fields = ("experiment", "run_id", "mask_source", "start_run", "end_run")
+    for name in fields:
+        value = getattr(record, name, None)
+        _require(
+            value is None or is_plain_name(value),
+            f"{where}.{name}: {value!r} is not the plain name of a folder; the file is damaged or "
+            "made to reach out of its folder",
+        )
 
 
 def _build(annotation: Any, value: Any, where: str) -> Any:

@@ -99,6 +99,22 @@ def test_a_mutated_line_is_a_clear_error_or_a_record_that_says_what_the_line_say
     assert "\n" not in outcome
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../up", "/etc", "a/b", "a\\b", "..", ".", ".hidden", "-x", "", "a\0b", "a\nb", "\x1b[31m",
+     "\ud800", "x" * 201],
+    ids=ascii,
+)  # fmt: skip
+@pytest.mark.parametrize("field", ["run_id", "experiment", "mask_source", "start_run", "end_run"])
+def test_a_name_that_leads_out_of_its_folder_is_refused(field, name):
+    body = next(body for body in BODIES if field in body)
+    with pytest.raises(
+        UserError, match=rf"^r\.jsonl:3\.{field}: .* is not the plain name"
+    ) as caught:
+        from_json(changed(body, **{field: name}), where="r.jsonl:3")
+    assert "\n" not in str(caught.value)
+
+
 @given(json_values)
 def test_any_json_that_is_no_record_is_a_clear_error(value):
     with pytest.raises(UserError, match=r"^here: "):
@@ -167,7 +183,7 @@ def test_a_file_is_read_in_order_and_blank_lines_are_allowed(tmp_path):
 
 def test_a_line_separator_inside_a_string_does_not_split_a_record(tmp_path):
     odd = simulated_run(
-        "prune", 1, 0.9, train=evaluation(0.1), test=evaluation(0.1), run_id="a\u2028b"
+        "prune", 1, 0.9, train=evaluation(0.1), test=evaluation(0.1), config={"a\u2028b": 1}
     )
     record_file = tmp_path / "records.jsonl"
     record_file.write_text(to_json(odd).replace("\\u2028", "\u2028"), encoding="utf-8")

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning_sparse.cli.compose import Settings
+from lightning_sparse.errors import UserError
+from lightning_sparse.records import Record, RunRecord, moment_of
 
 _DECIDES_TRAINING = (
     "experiment_name", "data", "model", "seed", "batch_size", "num_threads", "channels_last",
@@ -69,6 +71,34 @@ def path_id(settings: Settings, *, start: str, end: str, sparsity: float) -> str
     shown = [f"s{sparsity}"] if sparsity else []
     stem = [settings["experiment_name"], *names, *kind, *shown]
     return _name([*stem, f"seed{settings['seed']}"], parts)
+
+
+def recorded_id(record: Record) -> str:
+    """Return the id that a finished run or path has by the settings in its record.
+
+    A setting that a record of an earlier version lacks is null, which means "as before".
+
+    Raises:
+        UserError: If the record lacks settings that every version has.
+    """
+    settings = _Recorded(record.config)
+    try:
+        if isinstance(record, RunRecord):
+            return training_id(settings, mask_source=record.mask_source)
+        ends = [
+            f"{run_id}:{moment_of(point)}"
+            for point, run_id in ((record.start, record.start_run), (record.end, record.end_run))
+        ]
+        return path_id(settings, start=ends[0], end=ends[1], sparsity=record.target_sparsity)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"record.json: config lacks settings that decide the run ({error})"
+        ) from None
+
+
+class _Recorded(dict[str, Any]):
+    def __missing__(self, name: str) -> None:
+        return None
 
 
 def run_dir(settings: Settings, run_id: str) -> Path:

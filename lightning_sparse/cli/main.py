@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from lightning_sparse import __version__
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import UserError, as_line
 from lightning_sparse.preemption import EXIT_STATUS, Preempted, ends_when_asked
 
 VERBS = {
@@ -15,14 +15,19 @@ VERBS = {
     "reproduce": "train, connect, judge and report everything: reproduce.seeds=[11,12,13]",
     "pilot": "try the settings that are tuned, on the pilot seeds only",
     "report": "write the report again from records that exist",
+    "verify": "check what runs left behind: hashes, masks, counts, ids: verify runs/NAME ...",
     "publish": "copy records and headline figure of a finished experiment to results/",
     "readme": "put the results under results/ into README.md",
 }
+
+# Verbs that are told folders instead of settings.
+_ON_FOLDERS = {"verify"}
 
 _OK, _USER_ERROR, _INTERRUPTED = 0, 2, 130
 
 _HELP = """\
 usage: lightning-sparse VERB [name=value ...]
+       lightning-sparse verify FOLDER ...
 
 verbs:
 {verbs}
@@ -48,15 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; taken from the command line if not given.
 
     Returns:
-        Exit status: 0, 2 for what the user can mend, 130 when interrupted, 75 when asked to stop by
-        SIGTERM or SIGUSR1.
+        Exit status: 0, 1 if ``verify`` found something wrong, 2 for what the user can mend, 75 when
+        asked to stop by SIGTERM or SIGUSR1, 130 when interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with ends_when_asked():
             return _dispatch(words)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {as_line(str(error))}", file=sys.stderr)
         return _USER_ERROR
     except KeyboardInterrupt:
         print("interrupted; start the same command again to go on", file=sys.stderr)
@@ -83,6 +88,8 @@ def _dispatch(words: list[str]) -> int:
     if verb not in VERBS:
         raise UserError(f"unknown verb {verb!r}; choose one of {', '.join(VERBS)}")
     # Imported only now: asking for help must not wait for torch.
+    if verb in _ON_FOLDERS:
+        return int(importlib.import_module(f"lightning_sparse.cli.{verb}").run(_folders(rest)))
     compose = importlib.import_module("lightning_sparse.cli.compose")
     if "--settings" in rest:
         rest.remove("--settings")
@@ -91,6 +98,13 @@ def _dispatch(words: list[str]) -> int:
     settings = compose.compose_settings(rest)
     importlib.import_module(f"lightning_sparse.cli.{verb}").run(settings)
     return _OK
+
+
+def _folders(words: list[str]) -> list[str]:
+    for word in words:
+        if word.startswith("-"):
+            raise UserError(f"unknown option {word!r}; a folder of that name is written ./{word}")
+    return words
 
 
 if __name__ == "__main__":

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
+from lightning_sparse.manifests import write_record
 from lightning_sparse.paths.curves import curve_length, point_on_curve
 from lightning_sparse.paths.end_points import EndPoint
 from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator, evaluate_path
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.subspace import Space, subspace_masks
-from lightning_sparse.records import RECORD_FILE, PathPoint, PathRecord, to_json
+from lightning_sparse.records import PathPoint, PathRecord
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import save_tensors
 from lightning_sparse.training.checkpoints import (
@@ -157,7 +158,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         config=identity.config,
         provenance={**provenance(), "num_resumed": fitted.num_resumed},
     )
-    write_text_atomic(run_dir / RECORD_FILE, to_json(record) + "\n")
+    write_record(record, run_dir)
     checkpoints.finish()
     return record
 

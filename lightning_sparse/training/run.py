@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
+from lightning_sparse.manifests import write_record
 from lightning_sparse.models.batch_norm import recalibrate_
-from lightning_sparse.records import RECORD_FILE, Evaluation, MethodName, RunRecord, to_json
+from lightning_sparse.records import Evaluation, MethodName, RunRecord
 from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts, save_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.storage import write_text_atomic
@@ -122,8 +123,8 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     A folder with checkpoints is that of a run which was killed: it goes on from the newest one.
 
     The folder then holds ``start.safetensors`` and ``weights.safetensors`` (the network's own state
-    dict, as anyone can load it), ``masks.safetensors``, ``history.jsonl`` and, last of all,
-    ``record.json``: a folder without it is a run that has not finished.
+    dict, as anyone can load it), ``masks.safetensors``, ``history.jsonl``, ``SHA256SUMS`` and, last
+    of all, ``record.json``: a folder without it is a run that has not finished.
 
     Args:
         network: At its start weights; it is trained in place.
@@ -200,7 +201,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         save_tensors(network.state_dict(), run_dir / WEIGHTS_FILE)
         save_masks(sparsity.masks, run_dir / MASKS_FILE)
         write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
-        write_text_atomic(run_dir / RECORD_FILE, to_json(record) + "\n")
+        write_record(record, run_dir)
         checkpoints.finish()
     return record
 

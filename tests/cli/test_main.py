@@ -72,6 +72,8 @@ def test_what_is_mistyped_is_answered_before_torch_is_imported(tmp_path):
         ["reproduce", "reproduce.seeds=[1]"],
         ["report", f"runs_dir={tmp_path}"],
         ["publish", f"runs_dir={tmp_path}"],
+        ["verify"],
+        ["verify", f"{tmp_path}"],
     ]
     run_python(NO_TORCH.format(status=2, commands=commands))
 

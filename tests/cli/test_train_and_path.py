@@ -178,6 +178,7 @@ def test_what_a_killed_process_left_is_removed_and_no_lock_stays(tmp_path):
     assert main(words) == 0
 
     assert sorted(file.name for file in run_dir.iterdir()) == [
+        "SHA256SUMS",
         "history.jsonl",
         "masks.safetensors",
         "record.json",

@@ -57,7 +57,8 @@ def test_a_line_is_measured_without_a_fit(connect, ends, tmp_path):
     assert record.distance == pytest.approx(
         distance(parameters_of(ends[0].state), ends[1].state), rel=1e-6
     )
-    assert [file.name for file in (tmp_path / "path").iterdir()] == ["record.json"]
+    names = sorted(file.name for file in (tmp_path / "path").iterdir())
+    assert names == ["SHA256SUMS", "record.json"]
 
 
 def test_a_record_names_its_ends_and_how_they_were_measured(connect, tmp_path):

@@ -70,6 +70,11 @@ def test_a_path_takes_its_ends_space_and_degree():
     )
 
 
+def test_what_is_verified_is_a_folder_or_else_all_runs():
+    assert command("verify", "RUN=runs/a runs/b") == "lightning-sparse verify runs/a runs/b "
+    assert command("verify", "SEED=3") == "lightning-sparse verify runs "
+
+
 def test_brackets_and_stars_in_free_overrides_are_not_file_names(tmp_path):
     probe = REPOSITORY / "Makefile"
     (tmp_path / "a=8").touch()

@@ -30,7 +30,7 @@ def test_a_finished_run_leaves_everything_that_later_stages_need(tmp_path):
     record = train(tmp_path, method=make_pruning(), network=network)
 
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "history.jsonl", "masks.safetensors", "record.json", "start.safetensors",
+        "SHA256SUMS", "history.jsonl", "masks.safetensors", "record.json", "start.safetensors",
         "weights.safetensors",
     ]  # fmt: skip
     assert same_bits(load_tensors(tmp_path / "weights.safetensors"), network.state_dict())

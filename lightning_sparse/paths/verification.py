@@ -1,0 +1,144 @@
+"""Does what a finished path left behind agree with its record and with the runs at its ends?
+
+As in `lightning_sparse.training.verification`, the network is not built.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.paths.curves import curve_length
+from lightning_sparse.paths.end_points import EndPoint, load_end_point
+from lightning_sparse.paths.run import CONTROL_POINTS_FILE
+from lightning_sparse.paths.subspace import Space, subspace_masks
+from lightning_sparse.records import PathRecord, moment_of
+from lightning_sparse.tensor_files import load_tensors
+from lightning_sparse.training.verification import differing_settings, misfits, same_tensors
+
+_ROUNDING = 1e-6
+"""Relative; lengths are sums of squares in double precision, in the order of the parameters."""
+
+State = Mapping[str, Tensor]
+
+
+def problems_of_path(record: PathRecord, run_dir: Path) -> Iterator[str]:
+    """Yield one line for everything in the folder that does not agree.
+
+    Compared are the recorded settings with the record's own fields, the ends of a curve with the
+    runs at its ends if they lie beside it, its control points with the masks they must stay in, and
+    its recorded length and distance with those of the control points.
+    """
+    yield from _differing_fields(record)
+    yield from _odd_numbers(record)
+    ends: list[EndPoint | None] = []
+    for point, run_id in ((record.start, record.start_run), (record.end, record.end_run)):
+        folder = run_dir.parent / run_id
+        try:
+            is_there = folder.is_dir()
+            ends.append(load_end_point(folder, moment_of(point), name=point) if is_there else None)
+        except UserError as error:
+            ends.append(None)
+            yield f"cannot be compared with {run_id}: {error}"
+    if record.degree > 1:
+        yield from _wrong_curve(record, run_dir, ends)
+
+
+def _differing_fields(record: PathRecord) -> Iterator[str]:
+    expected: dict[str, Any] = {
+        "experiment_name": record.experiment,
+        "seed": record.seed,
+        "path.degree": record.degree,
+        "evaluation.batch_norm": record.batch_norm,
+    }
+    if record.degree > 1:
+        expected |= {"path.space": record.space, "path.training.num_steps": record.num_steps}
+    yield from differing_settings(record.config, expected)
+
+
+def _odd_numbers(record: PathRecord) -> Iterator[str]:
+    """Say what no path has: points out of order, a curve shorter than its chord, a fitted line."""
+    if record.degree < 1:
+        yield f"record.json: degree={record.degree}: a path has degree 1 or more"
+    ts = [point.t for point in record.points]
+    if not all(t < later for t, later in itertools.pairwise(ts)):
+        yield "record.json: its points are not in increasing t"
+    if record.length < record.distance * (1 - _ROUNDING):
+        yield f"record.json: length={record.length} is below the distance {record.distance}"
+    if record.degree == 1 and (record.num_steps or record.fit_objective is not None):
+        yield f"record.json: is a line, yet was fitted for num_steps={record.num_steps}"
+    if record.degree == 1 and not _close(record.length, record.distance):
+        yield f"record.json: is a line, yet length={record.length} is not {record.distance}"
+
+
+def _wrong_curve(record: PathRecord, run_dir: Path, ends: list[EndPoint | None]) -> Iterator[str]:
+    try:
+        points = _control_points(run_dir / CONTROL_POINTS_FILE, record.degree)
+    except UserError as error:
+        yield str(error)
+        return
+    for place, end in ((0, ends[0]), (record.degree, ends[-1])):
+        if end is not None and not same_tensors(_like(end.state, points[place]), points[place]):
+            yield (
+                f"{CONTROL_POINTS_FILE}: control point {place} is not the {moment_of(end.name)} of "
+                f"{end.run.run_id}"
+            )
+    yield from _outside_subspace(record, points[1:-1], ends)
+    stacked = torch.stack([torch.cat([w.flatten() for w in point.values()]) for point in points])
+    found = {
+        "length": curve_length(stacked),
+        "distance": float((stacked[-1] - stacked[0]).double().norm()),
+    }
+    for name, value in found.items():
+        if not _close(value, getattr(record, name)):
+            yield (f"record.json: {name}={getattr(record, name)}, the control points' is {value}")
+
+
+def _control_points(file: Path, degree: int) -> Sequence[State]:
+    """Read all points of a curve, the ends included, each as its named parameters.
+
+    Raises:
+        UserError: If there are more or fewer than ``degree + 1``, or they are not of one network.
+    """
+    points: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in load_tensors(file).items():
+        place, _, parameter = name.partition("/")
+        points.setdefault(place, {})[parameter] = tensor
+    # Counted first: a damaged record may name any degree.
+    if len(points) != degree + 1 or points.keys() != {str(place) for place in range(degree + 1)}:
+        raise UserError(f"{file.name}: holds points {', '.join(points)}, not 0 to {degree}")
+    ordered = [points[str(place)] for place in range(degree + 1)]
+    shapes = [{name: (w.shape, w.dtype) for name, w in point.items()} for point in ordered]
+    if any(shape != shapes[0] for shape in shapes) or not shapes[0]:
+        raise UserError(f"{file.name}: its points have parameters of different shapes")
+    return ordered
+
+
+def _outside_subspace(
+    record: PathRecord, inner: Sequence[State], ends: list[EndPoint | None]
+) -> Iterator[str]:
+    start, end = ends
+    if start is None or end is None:
+        return
+    try:
+        masks = subspace_masks(cast("Space", record.space), start.masks, end.masks)
+    except UserError as error:
+        yield f"record.json: {error}"
+        return
+    for place, point in enumerate(inner, start=1):
+        for line in misfits(masks or {}, point, masked=True):
+            yield f"{CONTROL_POINTS_FILE}: control point {place}: {line}"
+
+
+def _like(state: State, point: State) -> State:
+    """Leave out what is no parameter of the curve: buffers."""
+    return {name: tensor for name, tensor in state.items() if name in point}
+
+
+def _close(value: float, other: float) -> bool:
+    return math.isclose(value, other, rel_tol=_ROUNDING, abs_tol=1e-12)

@@ -1,0 +1,135 @@
+"""Does what a finished training run left behind agree with its record and with itself?
+
+Only tensors and JSON are read. The network is not built, since its class is named by the record,
+which may be a stranger's: so the measured losses and accuracies are not measured again.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.records import LayerSparsity, RunRecord
+from lightning_sparse.sparsity.masks import Masks, kept_and_prunable, layer_counts, load_masks
+from lightning_sparse.tensor_files import load_tensors
+from lightning_sparse.training.run import MASKS_FILE, START_FILE, WEIGHTS_FILE, weights_at_step_file
+
+
+def problems_of_run(record: RunRecord, run_dir: Path) -> Iterator[str]:
+    """Yield one line for everything in the folder that does not agree.
+
+    Compared are the recorded settings with the record's own fields, the recorded counts with those
+    of the masks, and the masks with the weights, whose masked entries must be exactly zero. A
+    scratch or lottery run whose pruned run lies beside it must have that run's masks, and a lottery
+    run its weights.
+    """
+    yield from differing_settings(
+        record.config,
+        {
+            "experiment_name": record.experiment,
+            "seed": record.seed,
+            "method.name": record.method,
+            "method.start": record.start,
+            "training.num_steps": record.num_steps,
+        }
+        | ({"sparsity": record.target_sparsity} if record.method != "dense" else {})
+        | ({"rewind_step": record.rewind_step} if record.rewind_step else {}),
+    )
+    try:
+        masks = load_masks(run_dir / MASKS_FILE)
+        states = {name: load_tensors(run_dir / name) for name in _state_files(record)}
+    except UserError as error:
+        yield str(error)
+        return
+    yield from _wrong_counts(record, masks)
+    for file, state in states.items():
+        # A pruned run starts dense, and what it masked at a captured step is not kept.
+        is_masked = file == WEIGHTS_FILE or record.mask_source is not None
+        yield from (f"{file}: {line}" for line in misfits(masks, state, masked=is_masked))
+    yield from _wrong_source(record, run_dir, masks, states[START_FILE])
+
+
+def differing_settings(config: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+    """Compare recorded settings, by dotted name, with what the record says elsewhere."""
+    for name, value in expected.items():
+        found: Any = config
+        for key in name.split("."):
+            found = found.get(key) if isinstance(found, Mapping) else None
+        if found != value:
+            yield f"record.json: config has {name}={found!r}, the record's own field says {value!r}"
+
+
+def misfits(masks: Masks, state: Mapping[str, Tensor], *, masked: bool) -> Iterator[str]:
+    """Say which weights a mask does not fit and, if ``masked``, which it fails to hold at zero."""
+    for name, mask in masks.items():
+        if name not in state:
+            yield f"lacks {name!r}, which has a mask"
+        elif state[name].shape != mask.shape:
+            yield (f"{name!r} has shape {tuple(state[name].shape)}, its mask {tuple(mask.shape)}")
+        elif masked and (num_wrong := int((state[name][~mask] != 0).sum())):
+            yield f"{name!r} has {num_wrong} masked weights that are not zero"
+
+
+def _state_files(record: RunRecord) -> list[str]:
+    steps = record.config.get("capture_steps")
+    captured = [step for step in steps if type(step) is int] if isinstance(steps, list) else []
+    return [START_FILE, WEIGHTS_FILE, *map(weights_at_step_file, captured)]
+
+
+def _wrong_counts(record: RunRecord, masks: Masks) -> Iterator[str]:
+    counted = layer_counts(masks)
+    nothing = LayerSparsity(kept=0, prunable=0)
+    for name in dict.fromkeys([*record.layers, *counted]):
+        said, found = record.layers.get(name, nothing), counted.get(name, nothing)
+        if said != found:
+            yield (
+                f"record.json: keeps {said.kept} of {said.prunable} weights of {name!r}, "
+                f"{MASKS_FILE} keeps {found.kept} of {found.prunable}"
+            )
+    kept, prunable = kept_and_prunable(masks)
+    if (record.kept, record.prunable) != (kept, prunable):
+        yield (
+            f"record.json: keeps {record.kept} of {record.prunable} weights in all, "
+            f"{MASKS_FILE} keeps {kept} of {prunable}"
+        )
+    if record.method == "dense" and (kept < prunable or record.target_sparsity):
+        yield f"record.json: is a dense run, yet keeps {kept} of {prunable} weights"
+
+
+def _wrong_source(
+    record: RunRecord, run_dir: Path, masks: Masks, start: Mapping[str, Tensor]
+) -> Iterator[str]:
+    """Compare masks, and a lottery run's start, with those of the pruned run if it is there."""
+    if record.mask_source is None or not (run_dir.parent / record.mask_source).is_dir():
+        return
+    source = run_dir.parent / record.mask_source
+    step = record.rewind_step
+    try:
+        same_masks = same_tensors(load_masks(source / MASKS_FILE), masks)
+        if not same_masks:
+            yield f"{MASKS_FILE}: has other masks than {record.mask_source}, which gave them"
+        if record.method != "lottery" or not same_masks:
+            return
+        source_file = source / (weights_at_step_file(step) if step else START_FILE)
+        rewound = load_tensors(source_file)
+    except UserError as error:
+        yield f"cannot be compared with its pruned run: {error}"
+        return
+    inside = {
+        name: weight * masks[name] if name in masks else weight for name, weight in rewound.items()
+    }
+    if not same_tensors(inside, start):
+        yield (
+            f"{START_FILE}: is not {source_file.name} of {record.mask_source} inside the masks, "
+            f"which a lottery run starts from"
+        )
+
+
+def same_tensors(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Whether both hold the same names with equal values; zeros of either sign are equal."""
+    return first.keys() == second.keys() and all(
+        torch.equal(tensor, second[name]) for name, tensor in first.items()
+    )
