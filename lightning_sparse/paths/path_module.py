@@ -20,6 +20,7 @@ from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.streams import stream_generator
 from lightning_sparse.training.classifier_module import TrainingSettings
+from lightning_sparse.training.observations import batch_results, gradient_norm
 
 # A line has no control point to fit.
 _LOWEST_DEGREE = 2
@@ -75,6 +76,7 @@ class PathModule(pl.LightningModule):
         self._ends = torch.stack([self.layout.flatten(start), self.layout.flatten(end)])
         self._decayed = self.layout.decayed()
         self._subspace = self.layout.subspace(subspace) if subspace is not None else None
+        self._latest = (torch.empty(0), torch.empty(0))  # logits and penalty of the last batch
         inner = straight_line(self._ends[0], self._ends[1], degree)[1:-1]
         self.control_points = nn.Parameter(
             # A copy: a view would take the memory of the ends into every checkpoint.
@@ -118,7 +120,20 @@ class PathModule(pl.LightningModule):
         loss = functional.cross_entropy(
             logits, labels, label_smoothing=self.settings.label_smoothing
         )
-        return loss + 0.5 * self.settings.weight_decay * torch.dot(vector * self._decayed, vector)
+        penalty = 0.5 * self.settings.weight_decay * torch.dot(vector * self._decayed, vector)
+        self._latest = (logits.detach(), penalty.detach())
+        return loss + penalty
+
+    def observe(self, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
+        """Return what can be seen after a step on ``batch``, at the t of that step.
+
+        The gradient norm is that of the control points: outside their subspace it is zero by now.
+        """
+        logits, penalty = self._latest
+        return {
+            **batch_results(logits, batch[1], penalty=float(penalty)),
+            "gradient_norm": gradient_norm([self.control_points]),
+        }
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Keep the control points in their subspace: no gradient, hence no momentum, leaves it."""

@@ -30,7 +30,7 @@ from lightning_sparse.training.checkpoints import (
     fit_resumably,
 )
 from lightning_sparse.training.classifier_module import TrainingSettings
-from lightning_sparse.training.progress import Progress, ProgressCallback, TailMean
+from lightning_sparse.training.progress import History, Progress, ProgressCallback, TailMean
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.run import HISTORY_FILE
 
@@ -62,6 +62,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     run_dir: Path,
     trainer_options: Mapping[str, Any] | None = None,
     checkpointing: CheckpointSettings | None = None,
+    history: History | None = None,
     report: Progress | None = None,
 ) -> PathRecord:
     """Connect two end points and measure the connection.
@@ -81,6 +82,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         run_dir: The path's folder.
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
         checkpointing: When checkpoints of a fit are written; None for the defaults.
+        history: How often the fit of a curve keeps a line of history, and who is told of it.
         report: Called now and then with steps done and steps in all.
 
     Returns:
@@ -120,6 +122,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
             run_dir,
             trainer_options or {},
             checkpoints,
+            history or History(),
             report,
         )
     evaluator = PathEvaluator(
@@ -206,12 +209,19 @@ def _fit(
     run_dir: Path,
     trainer_options: Mapping[str, Any],
     checkpoints: RunCheckpoints,
+    history: History,
     report: Progress | None,
 ) -> tuple[Tensor, _Fit]:
     """Train the control points; return all points of the curve, and what is recorded of it."""
     num_steps = module.settings.num_steps
     advice = f"lower path.training.learning_rate={module.settings.learning_rate}"
-    progress = ProgressCallback(every_steps=max(1, num_steps // 50), report=report, advice=advice)
+    progress = ProgressCallback(
+        every_steps=history.period(num_steps),
+        report=report,
+        advice=advice,
+        observe=module.observe,
+        send=history.send,
+    )
     tail = TailMean(first_step=num_steps - max(1, num_steps // 10))
     _, keeper = fit_resumably(
         module, data, num_steps, [progress, tail], trainer_options, checkpoints

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
@@ -61,6 +62,7 @@ class ClassifierModule(pl.LightningModule):
         self.network = network
         self.settings = settings
         self.first_step = first_step
+        self.latest_logits = torch.empty(0)  # of the last training batch, for who observes the run
 
     @property
     def schedule_step(self) -> int:
@@ -75,8 +77,10 @@ class ClassifierModule(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the smoothed cross-entropy of one batch."""
         images, labels = batch
+        logits = self.network(images)
+        self.latest_logits = logits.detach()
         return functional.cross_entropy(
-            self.network(images), labels, label_smoothing=self.settings.label_smoothing
+            logits, labels, label_smoothing=self.settings.label_smoothing
         )
 
     def configure_optimizers(self) -> Any:

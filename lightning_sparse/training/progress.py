@@ -2,16 +2,46 @@
 
 import json
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.training.observations import peak_memory_gib
 
 Progress = Callable[[int, int], None]
 """Called with steps done and steps in all, now and then."""
+
+Entry = Mapping[str, Any]
+"""One line of history: numbers by name, and ``layer_sparsity``, numbers by layer."""
+
+_NUM_ENTRIES = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """How often a run looks at itself, and who is told besides ``history.jsonl``.
+
+    Attributes:
+        every_steps: Period in optimizer steps; None for fifty looks in a run.
+        send: Called with each line as it comes; it must not raise.
+    """
+
+    every_steps: int | None = None
+    send: Callable[[Entry], None] | None = None
+
+    def period(self, num_steps: int) -> int:
+        """Return the period for a run of ``num_steps`` optimizer steps.
+
+        Example:
+            >>> History().period(5000), History().period(12), History(every_steps=7).period(5000)
+            (100, 1, 7)
+        """
+        return self.every_steps or max(1, num_steps // _NUM_ENTRIES)
 
 
 class ProgressCallback(pl.Callback):
@@ -23,14 +53,33 @@ class ProgressCallback(pl.Callback):
         every_steps: Period in optimizer steps; the last step is always included.
         report: Called with the steps done and the steps in all, or None.
         advice: What to change when the loss stops being a number.
+        observe: Gives further entries for a line of history, from the images and labels of the
+            batch; see `lightning_sparse.training.observations`.
+        send: Called with each line of history.
     """
 
-    def __init__(self, *, every_steps: int, report: Progress | None, advice: str) -> None:
+    def __init__(
+        self,
+        *,
+        every_steps: int,
+        report: Progress | None,
+        advice: str,
+        observe: Callable[[Any], Entry] | None = None,
+        send: Callable[[Entry], None] | None = None,
+    ) -> None:
         self._every_steps = every_steps
         self._report = report
         self._advice = advice
+        self._observe = observe
+        self._send = send
         self._last_step = 0
-        self.history: list[dict[str, float]] = []
+        self._num_images = 0
+        self._looked_at = math.nan
+        self.history: list[dict[str, Any]] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock; a resumed run counts its own time."""
+        self._num_images, self._looked_at = 0, time.perf_counter()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """The step that a resumed run goes on from was looked at before."""
@@ -45,6 +94,7 @@ class ProgressCallback(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Look at the loss when a look is due."""
+        self._num_images += len(batch[1])
         step, last = trainer.global_step, trainer.max_steps
         # The hook also fires inside a gradient-accumulation window, where no step was made.
         if step == self._last_step or (step % self._every_steps and step != last):
@@ -53,15 +103,26 @@ class ProgressCallback(pl.Callback):
         loss = float(_batch_loss(trainer, outputs))
         if not math.isfinite(loss):
             raise UserError(f"the training loss is {loss} at step {step} of {last}; {self._advice}")
-        self.history.append(
-            {
-                "step": step,
-                "batch_loss": loss,
-                "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            }
-        )
+        entry = {
+            "step": step,
+            "batch_loss": loss,
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            **(self._observe(batch) if self._observe else {}),
+            "images_per_second": self._images_per_second(trainer.world_size),
+            "peak_memory_gib": peak_memory_gib(pl_module.device),
+        }
+        self.history.append(entry)
+        if self._send:
+            self._send(entry)
         if self._report:
             self._report(step, last)
+
+    def _images_per_second(self, num_ranks: int) -> float:
+        """Return the mean rate since the last look; reading the loss has waited for the device."""
+        now = time.perf_counter()
+        rate = num_ranks * self._num_images / (now - self._looked_at)
+        self._num_images, self._looked_at = 0, now
+        return rate
 
     def history_lines(self) -> str:
         """Return the history as JSON Lines."""

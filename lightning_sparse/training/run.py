@@ -26,7 +26,8 @@ from lightning_sparse.training.checkpoints import (
 )
 from lightning_sparse.training.classifier_module import ClassifierModule, TrainingSettings
 from lightning_sparse.training.measurement import Batch, decayed_half_squared_norm, measure
-from lightning_sparse.training.progress import Progress, ProgressCallback
+from lightning_sparse.training.observations import EndPointObserver
+from lightning_sparse.training.progress import History, Progress, ProgressCallback
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.sparsity_callback import SparsityCallback
 
@@ -116,6 +117,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     recalibration: Iterable[Batch] | None = None,
     trainer_options: Mapping[str, Any] | None = None,
     checkpointing: CheckpointSettings | None = None,
+    history: History | None = None,
     report: Progress | None = None,
 ) -> RunRecord:
     """Fit one network and write everything that later stages need.
@@ -139,6 +141,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
             computed anew; None keeps the moving averages of training.
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
         checkpointing: When checkpoints are written; None for the defaults.
+        history: How often a line of history is kept, and who is told of it.
         report: Called now and then with steps done and steps in all.
 
     Returns:
@@ -153,10 +156,13 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     num_steps = settings.num_steps - first_step
     module = ClassifierModule(network, settings, first_step)
     sparsity = SparsityCallback(method)
+    history = history or History()
     progress = ProgressCallback(
-        every_steps=max(1, settings.num_steps // 50),
+        every_steps=history.period(settings.num_steps),
         report=report,
         advice=f"lower training.learning_rate={settings.learning_rate}",
+        observe=EndPointObserver(module, sparsity),
+        send=history.send,
     )
     callbacks: list[pl.Callback] = [sparsity, WeightsCallback(run_dir, capture_steps), progress]
     checkpoints = RunCheckpoints(

@@ -1,4 +1,6 @@
+import itertools
 import json
+import time
 
 import pytest
 import torch
@@ -59,7 +61,39 @@ def test_history_is_one_json_object_per_line():
 
     lines = progress.history_lines().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [6, 12]
-    assert set(json.loads(lines[0])) == {"step", "batch_loss", "learning_rate"}
+    assert set(json.loads(lines[0])) == {
+        "step", "batch_loss", "learning_rate", "images_per_second", "peak_memory_gib",
+    }  # fmt: skip
+
+
+def test_each_line_is_sent_as_it_comes_with_what_was_observed_of_its_batch():
+    sent = []
+    progress = ProgressCallback(
+        every_steps=6,
+        report=None,
+        advice="",
+        observe=lambda batch: {"images": len(batch[1])},
+        send=lambda entry: sent.append((len(progress.history), entry)),
+    )
+
+    run(progress)
+
+    assert [(count, entry["step"], entry["images"]) for count, entry in sent] == [
+        (1, 6, 8), (2, 12, 8),
+    ]  # fmt: skip
+    assert [entry for _, entry in sent] == progress.history
+
+
+def test_the_rate_counts_every_image_since_the_last_look(monkeypatch):
+    clock = itertools.count(100.0, 2.0)  # two seconds from one look to the next
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
+    progress = ProgressCallback(every_steps=4, report=None, advice="")
+    progress._num_images, progress._looked_at = 0, time.perf_counter()
+    for images in (8, 8, 3):
+        progress._num_images += images
+
+    assert progress._images_per_second(num_ranks=3) == 3 * 19 / 2
+    assert progress._images_per_second(num_ranks=3) == 0
 
 
 def test_history_survives_a_checkpoint():
