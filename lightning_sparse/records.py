@@ -67,6 +67,29 @@ class LayerSparsity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Flops:
+    """What one image costs: floating-point operations by `lightning_sparse.models.flops`.
+
+    Attributes:
+        dense: Forward pass of the network without masks.
+        inference: Forward pass with the masks at the end; along a path, of the space it lies in.
+        training: Forward and backward pass, the mean over the steps of the run; 0 for a line.
+    """
+
+    dense: float
+    inference: float
+    training: float
+
+    def __post_init__(self) -> None:
+        """Refuse what no network costs."""
+        if not 0 <= self.inference <= self.dense or self.training < 0:
+            raise ValueError(
+                f"inference={self.inference} of dense={self.dense} operations, "
+                f"training={self.training}: must not be negative, nor above dense"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """One trained end point.
 
@@ -89,6 +112,9 @@ class RunRecord:
         wall_seconds: Duration of the training.
         config: The resolved configuration.
         provenance: Commit, versions, hardware, number of threads, date.
+        global_batch_size: Images per optimizer step, over all ranks; None in records written
+            before it was counted. Batch norm sees ``config["batch_size"]`` of them at a time.
+        flops: What an image costs, in training and at the end; None likewise.
     """
 
     kind: ClassVar[str] = "run"
@@ -111,6 +137,8 @@ class RunRecord:
     wall_seconds: float
     config: Mapping[str, Any] = field(repr=False)
     provenance: Mapping[str, Any] = field(repr=False)
+    global_batch_size: int | None = None
+    flops: Flops | None = None
 
     def __post_init__(self) -> None:
         """Refuse counts that no mask gives."""
@@ -162,6 +190,11 @@ class PathRecord:
         wall_seconds: Duration of fit and evaluation.
         config: The resolved configuration.
         provenance: Commit, versions, hardware, number of threads, date.
+        kept: Prunable weights that may differ from zero between the ends: those that either end
+            keeps, and on a curve those of its space as well; None in records written before this
+            was counted.
+        prunable: Weights that could be masked; None likewise.
+        flops: What an image costs there; None likewise.
     """
 
     kind: ClassVar[str] = "path"
@@ -188,6 +221,14 @@ class PathRecord:
     wall_seconds: float
     config: Mapping[str, Any] = field(repr=False)
     provenance: Mapping[str, Any] = field(repr=False)
+    kept: int | None = None
+    prunable: int | None = None
+    flops: Flops | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse counts that no mask gives."""
+        if self.kept is not None and self.prunable is not None:
+            _check_counts(self.kept, self.prunable)
 
 
 Record = RunRecord | PathRecord
@@ -221,8 +262,16 @@ def is_plain_name(name: str) -> bool:
 
 
 def to_json(record: Record) -> str:
-    """Write one record as a single line of strict JSON (no NaN, no infinity)."""
-    body = {"kind": record.kind, "version": RECORD_VERSION, **dataclasses.asdict(record)}
+    """Write one record as a single line of strict JSON (no NaN, no infinity).
+
+    Fields that records have only lately are left out where they hold nothing, so that an earlier
+    record that is read and written again is the same line.
+    """
+    fields = dataclasses.asdict(record)
+    for item in dataclasses.fields(record):
+        if item.default is None and fields[item.name] is None:
+            del fields[item.name]
+    body = {"kind": record.kind, "version": RECORD_VERSION, **fields}
     return json.dumps(body, allow_nan=False, sort_keys=False)
 
 
@@ -315,6 +364,8 @@ def _check_names(record: Record, where: str) -> None:
 def _build(annotation: Any, value: Any, where: str) -> Any:
     """Turn decoded JSON into ``annotation``, or say which field does not fit."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if type(None) in arguments and value is not None and dataclasses.is_dataclass(arguments[0]):
+        annotation = arguments[0]
     if dataclasses.is_dataclass(annotation):
         return _build_dataclass(annotation, value, where)
     if origin is Mapping:
@@ -348,14 +399,20 @@ def _build_plain(annotation: Any, value: Any, where: str) -> Any:
 def _build_dataclass(record_type: Any, value: Any, where: str) -> Any:
     _require(isinstance(value, dict), f"{where}: {reprlib.repr(value)} should be an object")
     hints = typing.get_type_hints(record_type)
-    names = [item.name for item in dataclasses.fields(record_type)]
-    for name in names:
-        _require(name in value, f"{where}: field {name!r} is missing")
+    fields = dataclasses.fields(record_type)
+    for item in fields:
+        # What has a default was added after records had been published.
+        is_there = item.name in value or item.default is not dataclasses.MISSING
+        _require(is_there, f"{where}: field {item.name!r} is missing")
     for name in value:
-        _require(name in names, f"{where}: unknown field {reprlib.repr(name)}")
-    fields = {name: _build(hints[name], value[name], f"{where}.{name}") for name in names}
+        _require(name in hints, f"{where}: unknown field {reprlib.repr(name)}")
+    built = {
+        item.name: _build(hints[item.name], value[item.name], f"{where}.{item.name}")
+        for item in fields
+        if item.name in value
+    }
     try:
-        return record_type(**fields)
+        return record_type(**built)
     except ValueError as error:
         raise UserError(f"{where}: {error}; the file is damaged") from error
 

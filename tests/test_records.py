@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.records import (
     RECORD_VERSION,
     Evaluation,
+    Flops,
     LayerSparsity,
     PathRecord,
     RunRecord,
@@ -164,6 +167,29 @@ def test_a_missing_field_is_named(name):
     body = {key: value for key, value in BODIES[0].items() if key != name}
     with pytest.raises(UserError, match=f"field '{name}' is missing"):
         from_json(json.dumps(body))
+
+
+def test_what_records_have_only_lately_may_be_missing_and_is_not_added():
+    published = Path(__file__).parents[1] / "results" / "digits" / "records.jsonl"
+    lines = published.read_text(encoding="utf-8").splitlines()
+    records = read_records(published)
+
+    assert {record.flops for record in records} == {None}
+    assert [json.loads(to_json(record)) for record in records] == [json.loads(x) for x in lines]
+
+
+@pytest.mark.parametrize("record", [RUN, PATH], ids=["run", "path"])
+def test_flops_survive_their_line_and_are_checked(record):
+    counted = dataclasses.replace(record, flops=Flops(dense=10.0, inference=2.0, training=9.0))
+    line = to_json(counted)
+
+    assert from_json(line) == counted
+    with pytest.raises(UserError, match=r"inference=11.0 of dense=10.0 operations"):
+        from_json(line.replace('"inference": 2.0', '"inference": 11.0'))
+    with pytest.raises(UserError, match=r"\.flops: field 'training' is missing"):
+        from_json(line.replace(', "training": 9.0', ""))
+    with pytest.raises(UserError, match=r"\.flops: 3 should be an object"):
+        from_json(json.dumps(json.loads(line) | {"flops": 3}))
 
 
 def test_a_torn_line_is_found_with_its_number(tmp_path):

@@ -27,8 +27,10 @@ from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.run import MASKS_FILE, START_FILE, weights_at_step_file
 
 
-def build_data(settings: Settings, *, first_batch: int = 0) -> ImageDataModule:
-    """Build the data module of a run; ``first_batch`` is where its data order goes on."""
+def build_data(settings: Settings, *, first_step: int = 0) -> ImageDataModule:
+    """Build the data module of a run; ``first_step`` is where its data order goes on."""
+    # The order counts batches, of which an accumulated optimizer step takes several.
+    batches_per_step = settings["trainer"].get("accumulate_grad_batches", 1)
     source = build_object(settings["data"], "data")
     if not isinstance(source, ImageSource):
         raise UserError(
@@ -42,7 +44,8 @@ def build_data(settings: Settings, *, first_batch: int = 0) -> ImageDataModule:
         evaluation_batch_size=settings["evaluation"]["batch_size"],
         train_subset_size=settings["evaluation"]["train_subset_size"],
         num_workers=settings["num_workers"],
-        first_batch=first_batch,
+        first_batch=first_step * batches_per_step,
+        batches_per_step=batches_per_step,
     )
 
 

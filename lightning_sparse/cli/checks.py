@@ -16,6 +16,8 @@ _KINDS = {
 # Settings whose default is null, which says nothing of what else they may be.
 _NULLABLE: Mapping[str, tuple[type, Any]] = {
     "mask_source": (str, "runs/NAME"),
+    "global_batch_size": (int, 4096),
+    "compile": (bool, True),
     "evaluation.train_subset_size": (int, 1024),
     "reproduce.num_processes": (int, 2),
 }
@@ -24,6 +26,7 @@ _AT_LEAST = {
     "seed": 0,
     "rewind_step": 0,
     "batch_size": 1,
+    "global_batch_size": 1,
     "num_threads": 1,
     "num_workers": 0,
     "training.num_steps": 1,

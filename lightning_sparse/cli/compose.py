@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import lightning_sparse
+from lightning_sparse.cli.batches import with_accumulation
 from lightning_sparse.cli.checks import check_ranges, check_types
 from lightning_sparse.errors import UserError
 
@@ -29,7 +30,7 @@ Settings = dict[str, Any]
 
 CONF_DIR = Path(lightning_sparse.__file__).resolve().parents[1] / "conf"
 
-_GROUPS = ("data", "model", "method", "distribution", "experiment")
+_GROUPS = ("data", "model", "method", "distribution", "lr_schedule", "experiment")
 
 # The arguments of these belong to a class that is chosen, perhaps the user's own.
 _OPEN = (
@@ -59,11 +60,12 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
             )
         if "=" not in override:
             raise UserError(f"{override!r} is no setting; write name=value, for example seed=21")
-    defaults = _composed(tuple(item for item in overrides if _name(item) in _GROUPS))
+    defaults = _composed(tuple(item for item in overrides if _group(item) in _GROUPS))
     settings = _without_arguments_of_others(_composed(tuple(overrides)), defaults, overrides)
     _check_names(settings, defaults)
     check_types(dict(leaves(settings)), dict(leaves(defaults)))
     check_ranges(settings)
+    settings["trainer"] = with_accumulation(settings)
     return {**settings, "overrides": list(overrides)}
 
 
@@ -103,6 +105,11 @@ def leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _name(override: str) -> str:
     name, _, _ = override.partition("=")
     return name.lstrip("+~")
+
+
+def _group(override: str) -> str:
+    """Return the group chosen, which is ``lr_schedule`` in ``lr_schedule@training.lr_schedule``."""
+    return _name(override).partition("@")[0]
 
 
 def _composed(overrides: tuple[str, ...]) -> Settings:

@@ -92,9 +92,7 @@ def _train(settings: Settings, job: Job, report: Progress | None) -> Record:
     method = settings["method"]
     mask_dir = _mask_dir(settings)
     rewind_step = settings["rewind_step"] if method["rewound"] else 0
-    # The order counts batches, of which an accumulated optimizer step takes several.
-    batches_per_step = settings["trainer"].get("accumulate_grad_batches", 1)
-    data = build_data(settings, first_batch=rewind_step * batches_per_step)
+    data = build_data(settings, first_step=rewind_step)
     network = build_network(settings, data.source)
     if method["rewound"]:
         assert mask_dir is not None

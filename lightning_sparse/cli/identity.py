@@ -12,13 +12,15 @@ from lightning_sparse.records import Record, RunRecord, moment_of
 
 _DECIDES_TRAINING = (
     "experiment_name", "data", "model", "seed", "batch_size", "num_threads", "channels_last",
-    "training", "trainer", "evaluation.batch_size", "evaluation.train_subset_size",
+    "compile", "training", "trainer", "evaluation.batch_size", "evaluation.train_subset_size",
 )  # fmt: skip
 _DECIDES_RECALIBRATION = (
     "recalibrate_batch_norm", "evaluation.num_recalibration_images",
     "evaluation.recalibration_batch_size",
 )  # fmt: skip
-_DECIDES_PATH = ("data", "model", "seed", "batch_size", "num_threads", "channels_last", "trainer")
+_DECIDES_PATH = (
+    "data", "model", "seed", "batch_size", "num_threads", "channels_last", "compile", "trainer",
+)  # fmt: skip
 
 
 def decisive(settings: Settings, names: Sequence[str]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class ImageDataModule(pl.LightningDataModule):
         train_subset_size: int | None = None,
         num_workers: int = 0,
         first_batch: int = 0,
+        batches_per_step: int = 1,
     ) -> None:
         """Choose batches and subsets.
 
@@ -50,18 +51,25 @@ class ImageDataModule(pl.LightningDataModule):
             num_workers: Processes that decode images, per loader; unused for images in memory.
             first_batch: How many batches of the data order to pass over at the start, for a run
                 that goes on from a later step of another one.
+            batches_per_step: Batches whose gradients one optimizer step accumulates.
 
         Raises:
             UserError: If a batch or the subset is larger than the training set.
         """
         super().__init__()
-        EpochOrder(num_images=len(source.train), batch_size=batch_size, seed=seed)
+        EpochOrder(
+            num_images=len(source.train),
+            batch_size=batch_size,
+            seed=seed,
+            batches_per_step=batches_per_step,
+        )
         self.source = source
         self.batch_size = batch_size
         self.seed = seed
         self.evaluation_batch_size = evaluation_batch_size
         self.num_workers = num_workers
         self.first_batch = first_batch
+        self.batches_per_step = batches_per_step
         self._train_subset = self._subset("train_subset_size", train_subset_size)
 
     @property
@@ -80,6 +88,7 @@ class ImageDataModule(pl.LightningDataModule):
             seed=self.seed,
             rank=rank,
             world_size=world_size,
+            batches_per_step=self.batches_per_step,
         )
         loader = self._training_loader(order)
         loader.seek(self.first_batch)

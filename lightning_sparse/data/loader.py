@@ -33,7 +33,8 @@ class EpochOrder:
 
     An epoch's global batches are consecutive slices of one permutation of all images, and each rank
     takes its own slice of each: no image comes twice, and the images of a step do not depend on how
-    many ranks share them. The last, incomplete global batch is dropped.
+    many ranks, or batches one after another, share them. The last, incomplete global batch is
+    dropped; for that an optimizer step's accumulated batches are one.
 
     Attributes:
         num_images: Size of the training set.
@@ -41,6 +42,7 @@ class EpochOrder:
         seed: Names the run's random streams.
         rank: Which rank this is, from 0.
         world_size: Number of ranks.
+        batches_per_step: Batches whose gradients one optimizer step accumulates.
 
     Raises:
         UserError: If one global batch does not fit into the training set.
@@ -51,19 +53,23 @@ class EpochOrder:
     seed: int
     rank: int = 0
     world_size: int = 1
+    batches_per_step: int = 1
 
     def __post_init__(self) -> None:
         """Refuse an epoch without a batch."""
-        if not 0 < self.batch_size * self.world_size <= self.num_images:
+        images_per_step = self.batch_size * self.world_size * self.batches_per_step
+        if not 0 < images_per_step <= self.num_images:
+            times = f", {self.batches_per_step} times a step" if self.batches_per_step > 1 else ""
             ranks = f" on each of {self.world_size} ranks" if self.world_size > 1 else ""
             raise UserError(
-                f"batch_size={self.batch_size}{ranks}: the training set has {self.num_images} "
-                "images; choose a batch that fits into it"
+                f"batch_size={self.batch_size}{ranks}{times}: the training set has "
+                f"{self.num_images} images; choose a batch that fits into it"
             )
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
-        return self.num_images // (self.batch_size * self.world_size)
+        images_per_step = self.batch_size * self.world_size * self.batches_per_step
+        return self.num_images // images_per_step * self.batches_per_step
 
     def batches(self, epoch: int) -> Int64[Tensor, "num_batches batch_size"]:
         """Return the image indices of every batch of an epoch."""
@@ -129,6 +135,7 @@ class AbstractTrainingLoader(ABC):
             "batch_size": self.order.batch_size,
             "seed": self.order.seed,
             "world_size": self.order.world_size,
+            "batches_per_step": self.order.batches_per_step,
         }
 
 

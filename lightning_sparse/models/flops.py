@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.records import Flops
 
 
 def layer_flops(model: nn.Module, image_shape: Sequence[int]) -> dict[str, int]:
@@ -59,6 +60,36 @@ def inference_flops(layer_flops: Mapping[str, int], densities: Mapping[str, floa
         30.0
     """
     return math.fsum(flops * densities[name] for name, flops in layer_flops.items())
+
+
+def flops_of_run(
+    layer_flops: Mapping[str, int],
+    prunable: Mapping[str, int],
+    kept_by_step: Mapping[int, Mapping[str, int]],
+    num_steps: int,
+) -> Flops:
+    """Count what an image costs in a run whose masks are known from each step on.
+
+    Args:
+        layer_flops: Operations of each layer without masks.
+        prunable: Weights of each layer.
+        kept_by_step: Kept weights of each layer, by the first step of the run from which they hold.
+        num_steps: Optimizer steps of the run.
+
+    Example:
+        >>> kept = {0: {"a": 10}, 5: {"a": 2}}
+        >>> flops_of_run({"a": 100}, {"a": 10}, kept, num_steps=20)
+        Flops(dense=100, inference=20.0, training=120.0)
+    """
+    forward = {
+        step: inference_flops(layer_flops, {name: kept[name] / prunable[name] for name in kept})
+        for step, kept in kept_by_step.items()
+    }
+    return Flops(
+        dense=sum(layer_flops.values()),
+        inference=forward[max(forward)],
+        training=average_training_flops(forward, num_steps),
+    )
 
 
 def average_training_flops(forward_flops: Mapping[int, float], num_steps: int) -> float:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.records import LayerSparsity
 from lightning_sparse.sparsity.masks import Masks, check_masks_fit
 
 _ROW_MAJOR: dict[str, Any] = {"device": "meta", "memory_format": torch.contiguous_format}
@@ -83,6 +84,16 @@ class WeightLayout:
                 for name, shape in self._shapes.items()
             }
         )
+
+    def prunable_counts(self, chosen: Tensor) -> dict[str, LayerSparsity]:
+        """Count the prunable weights that a Boolean vector chooses, layer by layer."""
+        pieces = self.unflatten(chosen)
+        return {
+            name: LayerSparsity(
+                kept=int(pieces[name].count_nonzero()), prunable=pieces[name].numel()
+            )
+            for name in self._prunable
+        }
 
     def _reorder(self, name: str, tensor: Tensor) -> Tensor:
         return tensor.permute(0, 2, 3, 1) if name in self._channels_last else tensor

@@ -1,5 +1,6 @@
 """Make one path: fit the curve if it is one, measure it, and leave a record in its folder."""
 
+import dataclasses
 import functools
 import math
 import time
@@ -14,13 +15,14 @@ from torch import Tensor, nn
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
+from lightning_sparse.models.flops import flops_of_run, layer_flops
 from lightning_sparse.paths.curves import curve_length, point_on_curve
 from lightning_sparse.paths.end_points import EndPoint
 from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator, evaluate_path
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.subspace import Space, subspace_masks
-from lightning_sparse.records import PathPoint, PathRecord
+from lightning_sparse.records import Flops, LayerSparsity, PathPoint, PathRecord
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import save_tensors
 from lightning_sparse.training.checkpoints import (
@@ -119,11 +121,11 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
                 seed=identity.seed,
             ),
             data,
-            run_dir,
-            trainer_options or {},
-            checkpoints,
-            history or History(),
-            report,
+            run_dir=run_dir,
+            trainer_options=trainer_options or {},
+            checkpoints=checkpoints,
+            history=history or History(),
+            report=report,
         )
     evaluator = PathEvaluator(
         network=network,
@@ -135,6 +137,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     points, converged = _measure(
         evaluator, control_points, evaluation, report if degree == 1 else None
     )
+    layers = WeightLayout(network).prunable_counts((control_points != 0).any(dim=0))
     record = PathRecord(
         run_id=identity.run_id,
         experiment=identity.experiment,
@@ -160,6 +163,9 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         wall_seconds=fitted.earlier_seconds + time.perf_counter() - started,
         config=identity.config,
         provenance={**provenance(), "num_resumed": fitted.num_resumed},
+        kept=sum(layer.kept for layer in layers.values()),
+        prunable=sum(layer.prunable for layer in layers.values()),
+        flops=_flops(network, data, layers, is_fitted=degree > 1),
     )
     write_record(record, run_dir)
     checkpoints.finish()
@@ -176,6 +182,21 @@ class _Fit:
 
 
 _NO_FIT = _Fit(objective=None, earlier_seconds=0.0, num_resumed=0)
+
+
+def _flops(
+    network: nn.Module,
+    data: ImageDataModule,
+    layers: Mapping[str, LayerSparsity],
+    *,
+    is_fitted: bool,
+) -> Flops:
+    """Count what an image costs between the ends; nothing is trained on a line."""
+    kept = {name: layer.kept for name, layer in layers.items()}
+    prunable = {name: layer.prunable for name, layer in layers.items()}
+    operations = layer_flops(network, data.source.image_shape)
+    flops = flops_of_run(operations, prunable, {0: kept}, num_steps=1)
+    return flops if is_fitted else dataclasses.replace(flops, training=0.0)
 
 
 def _ends(network: nn.Module, start: EndPoint, end: EndPoint) -> Tensor:
@@ -203,9 +224,10 @@ def _measure(
     return points, converged
 
 
-def _fit(
+def _fit(  # noqa: PLR0913 (keyword-only: all that a fit is made with)
     module: PathModule,
     data: ImageDataModule,
+    *,
     run_dir: Path,
     trainer_options: Mapping[str, Any],
     checkpoints: RunCheckpoints,

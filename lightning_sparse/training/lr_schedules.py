@@ -50,7 +50,8 @@ class WarmupCosine(AbstractLRSchedule):
 class WarmupSteps(AbstractLRSchedule):
     """Rise linearly, then drop by a constant factor at each milestone.
 
-    The ImageNet recipes of Gale et al. 2019 and RigL (Evci et al. 2020) have this form.
+    The ImageNet recipes of Gale et al. 2019 and RigL (Evci et al. 2020) have this form; with their
+    epochs it is `WarmupEpochs`.
 
     Attributes:
         warmup_fraction: Share of the run spent rising, in [0, 1).
@@ -80,6 +81,54 @@ class WarmupSteps(AbstractLRSchedule):
             return (step + 1) / warmup_steps
         passed = sum(step >= round(milestone * num_steps) for milestone in self.milestones)
         return float(self.drop**passed)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WarmupEpochs(AbstractLRSchedule):
+    """`WarmupSteps` with its landmarks at epochs, as the ImageNet recipes are published.
+
+    Epoch e is step ``round(e * images_per_epoch / images_per_step)``, however long the run is.
+
+    Attributes:
+        images_per_epoch: Size of the training set.
+        images_per_step: Images per optimizer step, over all ranks.
+        warmup_epochs: When the peak is reached.
+        milestones: Epochs at which the rate drops.
+        drop: What the rate is multiplied by at each milestone, in [0, 1).
+
+    Example:
+        >>> schedule = WarmupEpochs(images_per_epoch=1_281_167, images_per_step=4096)
+        >>> [round(schedule.factor(step, 32_000), 4) for step in (0, 1563, 9383, 9384, 28151)]
+        [0.0006, 1.0, 1.0, 0.1, 0.001]
+    """
+
+    images_per_epoch: int
+    images_per_step: int
+    warmup_epochs: float = 5
+    milestones: Sequence[float] = (30, 70, 90)
+    drop: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse landmarks that are nowhere."""
+        for name in ("images_per_epoch", "images_per_step"):
+            if getattr(self, name) < 1:
+                raise UserError(f"lr_schedule.{name}={getattr(self, name)}: must be at least 1")
+        for epoch in (self.warmup_epochs, *self.milestones):
+            if epoch < 0:
+                raise UserError(f"lr_schedule: epoch {epoch} lies before the start; must be >= 0")
+        _check_fraction("drop", self.drop)
+
+    def factor(self, step: int, num_steps: int) -> float:
+        """Linear, then a staircase."""
+        warmup_steps = self.step_of(self.warmup_epochs)
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        return float(self.drop ** sum(step >= self.step_of(epoch) for epoch in self.milestones))
+
+    def step_of(self, epoch: float) -> int:
+        """Return the optimizer step at which an epoch begins, rounded."""
+        return round(epoch * self.images_per_epoch / self.images_per_step)
 
 
 def _check_fraction(name: str, value: float) -> None:

@@ -78,11 +78,8 @@ class ProgressCallback(pl.Callback):
         self.history: list[dict[str, Any]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock; a resumed run counts its own time."""
+        """Start the clock; the step that a resumed run goes on from was looked at before."""
         self._num_images, self._looked_at = 0, time.perf_counter()
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The step that a resumed run goes on from was looked at before."""
         self._last_step = trainer.global_step
 
     def on_train_batch_end(

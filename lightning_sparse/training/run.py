@@ -13,6 +13,7 @@ from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
 from lightning_sparse.models.batch_norm import recalibrate_
+from lightning_sparse.models.flops import flops_of_run, layer_flops
 from lightning_sparse.records import Evaluation, MethodName, RunRecord
 from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts, save_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
@@ -154,6 +155,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     first_step = identity.rewind_step
     _check_steps(capture_steps, first_step, settings.num_steps)
     num_steps = settings.num_steps - first_step
+    operations = layer_flops(network, data.source.image_shape)
     module = ClassifierModule(network, settings, first_step)
     sparsity = SparsityCallback(method)
     history = history or History()
@@ -182,6 +184,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     if recalibration is not None:
         recalibrate_(network, (images for images, _ in recalibration))
     kept, prunable = kept_and_prunable(sparsity.masks)
+    layers = layer_counts(sparsity.masks)
     train, test = _measure_both(network, data, settings)
     record = RunRecord(
         run_id=identity.run_id,
@@ -192,7 +195,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         target_sparsity=identity.target_sparsity,
         kept=kept,
         prunable=prunable,
-        layers=layer_counts(sparsity.masks),
+        layers=layers,
         num_steps=settings.num_steps,
         train=train,
         test=test,
@@ -202,6 +205,13 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         wall_seconds=wall_seconds,
         config=identity.config,
         provenance={**provenance(), "num_resumed": keeper.num_resumed},
+        global_batch_size=data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
+        flops=flops_of_run(
+            operations,
+            {name: layer.prunable for name, layer in layers.items()},
+            {step - first_step: counts for step, counts in sparsity.kept_by_step.items()},
+            num_steps,
+        ),
     )
     if trainer.is_global_zero:
         save_tensors(network.state_dict(), run_dir / WEIGHTS_FILE)

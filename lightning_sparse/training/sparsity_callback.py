@@ -10,7 +10,13 @@ from torch.optim import Optimizer
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
-from lightning_sparse.sparsity.masks import Masks, check_masks_fit, kept_and_prunable
+from lightning_sparse.sparsity.masks import (
+    Masks,
+    check_masks_fit,
+    kept_and_prunable,
+    layer_counts,
+    masks_hash,
+)
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.training.classifier_module import ClassifierModule
 
@@ -23,13 +29,21 @@ class SparsityCallback(pl.Callback):
     need masking only when the masks change and after loading. The masks live in this callback's
     checkpoint state: never in the network, whose state dict stays the one its author defined.
 
+    Under several ranks, each makes its own masks from equal weights. That they agree is checked by
+    their hashes whenever they change, since nothing else would notice if they did not.
+
     Args:
         method: Decides the masks.
+
+    Attributes:
+        masks: The masks in force.
+        kept_by_step: Kept weights of each layer, by the step of the schedule from which they hold.
     """
 
     def __init__(self, method: AbstractSparseMethod) -> None:
         self.method = method
         self.masks: Masks = {}
+        self.kept_by_step: dict[int, dict[str, int]] = {}
         self._last_step = -1
         self._factors: list[tuple[Tensor, Tensor]] = []
 
@@ -39,12 +53,16 @@ class SparsityCallback(pl.Callback):
             self.masks = self.method.initial_masks(_prunable(pl_module))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the masks, which Lightning puts into the checkpoint."""
-        return {"masks": {name: mask.cpu() for name, mask in self.masks.items()}}
+        """Return the masks, which Lightning puts into the checkpoint, and how they came about."""
+        return {
+            "masks": {name: mask.cpu() for name, mask in self.masks.items()},
+            "kept_by_step": self.kept_by_step,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the masks of a checkpoint."""
         self.masks = dict(state_dict["masks"])
+        self.kept_by_step = dict(state_dict["kept_by_step"])
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -63,8 +81,8 @@ class SparsityCallback(pl.Callback):
         """Zero what is masked; every strategy has the weights in their final place by now."""
         weights = _prunable(pl_module)
         check_masks_fit(self.masks, weights)
-        self._use(self.masks, weights, trainer.optimizers[0])
         self._last_step = _module(pl_module).schedule_step
+        self._use(self.masks, weights, trainer)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
@@ -92,11 +110,18 @@ class SparsityCallback(pl.Callback):
         if self.method.is_due(step):
             weights = _prunable(pl_module)
             self.masks = self.method.updated_masks(weights, self.masks, step)
-            self._use(self.masks, weights, trainer.optimizers[0])
+            self._use(self.masks, weights, trainer)
 
     @torch.no_grad()
-    def _use(self, masks: Masks, weights: Mapping[str, Tensor], optimizer: Optimizer) -> None:
+    def _use(self, masks: Masks, weights: Mapping[str, Tensor], trainer: pl.Trainer) -> None:
         """Zero weights, gradients and momentum outside ``masks``; mask gradients from now on."""
+        check_ranks_agree(masks, trainer, self._last_step)
+        optimizer = trainer.optimizers[0]
+        # A resumed run has counted its masks before.
+        if not self.kept_by_step or max(self.kept_by_step) < self._last_step:
+            self.kept_by_step[self._last_step] = {
+                name: layer.kept for name, layer in layer_counts(masks).items()
+            }
         kept, prunable = kept_and_prunable(masks)
         # Multiplying by a float image of the mask, in the weight's own memory format, is several
         # times faster than multiplying by the mask itself.
@@ -110,6 +135,30 @@ class SparsityCallback(pl.Callback):
             for tensor in (weight, weight.grad, momentum):
                 if tensor is not None:
                     tensor.mul_(factor)
+
+
+def check_ranks_agree(masks: Masks, trainer: pl.Trainer, step: int) -> None:
+    """Compare the masks of all ranks by their hashes.
+
+    Args:
+        masks: Those of this rank.
+        trainer: Knows the other ranks.
+        step: Step of the schedule, for the message.
+
+    Raises:
+        UserError: On every rank, naming those whose masks are not rank 0's.
+    """
+    if trainer.world_size == 1:
+        return
+    digest = torch.frombuffer(bytearray.fromhex(masks_hash(masks)), dtype=torch.uint8)
+    digests = trainer.strategy.all_gather(digest.to(trainer.strategy.root_device)).cpu()
+    odd = [rank for rank, theirs in enumerate(digests) if not torch.equal(theirs, digests[0])]
+    if odd:
+        raise UserError(
+            f"after step {step} the masks of rank {', '.join(map(str, odd))} are not those of rank "
+            "0: the sparse method must be a function of weights, masks and step alone, and draw "
+            "random numbers from lightning_sparse.streams; nothing of this run was kept"
+        )
 
 
 def _module(pl_module: pl.LightningModule) -> ClassifierModule:

@@ -203,3 +203,30 @@ def test_evaluation_gives_every_image_once_unaugmented_in_fixed_order(images):
     assert torch.equal(torch.cat([labels for _, labels in first]), indices)
     assert torch.equal(torch.cat([images for images, _ in first]), IMAGES.images[indices])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("world_size", "batches_per_step"), [(1, 1), (1, 4), (2, 2), (4, 1)])
+def test_the_images_of_a_step_do_not_depend_on_who_shares_them(world_size, batches_per_step):
+    """45 images make five steps of eight; the epoch ends there, inside no accumulation."""
+    orders = [
+        EpochOrder(
+            num_images=45,
+            batch_size=8 // (world_size * batches_per_step),
+            seed=1,
+            rank=rank,
+            world_size=world_size,
+            batches_per_step=batches_per_step,
+        )
+        for rank in range(world_size)
+    ]
+    whole = EpochOrder(num_images=45, batch_size=8, seed=1).batches(3)
+    parts = [order.batches(3).reshape(5, -1) for order in orders]
+
+    assert {len(order) for order in orders} == {5 * batches_per_step}
+    shared = torch.cat(parts, dim=1)
+    assert torch.equal(shared.sort(dim=1).values, whole.sort(dim=1).values)
+
+
+def test_a_step_that_does_not_fit_into_the_training_set_is_refused():
+    with pytest.raises(UserError, match=r"batch_size=8 on each of 2 ranks, 3 times a step"):
+        EpochOrder(num_images=47, batch_size=8, seed=1, world_size=2, batches_per_step=3)

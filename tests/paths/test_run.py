@@ -75,6 +75,21 @@ def test_a_record_names_its_ends_and_how_they_were_measured(connect, tmp_path):
     assert from_json((tmp_path / "path" / "record.json").read_text().strip()) == record
 
 
+def test_a_record_counts_the_weights_and_the_cost_between_the_ends(connect, ends):
+    line, inside, outside = (
+        connect(**choice)
+        for choice in ({}, {"degree": 2, "space": "end_mask"}, {"degree": 2, "space": "dense"})
+    )
+
+    assert (line.kept, line.prunable) == (ends[1].run.kept, ends[1].run.prunable)
+    assert (inside.kept, outside.kept) == (line.kept, line.prunable)
+    assert line.flops.training == 0
+    assert line.flops.inference == pytest.approx(ends[1].run.flops.inference)
+    for curve in (inside, outside):
+        assert curve.flops.training == pytest.approx(3 * curve.flops.inference)
+    assert outside.flops.inference == outside.flops.dense > line.flops.inference
+
+
 def test_the_measured_line_runs_from_the_start_to_the_end(connect, ends):
     at = {point.t: point for point in connect().points}
 

@@ -6,7 +6,7 @@ import torch
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
-from lightning_sparse.records import from_json
+from lightning_sparse.records import Flops, from_json
 from lightning_sparse.sparsity.masks import full_masks, load_masks
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.tensor_files import load_tensors
@@ -74,6 +74,31 @@ def test_statistics_are_recalibrated_on_the_given_batches_before_anything_is_mea
         network, data.train_subset_batches(), num_classes=NUM_CLASSES,
         penalty=record.train.objective - record.train.loss,
     )  # fmt: skip
+
+
+def test_a_record_says_what_an_image_cost(tmp_path):
+    """Positions of the images: 36 for conv1, 9 for conv2 (stride 2), 1 for the linear layer."""
+    sizes = {"conv1": 36, "conv2": 180, "fc": 15}
+    uses = {"conv1": 36, "conv2": 9, "fc": 1}
+
+    def forward(**kept):
+        return 2 * sum(kept[name] * uses[name] for name in kept)
+
+    options = {"trainer_options": {"accumulate_grad_batches": 2}}
+    pruned = train(tmp_path / "prune", method=make_pruning(), **options)
+    dense = train(tmp_path / "dense")
+
+    assert dense.flops == Flops(
+        dense=forward(**sizes), inference=forward(**sizes), training=3 * forward(**sizes)
+    )
+    assert dense.global_batch_size == 8
+    assert pruned.global_batch_size == 16
+    kept = {name.removesuffix(".weight"): layer.kept for name, layer in pruned.layers.items()}
+    assert pruned.flops.inference == pytest.approx(forward(**kept))
+    # Pruned after steps 4, 6 and 7 of 12, to 1 - (3/5)^3, 1 - (1/5)^3 and all of a half.
+    shares = [1, 1 - 0.5 * (1 - 0.6**3), 1 - 0.5 * (1 - 0.2**3), 0.5]
+    mean = sum(share * steps for share, steps in zip(shares, (4, 2, 1, 5), strict=True)) / 12
+    assert pruned.flops.training == pytest.approx(3 * mean * forward(**sizes), rel=0.02)
 
 
 def test_weights_are_kept_at_the_steps_asked_for(tmp_path):

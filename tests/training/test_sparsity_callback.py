@@ -16,10 +16,11 @@ from tests.training.problems import make_data, make_network, make_pruning, make_
 
 CPU = {"accelerator": "cpu", "devices": 1}
 
-# `Trainer.fit` itself, for checkpoints; of the first two `fit` in training/trainer.py says why.
+# `Trainer.fit` itself, for checkpoints; of all but the last, training/trainer.py says why.
 own_fit = pytest.mark.filterwarnings(
     "ignore:.*LeafSpec.*deprecated:FutureWarning",
     "ignore:.*no `validation_step`:UserWarning",
+    "ignore:.*`srun` command is available:UserWarning",
     "ignore:The dirpath has changed:UserWarning",
     "ignore:The `srun` command is available:UserWarning",
 )
