@@ -18,6 +18,8 @@ _NULLABLE: Mapping[str, tuple[type, Any]] = {
     "mask_source": (str, "runs/NAME"),
     "global_batch_size": (int, 4096),
     "compile": (bool, True),
+    "training.gradient_clip_norm": (float, 1.0),
+    "path.training.gradient_clip_norm": (float, 1.0),
     "evaluation.train_subset_size": (int, 1024),
     "reproduce.num_processes": (int, 2),
 }

@@ -30,7 +30,12 @@ def decisive(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
     all earlier runs as they were.
     """
     picked = {name: _look_up(settings, name) for name in names}
-    return {name: value for name, value in picked.items() if value is not None}
+    return _without_nulls(
+        {
+            name: _without_nulls(value) if isinstance(value, dict) else value
+            for name, value in picked.items()
+        }
+    )
 
 
 def training_id(settings: Settings, *, mask_source: str | None) -> str:
@@ -67,7 +72,7 @@ def path_id(settings: Settings, *, start: str, end: str, sparsity: float) -> str
     parts["weight_decay"] = path["training"]["weight_decay"]
     kind = ["line"]
     if path["degree"] > 1:
-        parts |= {"space": path["space"], "training": path["training"]}
+        parts |= {"space": path["space"], "training": _without_nulls(path["training"])}
         kind = [f"degree{path['degree']}", path["space"]]
     names = [_short(path["start"]), "to", _short(path["end"])]
     shown = [f"s{sparsity}"] if sparsity else []
@@ -106,6 +111,10 @@ class _Recorded(dict[str, Any]):
 def run_dir(settings: Settings, run_id: str) -> Path:
     """Return the folder of a run: a pure function of its id."""
     return Path(settings["runs_dir"]) / run_id
+
+
+def _without_nulls(part: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if value is not None}
 
 
 def _name(stem: Sequence[str], parts: dict[str, Any]) -> str:

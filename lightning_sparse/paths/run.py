@@ -122,7 +122,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
             ),
             data,
             run_dir=run_dir,
-            trainer_options=trainer_options or {},
+            trainer_options=settings.with_clipping(trainer_options),
             checkpoints=checkpoints,
             history=history or History(),
             report=report,

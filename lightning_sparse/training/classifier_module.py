@@ -1,5 +1,6 @@
 """The LightningModule that trains one network; it knows nothing of masks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,8 @@ class TrainingSettings:
         momentum: Nesterov momentum.
         weight_decay: Lambda of the L2 term on convolution and linear weights.
         label_smoothing: Share of each label spread over all classes, in [0, 1).
+        gradient_clip_norm: Largest Euclidean norm of all gradients together, after they are masked;
+            None for no limit.
         lr_schedule: Factor of the learning rate by step.
     """
 
@@ -32,6 +35,7 @@ class TrainingSettings:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
+    gradient_clip_norm: float | None = None
     lr_schedule: AbstractLRSchedule = field(default_factory=WarmupCosine)
 
     def __post_init__(self) -> None:
@@ -41,10 +45,18 @@ class TrainingSettings:
             "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
             "weight_decay": (self.weight_decay >= 0, "at least 0"),
             "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
+            "gradient_clip_norm": (
+                self.gradient_clip_norm is None or self.gradient_clip_norm > 0,
+                "above 0 or null",
+            ),
         }
         for name, (is_valid, expected) in checks.items():
             if not is_valid:
                 raise UserError(f"training.{name}={getattr(self, name)}: must be {expected}")
+
+    def with_clipping(self, trainer_options: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Add the limit to Trainer arguments that do not say one."""
+        return {"gradient_clip_val": self.gradient_clip_norm, **(trainer_options or {})}
 
 
 class ClassifierModule(pl.LightningModule):

@@ -177,7 +177,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         },
     )
     trainer, keeper = fit_resumably(
-        module, data, num_steps, callbacks, trainer_options or {}, checkpoints
+        module, data, num_steps, callbacks, settings.with_clipping(trainer_options), checkpoints
     )
     wall_seconds = keeper.wall_seconds
 

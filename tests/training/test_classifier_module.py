@@ -56,8 +56,34 @@ def test_the_objective_is_the_smoothed_cross_entropy():
         ({"momentum": 1.0}, r"training.momentum=1.0: must be in \[0, 1\)"),
         ({"weight_decay": -1.0}, "training.weight_decay=-1.0: must be at least 0"),
         ({"label_smoothing": 1.0}, r"training.label_smoothing=1.0: must be in \[0, 1\)"),
+        ({"gradient_clip_norm": 0.0}, "training.gradient_clip_norm=0.0: must be above 0 or null"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(UserError, match=message):
         make_settings(**changes)
+
+
+class GradientNorms(pl.Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_before_zero_grad(self, trainer, pl_module, optimizer):
+        gradients = [weight.grad for weight in pl_module.parameters() if weight.grad is not None]
+        if gradients:
+            self.seen.append(float(torch.nn.utils.get_total_norm(gradients)))
+
+
+@pytest.mark.parametrize(("limit", "is_clipped"), [(None, False), (0.01, True)])
+def test_gradients_are_clipped_to_their_limit(limit, is_clipped):
+    settings, norms = make_settings(gradient_clip_norm=limit), GradientNorms()
+
+    options = settings.with_clipping({"accelerator": "cpu", "devices": 1})
+    fit(
+        quiet_trainer(12, [norms], options),
+        ClassifierModule(make_network(), settings),
+        make_data(),
+        12,
+    )
+
+    assert (max(norms.seen) <= 0.01 * 1.001) == is_clipped
