@@ -126,9 +126,13 @@ def train(run_dir, *, method=None, network=None, data=None, settings=None, **opt
 
 
 def history(run_dir):
-    """A run's history without what depends on how fast the machine was."""
+    """A run's history without what the machine did for it: how fast, and in how much memory."""
     lines = (run_dir / "history.jsonl").read_text().splitlines()
-    return [{**json.loads(line), "images_per_second": None} for line in lines]
+    machine = {"images_per_second", "peak_memory_gib"}
+    return [
+        {name: value for name, value in json.loads(line).items() if name not in machine}
+        for line in lines
+    ]
 
 
 def bits(tensor):
