@@ -54,7 +54,12 @@ def build_network(settings: Settings, source: ImageSource) -> nn.Module:
     constructor = build_object({**settings["model"], "_partial_": True}, "model")
     constructor = _checked(constructor, settings["model"]["_target_"])
     network = build_model(constructor, source, settings["seed"], settings["method"]["start"])
-    return network.to(memory_format=torch.channels_last) if settings["channels_last"] else network
+    if settings["channels_last"]:
+        network = network.to(memory_format=torch.channels_last)
+    if settings["compile"]:
+        # In place: wrapping the network would give its parameters other names.
+        network.compile()
+    return network
 
 
 def _checked(constructor: "functools.partial[Any]", target: str) -> "functools.partial[nn.Module]":

@@ -54,9 +54,12 @@ def execute(job: Job, report: Progress | None = None, *, waits: bool = True) -> 
         print(f"{owner} makes {job.run_id} already: waiting for it", file=sys.stderr)
 
     # Other ranks of the same run come here too, and the first one holds the lock.
-    is_first = getattr(rank_zero_only, "rank", 0) == 0
-    with held(lock_file(job), when_busy) if is_first else contextlib.nullcontext():
+    with held(lock_file(job), when_busy) if _is_first() else contextlib.nullcontext():
         return job.record() if job.is_finished else _make(job, report)
+
+
+def _is_first() -> bool:
+    return bool(getattr(rank_zero_only, "rank", 0) == 0)
 
 
 def lock_file(job: Job) -> Path:
@@ -72,7 +75,8 @@ def _make(job: Job, report: Progress | None) -> Record:
             f"{job.run_id}: the files under conf/ have changed since this command began; "
             "start it again"
         )
-    remove_unfinished_files(job.run_dir)
+    if _is_first():
+        remove_unfinished_files(job.run_dir)
     torch.set_num_threads(settings["num_threads"])
     if job.kind == "train":
         return _train(settings, job, report)
@@ -154,6 +158,7 @@ def _connect(settings: Settings, job: Job, report: Progress | None) -> Record:
         run_dir=job.run_dir,
         trainer_options=settings["trainer"],
         checkpointing=build_checkpointing(settings),
+        compiled=bool(settings["compile"]),
         report=report,
     )
 

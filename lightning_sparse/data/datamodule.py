@@ -5,7 +5,7 @@ import hashlib
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Int64
-from torch import Tensor
+from torch import Tensor, distributed
 
 from lightning_sparse.data.draws import fixed_permutation
 from lightning_sparse.data.loader import (
@@ -23,9 +23,9 @@ class ImageDataModule(pl.LightningDataModule):
     """Gives Lightning, and the evaluation of paths, the batches of an `ImageSource`.
 
     The evaluation sets and their order are the same for every seed. Attached to a distributed
-    trainer, training and evaluation batches are this rank's share, for evaluation every
-    ``world_size``-th image, so that the counts of all ranks add up exactly; recalibration batches
-    are whole on every rank.
+    trainer, or where a process group is at work, training and evaluation batches are this rank's
+    share: for evaluation every ``world_size``-th batch, so that counts add up exactly and what is
+    computed batch by batch is what one process computes.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only: each is one value of the configuration)
@@ -100,19 +100,26 @@ class ImageDataModule(pl.LightningDataModule):
 
     def train_subset_batches(self) -> EvaluationBatches:
         """Return the fixed training subset, not augmented."""
-        return self._evaluation_batches(self.source.train, self._train_subset)
+        return self._evaluation_batches(
+            self.source.train, self._train_subset, self.evaluation_batch_size
+        )
 
     def test_batches(self) -> EvaluationBatches:
         """Return the test set."""
-        return self._evaluation_batches(self.source.test, _permutation(self.source.test))
+        return self._evaluation_batches(
+            self.source.test, _permutation(self.source.test), self.evaluation_batch_size
+        )
 
-    def recalibration_batches(self, num_images: int, batch_size: int) -> EvaluationBatches:
+    def recalibration_batches(
+        self, num_images: int, batch_size: int, *, shared: bool = False
+    ) -> EvaluationBatches:
         """Return equal batches of fixed training images, not augmented, for batch-norm statistics.
 
         Args:
             num_images: How many images, the first of the order of evaluation.
             batch_size: Images per batch; must divide ``num_images``, because a smaller last batch
                 would weigh as much as the others.
+            shared: Whether they are this rank's share; otherwise each rank gets all of them.
 
         Raises:
             UserError: If there are not so many training images, or batches would be unequal.
@@ -123,9 +130,7 @@ class ImageDataModule(pl.LightningDataModule):
                 "equal batches; choose another number of either"
             )
         indices = self._subset("num_recalibration_images", num_images)
-        return EvaluationBatches(
-            self.source.train, self.source.augmentation, indices, batch_size, self.num_workers
-        )
+        return self._evaluation_batches(self.source.train, indices, batch_size, shared=shared)
 
     def _training_loader(self, order: EpochOrder) -> AbstractTrainingLoader:
         train, augmentation = self.source.train, self.source.augmentation
@@ -134,14 +139,15 @@ class ImageDataModule(pl.LightningDataModule):
         return DatasetLoader(train, augmentation, order, self.num_workers)
 
     def _evaluation_batches(
-        self, images: Images, indices: Int64[Tensor, " n"]
+        self, images: Images, indices: Int64[Tensor, " n"], batch_size: int, *, shared: bool = True
     ) -> EvaluationBatches:
-        rank, world_size = self._rank_and_world_size()
+        rank, world_size = self._rank_and_world_size() if shared else (0, 1)
+        mine = torch.split(indices, batch_size)[rank::world_size]
         return EvaluationBatches(
             images,
             self.source.augmentation,
-            indices[rank::world_size],
-            self.evaluation_batch_size,
+            torch.cat(mine) if mine else indices[:0],
+            batch_size,
             self.num_workers,
         )
 
@@ -155,9 +161,11 @@ class ImageDataModule(pl.LightningDataModule):
         return indices[:size]
 
     def _rank_and_world_size(self) -> tuple[int, int]:
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
+        if self.trainer is not None:
+            return self.trainer.global_rank, self.trainer.world_size
+        if distributed.is_available() and distributed.is_initialized():
+            return distributed.get_rank(), distributed.get_world_size()
+        return 0, 1
 
 
 def _permutation(images: Images) -> Int64[Tensor, " n"]:

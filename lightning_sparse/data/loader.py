@@ -213,7 +213,7 @@ class EvaluationBatches:
         self.num_images = len(indices)
         self._images = images
         self._augmentation = augmentation
-        self._batches = torch.split(indices, batch_size)
+        self._batches = torch.split(indices, batch_size) if len(indices) else ()
         self._num_workers = num_workers
 
     def __len__(self) -> int:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, nn
+
+from lightning_sparse.models.batch_norm import batch_norms
 
 BatchNormPolicy = Literal["recalibrated", "batch", "interpolated", "stored"]
 """``recalibrated``: cumulative average over fixed unaugmented training images (the default).
@@ -39,3 +41,24 @@ def interpolated_statistics(
         name: torch.lerp(value, end[name], t) if value.is_floating_point() else nearer[name].clone()
         for name, value in start.items()
     }
+
+
+def average_over_ranks_(statistics: dict[str, Tensor], network: nn.Module) -> None:
+    """Replace cumulative averages over each rank's batches by the average over all batches.
+
+    Args:
+        statistics: Buffers of ``network`` by name, changed in place.
+        network: Says which of them belong to batch-norm modules.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return
+    for name in batch_norms(network):
+        prefix = f"{name}." if name else ""
+        count = statistics[f"{prefix}num_batches_tracked"]
+        own_share, total = count.double(), count.clone()
+        distributed.all_reduce(total)
+        for key in ("running_mean", "running_var"):
+            weighted = statistics[prefix + key].double() * own_share / total
+            distributed.all_reduce(weighted)
+            statistics[prefix + key].copy_(weighted)
+        count.copy_(total)

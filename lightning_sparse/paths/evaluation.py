@@ -15,13 +15,20 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.models.batch_norm import fresh_statistics, use_batch_statistics
 from lightning_sparse.paths.batch_norm import (
     BatchNormPolicy,
+    average_over_ranks_,
     interpolated_statistics,
     nearer_end,
 )
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.records import Evaluation, PathPoint
 from lightning_sparse.rises import Rise, largest_rise
-from lightning_sparse.training.measurement import Batch, Measurement, decayed_half_squared_norm
+from lightning_sparse.training.measurement import (
+    CPU,
+    Batch,
+    Measurement,
+    decayed_half_squared_norm,
+    on_device,
+)
 
 State = dict[str, Tensor]
 
@@ -93,7 +100,9 @@ class EvaluationSettings:
 
 
 class PathEvaluator:
-    """Evaluates points of one path.
+    """Evaluates points of one path, in single precision.
+
+    Where several processes work on the path, each evaluates all points on its share of the batches.
 
     Args:
         network: The architecture; a copy of it is used.
@@ -102,6 +111,7 @@ class PathEvaluator:
         weight_decay: Lambda of the objective, as in the training of the ends.
         buffers: Buffers of the ends at t = 0 and t = 1. Those that are no batch-norm statistics
             are taken from the nearer end under every policy.
+        device: Where to compute.
     """
 
     def __init__(
@@ -112,13 +122,17 @@ class PathEvaluator:
         settings: EvaluationSettings,
         weight_decay: float,
         buffers: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
+        device: torch.device = CPU,
     ) -> None:
-        self._network = copy.deepcopy(network).requires_grad_(requires_grad=False)
+        self._network = copy.deepcopy(network).requires_grad_(requires_grad=False).to(device)
         self._layout = WeightLayout(network)
         self._data = data
         self._settings = settings
         self._weight_decay = weight_decay
-        self._buffers = buffers
+        self._buffers = tuple(
+            {name: buffer.to(device) for name, buffer in end.items()} for end in buffers
+        )
+        self.device = device
 
     @torch.no_grad()
     def __call__(
@@ -139,7 +153,7 @@ class PathEvaluator:
     def _evaluate(
         self, ts: Sequence[float], weights_at: Callable[[float], Tensor]
     ) -> list[PathPoint]:
-        states = [self._layout.unflatten(weights_at(t)) for t in ts]
+        states = [self._layout.unflatten(weights_at(t).to(self.device)) for t in ts]
         statistics = self._statistics(ts, states)
         if self._settings.batch_norm == "batch":
             use_batch_statistics(self._network)
@@ -169,19 +183,22 @@ class PathEvaluator:
         if policy == "recalibrated":
             use_batch_statistics(self._network)
             settings = self._settings
-            for images, _ in self._data.recalibration_batches(
-                settings.num_recalibration_images, settings.recalibration_batch_size
-            ):
+            batches = self._data.recalibration_batches(
+                settings.num_recalibration_images, settings.recalibration_batch_size, shared=True
+            )
+            for images, _ in on_device(batches, self.device):
                 for state, buffers in zip(states, statistics, strict=True):
                     # Buffers that are passed in are the ones that change; the network's own do not.
                     functional_call(self._network, {**state, **buffers}, (images,))
+            for buffers in statistics:
+                average_over_ranks_(buffers, self._network)
         return statistics
 
     def _measure(
         self, states: Sequence[State], penalties: Sequence[float], batches: Iterable[Batch]
     ) -> list[Evaluation]:
-        measurements = [Measurement(self._data.source.num_classes) for _ in states]
-        for images, labels in batches:
+        measurements = [Measurement(self._data.source.num_classes, self.device) for _ in states]
+        for images, labels in on_device(batches, self.device):
             for measurement, state in zip(measurements, states, strict=True):
                 measurement.update(functional_call(self._network, state, (images,)), labels)
         return [

@@ -48,6 +48,7 @@ class PathModule(pl.LightningModule):
             outside it are exactly zero at all times.
         settings: How the curve is fitted; ``weight_decay`` is the lambda above.
         seed: Seed of the ``curve`` stream that t is drawn from.
+        compiled: Whether to compile the network; t enters through tensors, so once is enough.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only: what a curve is made of)
@@ -60,6 +61,7 @@ class PathModule(pl.LightningModule):
         subspace: Masks | None,
         settings: TrainingSettings,
         seed: int,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         if degree < _LOWEST_DEGREE:
@@ -73,6 +75,7 @@ class PathModule(pl.LightningModule):
         # Hidden from torch: the template's values are never read, so they must not be saved,
         # moved between ranks, or counted as parameters.
         self._template = [template]
+        self._call = torch.compile(functional_call) if compiled else functional_call
         self._ends = torch.stack([self.layout.flatten(start), self.layout.flatten(end)])
         self._decayed = self.layout.decayed()
         self._subspace = self.layout.subspace(subspace) if subspace is not None else None
@@ -116,7 +119,7 @@ class PathModule(pl.LightningModule):
         template = self._template[0]
         # Statistics are thrown away after the step: in training mode they are not read.
         state = {**self.layout.unflatten(vector), **fresh_statistics(template)}
-        logits = functional_call(template, state, (images,))
+        logits = self._call(template, state, (images,))
         loss = functional.cross_entropy(
             logits, labels, label_smoothing=self.settings.label_smoothing
         )

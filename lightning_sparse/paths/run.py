@@ -34,6 +34,12 @@ from lightning_sparse.training.checkpoints import (
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.progress import History, Progress, ProgressCallback, TailMean
 from lightning_sparse.training.provenance import provenance
+from lightning_sparse.training.ranks import (
+    is_first_rank,
+    join_ranks,
+    mean_over_ranks,
+    wait_for_all,
+)
 from lightning_sparse.training.run import HISTORY_FILE
 
 CONTROL_POINTS_FILE = "control_points.safetensors"
@@ -65,6 +71,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     trainer_options: Mapping[str, Any] | None = None,
     checkpointing: CheckpointSettings | None = None,
     history: History | None = None,
+    compiled: bool = False,
     report: Progress | None = None,
 ) -> PathRecord:
     """Connect two end points and measure the connection.
@@ -85,6 +92,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
         checkpointing: When checkpoints of a fit are written; None for the defaults.
         history: How often the fit of a curve keeps a line of history, and who is told of it.
+        compiled: Whether the network of a fit is compiled.
         report: Called now and then with steps done and steps in all.
 
     Returns:
@@ -119,6 +127,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
                 subspace=subspace_masks(space, start.masks, end.masks),
                 settings=settings,
                 seed=identity.seed,
+                compiled=compiled,
             ),
             data,
             run_dir=run_dir,
@@ -127,12 +136,14 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
             history=history or History(),
             report=report,
         )
+    device = join_ranks(trainer_options or {})
     evaluator = PathEvaluator(
         network=network,
         data=data,
         settings=evaluation,
         weight_decay=settings.weight_decay,
         buffers=(start.buffers(network), end.buffers(network)),
+        device=device,
     )
     points, converged = _measure(
         evaluator, control_points, evaluation, report if degree == 1 else None
@@ -167,8 +178,10 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         prunable=sum(layer.prunable for layer in layers.values()),
         flops=_flops(network, data, layers, is_fitted=degree > 1),
     )
-    write_record(record, run_dir)
-    checkpoints.finish()
+    if is_first_rank():
+        write_record(record, run_dir)
+        checkpoints.finish()
+    wait_for_all(device)
     return record
 
 
@@ -212,7 +225,7 @@ def _measure(
     report: Progress | None,
 ) -> tuple[list[PathPoint], bool]:
     """Measure the curve; a loss that is no number is not recorded."""
-    weights_at = functools.partial(point_on_curve, control_points)
+    weights_at = functools.partial(point_on_curve, control_points.to(evaluator.device))
     points, converged = evaluate_path(evaluator, weights_at, evaluation, report)
     for point in points:
         loss = point.train.objective + point.test.loss
@@ -245,16 +258,17 @@ def _fit(  # noqa: PLR0913 (keyword-only: all that a fit is made with)
         send=history.send,
     )
     tail = TailMean(first_step=num_steps - max(1, num_steps // 10))
-    _, keeper = fit_resumably(
+    trainer, keeper = fit_resumably(
         module, data, num_steps, [progress, tail], trainer_options, checkpoints
     )
     all_points = module.all_points.detach()
     if not (all_points.isfinite().all() and math.isfinite(tail.mean)):
         raise UserError(f"the fitted curve is not made of numbers; {advice}")
-    save_tensors(_by_name(all_points, module.layout), run_dir / CONTROL_POINTS_FILE)
-    write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
+    if is_first_rank():
+        save_tensors(_by_name(all_points, module.layout), run_dir / CONTROL_POINTS_FILE)
+        write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
     return all_points, _Fit(
-        objective=tail.mean,
+        objective=mean_over_ranks(tail.mean, trainer.strategy.root_device),
         earlier_seconds=keeper.earlier_seconds,
         num_resumed=keeper.num_resumed,
     )

@@ -1,7 +1,7 @@
 """Loss and accuracy of a network on a fixed set of images: the one definition of both."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, distributed, nn
@@ -12,6 +12,14 @@ from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.records import Evaluation
 
 Batch = tuple[Tensor, Tensor]
+
+CPU = torch.device("cpu")
+
+
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """Move each batch to ``device``, without waiting where the loader has pinned its memory."""
+    for images, labels in batches:
+        yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
 def half_squared_norm(weights: Iterable[Tensor]) -> float:
@@ -27,14 +35,19 @@ def decayed_half_squared_norm(network: nn.Module, weights: Mapping[str, Tensor])
 class Measurement:
     """Accumulates batches of logits into an `Evaluation`, over all ranks if there are several.
 
-    Losses are summed in double precision, so that the result does not hang on the batch size.
+    Losses are summed in double precision, so that the result does not hang on the batch size. A
+    rank whose share is empty counts nothing, and takes part.
+
+    Args:
+        num_classes: Number of classes.
+        device: Where the logits will be; ranks exchange their sums there.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, device: torch.device = CPU) -> None:
         # torchmetrics averages over classes unless told otherwise.
         self._accuracy = MulticlassAccuracy(
             num_classes=num_classes, average="micro", validate_args=False
-        )
+        ).to(device)
         self._sum = 0.0
         self._sum_of_squares = 0.0
         self._num_images = 0
@@ -42,7 +55,7 @@ class Measurement:
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Count one batch: logits (batch, class) and labels (batch)."""
         losses = functional.cross_entropy(logits.float(), labels, reduction="none").double()
-        self._accuracy.to(labels.device).update(logits, labels)
+        self._accuracy.update(logits, labels)
         self._sum += float(losses.sum())
         self._sum_of_squares += float(losses.square().sum())
         self._num_images += len(labels)
@@ -77,6 +90,7 @@ def measure(
     *,
     num_classes: int,
     penalty: float,
+    device: torch.device = CPU,
 ) -> Evaluation:
     """Run ``forward`` over every batch and measure what comes out.
 
@@ -85,8 +99,9 @@ def measure(
         batches: Pairs of images and labels.
         num_classes: Number of classes.
         penalty: What the objective adds to the loss, in nats.
+        device: Where ``forward`` computes.
     """
-    measurement = Measurement(num_classes)
-    for images, labels in batches:
+    measurement = Measurement(num_classes, device)
+    for images, labels in on_device(batches, device):
         measurement.update(forward(images), labels)
     return measurement.result(penalty=penalty)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
@@ -26,10 +27,16 @@ from lightning_sparse.training.checkpoints import (
     fit_resumably,
 )
 from lightning_sparse.training.classifier_module import ClassifierModule, TrainingSettings
-from lightning_sparse.training.measurement import Batch, decayed_half_squared_norm, measure
+from lightning_sparse.training.measurement import (
+    Batch,
+    decayed_half_squared_norm,
+    measure,
+    on_device,
+)
 from lightning_sparse.training.observations import EndPointObserver
 from lightning_sparse.training.progress import History, Progress, ProgressCallback
 from lightning_sparse.training.provenance import provenance
+from lightning_sparse.training.ranks import share_buffers_, wait_for_all
 from lightning_sparse.training.sparsity_callback import SparsityCallback
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -181,11 +188,14 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     )
     wall_seconds = keeper.wall_seconds
 
+    device = trainer.strategy.root_device
+    network.to(device)
+    share_buffers_(network)
     if recalibration is not None:
-        recalibrate_(network, (images for images, _ in recalibration))
+        recalibrate_(network, (images for images, _ in on_device(recalibration, device)))
     kept, prunable = kept_and_prunable(sparsity.masks)
     layers = layer_counts(sparsity.masks)
-    train, test = _measure_both(network, data, settings)
+    train, test = _measure_both(network, data, settings, device)
     record = RunRecord(
         run_id=identity.run_id,
         experiment=identity.experiment,
@@ -219,11 +229,12 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
         write_record(record, run_dir)
         checkpoints.finish()
+    wait_for_all(device)
     return record
 
 
 def _measure_both(
-    network: nn.Module, data: ImageDataModule, settings: TrainingSettings
+    network: nn.Module, data: ImageDataModule, settings: TrainingSettings, device: torch.device
 ) -> tuple[Evaluation, Evaluation]:
     """Measure the trained network on both sets; a loss that is no number is not recorded."""
     network.eval()
@@ -231,7 +242,13 @@ def _measure_both(
         network, dict(network.named_parameters())
     )
     train, test = (
-        measure(network, batches, num_classes=data.source.num_classes, penalty=penalty)
+        measure(
+            network,
+            batches,
+            num_classes=data.source.num_classes,
+            penalty=penalty,
+            device=device,
+        )
         for batches in (data.train_subset_batches(), data.test_batches())
     )
     for loss in (train.objective, test.loss):

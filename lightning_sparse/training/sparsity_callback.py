@@ -5,7 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.optim import Optimizer
 
 from lightning_sparse.errors import UserError
@@ -151,7 +151,9 @@ def check_ranks_agree(masks: Masks, trainer: pl.Trainer, step: int) -> None:
     if trainer.world_size == 1:
         return
     digest = torch.frombuffer(bytearray.fromhex(masks_hash(masks)), dtype=torch.uint8)
-    digests = trainer.strategy.all_gather(digest.to(trainer.strategy.root_device)).cpu()
+    digest = digest.to(trainer.strategy.root_device)
+    digests = [torch.empty_like(digest) for _ in range(trainer.world_size)]
+    distributed.all_gather(digests, digest)
     odd = [rank for rank, theirs in enumerate(digests) if not torch.equal(theirs, digests[0])]
     if odd:
         raise UserError(

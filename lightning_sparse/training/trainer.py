@@ -17,11 +17,14 @@ _NOT_OUR_WARNINGS = (
     ".*LeafSpec.*deprecated",
     # On a machine that has SLURM, a run that was not submitted through it is no mistake.
     ".*`srun` command is available",
+    # The gradient of one control point is a row of stride one, which DDP takes for another layout.
+    ".*Grad strides do not match bucket view strides",
 )
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
+    """Leave out the warnings that tell a user of this program nothing."""
     with warnings.catch_warnings():
         for message in _NOT_OUR_WARNINGS:
             warnings.filterwarnings("ignore", message=message)
@@ -38,7 +41,7 @@ def quiet_trainer(
         callbacks: In the order in which their hooks run.
         options: Further `pytorch_lightning.Trainer` arguments; they win.
     """
-    with _quiet():
+    with quiet():
         return pl.Trainer(
             **{
                 "max_steps": num_steps,
@@ -51,9 +54,29 @@ def quiet_trainer(
                 "num_sanity_val_steps": 0,
                 "limit_val_batches": 0,
                 "use_distributed_sampler": False,
+                "strategy": strategy_for(options),
                 **options,
             }
         )
+
+
+def strategy_for(options: Mapping[str, Any]) -> str:
+    """Choose how gradients are averaged: the strategy asked for, or DDP if there are several ranks.
+
+    By default torch puts the gradients into other buckets after the first step, and with more than
+    two ranks the buckets decide in which order numbers are added up: a resumed run, whose first
+    step is a later one, would differ in the last bits. Looking for unused parameters keeps the
+    buckets as they are.
+
+    Args:
+        options: `pytorch_lightning.Trainer` arguments.
+    """
+    if (strategy := options.get("strategy")) is not None:
+        return str(strategy)
+    devices = options.get("devices", 1)
+    num_devices = len(devices) if isinstance(devices, list) else devices
+    is_single = num_devices in {1, "1"} and options.get("num_nodes", 1) == 1
+    return "auto" if is_single else "ddp_find_unused_parameters_true"
 
 
 def fit(
@@ -75,7 +98,7 @@ def fit(
     Raises:
         UserError: If it stopped earlier, as ``trainer.max_epochs`` or ``trainer.max_time`` can ask.
     """
-    with _quiet():
+    with quiet():
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.global_step != num_steps:
         raise UserError(

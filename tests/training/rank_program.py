@@ -1,0 +1,144 @@
+"""What each of several processes does in the tests of distributed runs: see test_ranks.py.
+
+Started as ``python -m tests.training.rank_program FOLDER``, once per rank, with the variables by
+which Lightning knows the ranks. Every rank seeds the global generators otherwise, on purpose.
+"""
+
+import os
+import random
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.paths.end_points import load_end_point
+from lightning_sparse.paths.evaluation import EvaluationSettings
+from lightning_sparse.paths.path_module import PathModule
+from lightning_sparse.paths.run import PathIdentity, make_path
+from lightning_sparse.sparsity.masks import full_masks
+from lightning_sparse.sparsity.method import AbstractSparseMethod
+from tests.training.problems import (
+    TinyNet,
+    make_data,
+    make_identity,
+    make_network,
+    make_pruning,
+    make_settings,
+    train,
+)
+
+# 48 training and 21 test images: three and two batches, shared by two and by four ranks.
+EVALUATION = EvaluationSettings(
+    num_points=8, num_recalibration_images=48, recalibration_batch_size=16, max_refinements=2
+)
+IMAGES_PER_STEP = 8
+
+
+class WithDropout(TinyNet):
+    """Draws from the global generator, of which every rank has its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.2)
+
+    def forward(self, images):
+        return self.dropout(super().forward(images))
+
+
+@dataclass(frozen=True)
+class DrawsItsMasks(AbstractSparseMethod):
+    """What a method must not do: its masks come from the global generator."""
+
+    def initial_masks(self, weights):
+        return full_masks(weights)
+
+    def is_due(self, step):
+        return step == 3
+
+    def updated_masks(self, weights, masks, step):
+        return {name: torch.rand(mask.shape) > 0.5 for name, mask in masks.items()}
+
+    def target_sparsity(self, step):
+        return 0.5
+
+
+def connect(folder, degree, world_size):
+    """Measure a line or fit a curve from the scratch run to the pruned one."""
+    data = make_data(batch_size=IMAGES_PER_STEP // world_size)
+    return make_path(
+        network=make_network(seed=7),
+        data=data,
+        start=load_end_point(folder / "dense", "end", name="D-end"),
+        end=load_end_point(folder / "prune", "end", name="P-end"),
+        degree=degree,
+        space="dense",
+        settings=make_settings(num_steps=12, weight_decay=0.01),
+        evaluation=EVALUATION,
+        identity=PathIdentity(
+            run_id=f"degree{degree}", experiment="tests", seed=1, target_sparsity=0.5
+        ),
+        run_dir=folder / f"degree{degree}",
+        trainer_options=options_for(world_size),
+    )
+
+
+def options_for(world_size):
+    return {"accelerator": "cpu", "devices": world_size}
+
+
+def main(folder):
+    rank, world_size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
+    random.seed(rank)
+    np.random.seed(100 + rank)
+    torch.manual_seed(1000 + rank)
+    torch.set_num_threads(1)
+    seen = {}
+
+    def run(name, method=None, **options):
+        network = make_network(network_type=WithDropout)
+        record = train(
+            folder / name,
+            network=network,
+            method=method,
+            data=make_data(batch_size=IMAGES_PER_STEP // world_size),
+            identity=make_identity(run_id=name),
+            trainer_options=options_for(world_size),
+            **options,
+        )
+        seen[name] = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+        return record
+
+    run("prune", make_pruning(), settings=make_settings(num_steps=20))
+    run("dense", settings=make_settings(num_steps=20, learning_rate=0.05))
+    try:
+        run("odd", DrawsItsMasks())
+    except UserError as error:
+        seen["odd"] = str(error)
+
+    draws = []
+    draw_t = PathModule.draw_t
+
+    def spy(module, step):
+        draws.append(draw_t(module, step))
+        return draws[-1]
+
+    PathModule.draw_t = spy
+    for degree in (1, 2):
+        record = connect(folder, degree, world_size)
+        seen[f"degree{degree}"] = [
+            [point.t, point.train.loss, point.test.loss, point.train.accuracy, point.test.accuracy]
+            for point in record.points
+        ]
+    seen["fit_objective"] = record.fit_objective
+    seen["draws"] = draws
+    torch.save(seen, folder / f"rank{rank}.pt")
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("error", category=ResourceWarning)
+    main(Path(sys.argv[1]))

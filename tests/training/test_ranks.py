@@ -1,0 +1,183 @@
+"""Two and four real gloo processes whose global generators differ: see rank_program.py."""
+
+import contextlib
+import itertools
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_sparse.paths.end_points import load_end_point
+from lightning_sparse.paths.evaluation import PathEvaluator, evaluate_path
+from lightning_sparse.records import read_record
+from lightning_sparse.sparsity.masks import load_masks
+from lightning_sparse.streams import stream_generator
+from lightning_sparse.tensor_files import load_tensors
+from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
+from lightning_sparse.training.ranks import is_first_rank, mean_over_ranks
+from lightning_sparse.training.trainer import strategy_for
+from tests.training.problems import NUM_CLASSES, make_data, make_network, same_bits
+from tests.training.rank_program import EVALUATION
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def free_port():
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(folder, rank, world_size, port):
+    variables = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "NODE_RANK": "0",
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(world_size),
+        "OMP_NUM_THREADS": "1",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.training.rank_program", str(folder)],
+        cwd=REPOSITORY, env={**os.environ, **variables},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def shared(request, tmp_path_factory):
+    """The folder that so many ranks worked in, and what each of them saw."""
+    folder, port = tmp_path_factory.mktemp("ranks"), free_port()
+    processes = [start(folder, rank, request.param, port) for rank in range(request.param)]
+    try:
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert [process.returncode for process in processes] == [0] * request.param, outputs[0][-3000:]
+    seen = [torch.load(folder / f"rank{rank}.pt") for rank in range(request.param)]
+    return folder, seen
+
+
+@pytest.mark.dist
+def test_weights_and_statistics_are_the_same_bits_on_every_rank(shared):
+    folder, seen = shared
+    for run in ("prune", "dense"):
+        saved = load_tensors(folder / run / "weights.safetensors")
+        assert all(same_bits(dict(sorted(rank[run].items())), saved) for rank in seen)
+    masks = load_masks(folder / "prune" / "masks.safetensors")
+    assert all(not seen[0]["prune"][name][~mask].any() for name, mask in masks.items())
+    assert sum(int(mask.sum()) for mask in masks.values()) < 231
+
+
+@pytest.mark.dist
+def test_a_record_of_several_ranks_measures_the_saved_network_on_every_image_once(shared):
+    folder, _ = shared
+    record = read_record(folder / "prune")
+    network = make_network()
+    network.load_state_dict(load_tensors(folder / "prune" / "weights.safetensors"))
+    penalty = 1e-4 * decayed_half_squared_norm(network, dict(network.named_parameters()))
+
+    data = make_data()
+    for measured, batches in (
+        (record.train, data.train_subset_batches()),
+        (record.test, data.test_batches()),
+    ):
+        alone = measure(network.eval(), batches, num_classes=NUM_CLASSES, penalty=penalty)
+        assert measured.num_images == alone.num_images
+        assert measured.accuracy == alone.accuracy
+        assert measured.loss == pytest.approx(alone.loss, rel=1e-12)
+        assert measured.loss_standard_error == pytest.approx(alone.loss_standard_error, rel=1e-9)
+    assert record.global_batch_size == 8
+
+
+@pytest.mark.dist
+def test_masks_that_differ_stop_every_rank_and_the_odd_ones_are_named(shared):
+    folder, seen = shared
+    odd = ", ".join(str(rank) for rank in range(1, len(seen)))
+    for rank in seen:
+        assert rank["odd"].startswith(f"after step 3 the masks of rank {odd} are not those of rank")
+    assert not (folder / "odd" / "record.json").exists()
+
+
+@pytest.mark.dist
+def test_every_rank_draws_its_own_t_from_the_seeded_stream(shared):
+    _, seen = shared
+    for number, rank in enumerate(seen):
+        expected = [
+            torch.rand(
+                (), generator=stream_generator(1, "curve", step, number), dtype=torch.float64
+            ).item()
+            for step in range(12)
+        ]
+        assert rank["draws"] == expected
+    assert len({t for rank in seen for t in rank["draws"]}) == 12 * len(seen)
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("degree", [1, 2])
+def test_a_path_measured_by_several_ranks_has_the_numbers_of_one_process(shared, degree):
+    folder, seen = shared
+    start, end = (load_end_point(folder / name, "end", name=name) for name in ("dense", "prune"))
+    network = make_network(seed=7)
+    evaluator = PathEvaluator(
+        network=network,
+        data=make_data(),
+        settings=EVALUATION,
+        weight_decay=0.01,
+        buffers=(start.buffers(network), end.buffers(network)),
+    )
+    layout = evaluator._layout
+    ends = [layout.flatten(point.state) for point in (start, end)]
+    if degree == 2:
+        points = load_tensors(folder / "degree2" / "control_points.safetensors")
+        inner = {k.removeprefix("1/"): v for k, v in points.items() if k.startswith("1/")}
+        ends.insert(1, layout.flatten(inner))
+
+    alone, _ = evaluate_path(evaluator, lambda t: _de_casteljau(ends, t), EVALUATION)
+
+    assert all(rank[f"degree{degree}"] == seen[0][f"degree{degree}"] for rank in seen)
+    numbers = [
+        [point.t, point.train.loss, point.test.loss, point.train.accuracy, point.test.accuracy]
+        for point in alone
+    ]
+    for together, single in zip(seen[0][f"degree{degree}"], numbers, strict=True):
+        assert together == pytest.approx(single, rel=1e-5)
+
+
+def _de_casteljau(points, t):
+    while len(points) > 1:
+        points = [(1 - t) * a + t * b for a, b in itertools.pairwise(points)]
+    return points[0]
+
+
+@pytest.mark.dist
+def test_the_objective_of_a_fit_is_that_of_all_ranks(shared):
+    _, seen = shared
+    assert len({rank["fit_objective"] for rank in seen}) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "auto"),
+        ({"devices": 1, "num_nodes": 1}, "auto"),
+        ({"devices": [3]}, "auto"),
+        ({"devices": 2}, "ddp_find_unused_parameters_true"),
+        ({"devices": 1, "num_nodes": 2}, "ddp_find_unused_parameters_true"),
+        ({"devices": "auto"}, "ddp_find_unused_parameters_true"),
+        ({"devices": 2, "strategy": "ddp"}, "ddp"),
+    ],
+)
+def test_several_ranks_average_gradients_in_an_order_that_a_resumed_run_repeats(options, expected):
+    assert strategy_for(options) == expected
+
+
+def test_one_process_is_the_first_and_its_mean_is_its_number():
+    assert is_first_rank()
+    assert mean_over_ranks(0.1, torch.device("cpu")) == 0.1
