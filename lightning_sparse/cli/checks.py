@@ -22,6 +22,9 @@ _NULLABLE: Mapping[str, tuple[type, Any]] = {
     "path.training.gradient_clip_norm": (float, 1.0),
     "evaluation.train_subset_size": (int, 1024),
     "reproduce.num_processes": (int, 2),
+    "log_every_steps": (int, 100),
+    "logger.entity": (str, "my-team"),
+    "logger.mode": (str, "offline"),
 }
 
 _AT_LEAST = {
@@ -31,6 +34,7 @@ _AT_LEAST = {
     "global_batch_size": 1,
     "num_threads": 1,
     "num_workers": 0,
+    "log_every_steps": 1,
     "training.num_steps": 1,
     "pruning.update_every": 1,
     "path.training.num_steps": 1,

@@ -30,7 +30,7 @@ Settings = dict[str, Any]
 
 CONF_DIR = Path(lightning_sparse.__file__).resolve().parents[1] / "conf"
 
-_GROUPS = ("data", "model", "method", "distribution", "lr_schedule", "experiment")
+_GROUPS = ("data", "model", "method", "distribution", "lr_schedule", "logger", "experiment")
 
 # The arguments of these belong to a class that is chosen, perhaps the user's own.
 _OPEN = (

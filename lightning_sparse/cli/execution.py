@@ -1,6 +1,7 @@
 """From jobs to run folders: builds what a job's settings name and calls training or paths."""
 
 import contextlib
+import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from lightning_sparse.cli.build import (
 )
 from lightning_sparse.cli.compose import Settings, compose_settings
 from lightning_sparse.cli.planning import plan_ends, plan_path, plan_pruned_run, plan_training
+from lightning_sparse.cli.tracking import tracker_for
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import EvaluationBatches
 from lightning_sparse.errors import UserError
@@ -29,17 +31,25 @@ from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.locks import held
 from lightning_sparse.records import Record
 from lightning_sparse.training.checkpoints import CHECKPOINTS_DIR
-from lightning_sparse.training.progress import Progress
-from lightning_sparse.training.run import RunIdentity, train_endpoint
+from lightning_sparse.training.progress import History, Progress
+from lightning_sparse.training.provenance import provenance
+from lightning_sparse.training.run import HISTORY_FILE, RunIdentity, train_endpoint
 
 
-def execute(job: Job, report: Progress | None = None, *, waits: bool = True) -> Record:
+def execute(
+    job: Job,
+    report: Progress | None = None,
+    *,
+    waits: bool = True,
+    is_sweep_point: bool = False,
+) -> Record:
     """Run one job in this process; what it needs must be finished.
 
     Args:
         job: What to make; a run that was killed goes on from its newest checkpoint.
         report: Called now and then with steps done and steps in all.
         waits: Whether to wait while another process makes the same run.
+        is_sweep_point: Whether the agent of a sweep asked for it.
 
     Returns:
         Its record, read from the folder if the job was finished already.
@@ -55,7 +65,11 @@ def execute(job: Job, report: Progress | None = None, *, waits: bool = True) -> 
 
     # Other ranks of the same run come here too, and the first one holds the lock.
     with held(lock_file(job), when_busy) if _is_first() else contextlib.nullcontext():
-        return job.record() if job.is_finished else _make(job, report)
+        if not job.is_finished:
+            return _make(job, report, is_sweep_point)
+        if is_sweep_point:
+            tell_tracker_again(job)
+        return job.record()
 
 
 def _is_first() -> bool:
@@ -67,7 +81,7 @@ def lock_file(job: Job) -> Path:
     return job.run_dir.parent / f".{job.run_id}.lock"
 
 
-def _make(job: Job, report: Progress | None) -> Record:
+def _make(job: Job, report: Progress | None, is_sweep_point: bool) -> Record:  # noqa: FBT001
     settings = compose_settings(job.overrides)
     planned = plan_training(settings) if job.kind == "train" else plan_path(settings)
     if planned.run_id != job.run_id:
@@ -78,9 +92,32 @@ def _make(job: Job, report: Progress | None) -> Record:
     if _is_first():
         remove_unfinished_files(job.run_dir)
     torch.set_num_threads(settings["num_threads"])
-    if job.kind == "train":
-        return _train(settings, job, report)
-    return _connect(settings, job, report)
+    make = _train if job.kind == "train" else _connect
+    with tracker_for(settings, job, tracked(settings), is_sweep_point=is_sweep_point) as tracker:
+        history = History(every_steps=settings["log_every_steps"], send=tracker.log)
+        record = make(settings, job, history, report)
+        tracker.finish(record)
+    return record
+
+
+def tell_tracker_again(job: Job) -> None:
+    """Tell the agent of a sweep of a run that was finished before it asked."""
+    settings = compose_settings(job.overrides)
+    file = job.run_dir / HISTORY_FILE
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    with tracker_for(settings, job, tracked(settings), is_sweep_point=True) as tracker:
+        for line in lines:
+            tracker.log(json.loads(line))
+        tracker.finish(job.record())
+
+
+def tracked(settings: Settings) -> Mapping[str, object]:
+    """Return what a tracker keeps of the settings.
+
+    Under one name: the agent of a sweep has set names of its own, such as ``method``, that then
+    cannot be set again.
+    """
+    return {"settings": recorded(settings), "commit": provenance()["commit"]}
 
 
 def remove_unfinished_files(run_dir: Path) -> None:
@@ -92,7 +129,7 @@ def remove_unfinished_files(run_dir: Path) -> None:
             part.unlink()
 
 
-def _train(settings: Settings, job: Job, report: Progress | None) -> Record:
+def _train(settings: Settings, job: Job, history: History, report: Progress | None) -> Record:
     method = settings["method"]
     mask_dir = _mask_dir(settings)
     rewind_step = settings["rewind_step"] if method["rewound"] else 0
@@ -122,6 +159,7 @@ def _train(settings: Settings, job: Job, report: Progress | None) -> Record:
         recalibration=_recalibration(settings, data),
         trainer_options=settings["trainer"],
         checkpointing=build_checkpointing(settings),
+        history=history,
         report=report,
     )
 
@@ -135,7 +173,7 @@ def _recalibration(settings: Settings, data: ImageDataModule) -> EvaluationBatch
     )
 
 
-def _connect(settings: Settings, job: Job, report: Progress | None) -> Record:
+def _connect(settings: Settings, job: Job, history: History, report: Progress | None) -> Record:
     path = settings["path"]
     start, end = plan_ends(settings)
     data = build_data(settings)
@@ -159,13 +197,17 @@ def _connect(settings: Settings, job: Job, report: Progress | None) -> Record:
         trainer_options=settings["trainer"],
         checkpointing=build_checkpointing(settings),
         compiled=bool(settings["compile"]),
+        history=history,
         report=report,
     )
 
 
 def recorded(settings: Settings) -> Mapping[str, object]:
     """Return the settings that belong into a record: not places, and not plans for other runs."""
-    left_out = {"overrides", "reproduce", "pilot", "tuned", "runs_dir", "checkpoint"}
+    left_out = {
+        "overrides", "reproduce", "pilot", "tuned", "runs_dir", "checkpoint", "logger",
+        "log_every_steps",
+    }  # fmt: skip
     return {name: value for name, value in settings.items() if name not in left_out}
 
 

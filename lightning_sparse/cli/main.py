@@ -96,6 +96,7 @@ def _dispatch(words: list[str]) -> int:
         print(compose.as_yaml(compose.compose_settings(rest)), end="")
         return _OK
     settings = compose.compose_settings(rest)
+    importlib.import_module("lightning_sparse.cli.tracking").check_tracker(settings)
     importlib.import_module(f"lightning_sparse.cli.{verb}").run(settings)
     return _OK
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from lightning_sparse.analysis.claim import to_json
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.tracking import track_report
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import Record, read_records
 from lightning_sparse.report.document import write_report
@@ -36,6 +37,7 @@ def run(settings: Settings) -> None:
     if not console.is_terminal:
         console.width = _WIDTH_OF_LOGS
     print_claims(claims, console)
+    track_report(settings, folder / "report.html")
     text = f"report: {folder / 'report.html'}"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 

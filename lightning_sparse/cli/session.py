@@ -40,10 +40,17 @@ def run_wanted(job: Job, console: Console) -> None:
 
     if job.is_finished:
         say(f"{job.run_id} is finished already; remove its folder to make it again")
+        if "WANDB_SWEEP_ID" in os.environ:
+            from lightning_sparse.cli.execution import tell_tracker_again  # torch: 8 seconds
+
+            tell_tracker_again(job)
         return
     needed = unfinished(with_needs(job.needs))
     for item in needed:
         say(f"needs {item.run_id}, which is not there: it is made first ({item.title})")
     if any(item.overrides and "method=prune" in item.overrides for item in needed):
         say("to take the masks of another pruned run, give its folder: mask_source=FOLDER")
-    run_here([job], functools.partial(run_job, waits=False), console=console)
+    # Agents of one sweep share what their points need.
+    waits = "WANDB_SWEEP_ID" in os.environ
+    make = functools.partial(run_job, waits=waits, wanted=job.run_id)
+    run_here([job], make, console=console)

@@ -9,7 +9,11 @@ from lightning_sparse.pipeline.jobs import Job
 
 
 def run_job(
-    job: Job, report: Callable[[int, int], None] | None = None, *, waits: bool = True
+    job: Job,
+    report: Callable[[int, int], None] | None = None,
+    *,
+    waits: bool = True,
+    wanted: str | None = None,
 ) -> str:
     """Run one job in this process and say in a few words what came out.
 
@@ -17,12 +21,13 @@ def run_job(
         job: What to make.
         report: Called now and then with steps done and steps in all.
         waits: Whether to wait while another process makes the same run, instead of refusing.
+        wanted: Id of the run that was asked for by name, of which others may have to be made first.
     """
     from lightning_sparse.cli.execution import execute  # torch: 8 seconds
 
     silence_lightning()
     try:
-        return in_short(execute(job, report, waits=waits))
+        return in_short(execute(job, report, waits=waits, is_sweep_point=job.run_id == wanted))
     except SystemExit as stop:
         # Lightning makes this of Ctrl-C.
         raise KeyboardInterrupt from stop

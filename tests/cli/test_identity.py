@@ -63,6 +63,8 @@ def test_a_training_run_has_another_id_when_what_decides_it_differs(method, deci
         "path.degree=3",
         "path.training.num_steps=99",
         "num_workers=2",
+        "logger=wandb",
+        "log_every_steps=3",
         "evaluation.num_points=15",
     ],
 )
