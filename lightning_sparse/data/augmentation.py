@@ -4,18 +4,21 @@ Whoever calls these provides the draws (see `lightning_sparse.data.draws`), keye
 sample index; nothing here touches a generator, so nothing depends on workers, ranks or batches.
 """
 
-import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
+
+from lightning_sparse.errors import UserError
 
 NUM_CROP_ATTEMPTS = 10
 MIRROR_PROBABILITY = 0.5
+_SIZE_UNIT = 32
 
 
 class AbstractAugmentation(ABC):
@@ -36,6 +39,10 @@ class AbstractAugmentation(ABC):
     @abstractmethod
     def plain(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c out_h out_w"]:
         """Return the images as evaluated: without randomness, in the network's size."""
+
+    @abstractmethod
+    def at_epoch(self, epoch: int) -> "AbstractAugmentation":
+        """Return the augmentation of one epoch, counted from 0: itself if all are alike."""
 
 
 @final
@@ -62,6 +69,10 @@ class RandomShift(AbstractAugmentation):
     def plain(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Return the images as they are."""
         return images
+
+    def at_epoch(self, epoch: int) -> "AbstractAugmentation":
+        """Return itself."""
+        return self
 
 
 @final
@@ -92,6 +103,69 @@ class RandomCropFlip(AbstractAugmentation):
         """Return the images as they are."""
         return images
 
+    def at_epoch(self, epoch: int) -> "AbstractAugmentation":
+        """Return itself."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """What is seen of each image of a batch: a box of it, perhaps mirrored.
+
+    Attributes:
+        boxes: First row, first column, height and width, in pixels of the stored image.
+        is_mirrored: Whether left and right are exchanged.
+    """
+
+    boxes: Int64[np.ndarray, "b 4"]
+    is_mirrored: Bool[np.ndarray, " b"]
+
+
+@final
+@dataclass(frozen=True)
+class ProgressiveSize:
+    """Training images that grow with the epochs: small ones are cheap while much is still to learn.
+
+    The rule of ffcv-imagenet (https://github.com/libffcv/ffcv-imagenet, ``get_resolution``):
+    linear between the two epochs, constant outside, rounded to a multiple of 32 pixels.
+
+    Attributes:
+        start_size: Height and width up to ``start_epoch``, in pixels.
+        end_size: Height and width from ``end_epoch`` on, in pixels.
+        start_epoch: Last epoch of the first size.
+        end_epoch: First epoch of the last size.
+
+    Raises:
+        UserError: If the epochs are not in order or a size is not a multiple of 32.
+    """
+
+    start_size: int
+    end_size: int
+    start_epoch: int
+    end_epoch: int
+
+    def __post_init__(self) -> None:
+        """Refuse what would not be what was asked for."""
+        if not 0 <= self.start_epoch < self.end_epoch:
+            raise UserError(
+                f"progressive.start_epoch={self.start_epoch}, end_epoch={self.end_epoch}: need "
+                "0 <= start_epoch < end_epoch"
+            )
+        for name, size in (("start_size", self.start_size), ("end_size", self.end_size)):
+            if size < _SIZE_UNIT or size % _SIZE_UNIT:
+                raise UserError(f"progressive.{name}={size}: must be a multiple of {_SIZE_UNIT}")
+
+    def at_epoch(self, epoch: int) -> int:
+        """Return height and width in pixels.
+
+        Example:
+            >>> size = ProgressiveSize(160, 192, start_epoch=65, end_epoch=76)
+            >>> [size.at_epoch(epoch) for epoch in (0, 70, 71, 76, 87)]
+            [160, 160, 192, 192, 192]
+        """
+        epochs, sizes = (self.start_epoch, self.end_epoch), (self.start_size, self.end_size)
+        return round(float(np.interp(epoch, epochs, sizes)) / _SIZE_UNIT) * _SIZE_UNIT
+
 
 @final
 @dataclass(frozen=True)
@@ -100,13 +174,18 @@ class RandomResizedCropFlip(AbstractAugmentation):
 
     The box is drawn as in torchvision's ``RandomResizedCrop``: up to ten tries of an area and an
     aspect ratio, then the largest central box of an allowed ratio. Resizing is bilinear with
-    antialiasing.
+    antialiasing. Readers that cut their own boxes take them from `random_views` and
+    `central_views`.
 
     Attributes:
         size: Height and width of the result, in pixels.
         resize: Length of the shorter side from which `plain` cuts its centre, in pixels.
         min_area: Smallest fraction of the image's area that a box covers.
         max_ratio: Largest width over height of a box; its inverse is the smallest.
+        progressive: How the training size grows; None for ``size`` in every epoch.
+
+    Raises:
+        UserError: If the centre to be cut is larger than the resized image.
     """
 
     num_draws: ClassVar[int] = 2 * NUM_CROP_ATTEMPTS + 3
@@ -115,47 +194,102 @@ class RandomResizedCropFlip(AbstractAugmentation):
     resize: int
     min_area: float = 0.08
     max_ratio: float = 4 / 3
+    progressive: ProgressiveSize | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that no image could give."""
+        if not 0 < self.size <= self.resize:
+            raise UserError(
+                f"size={self.size}, resize={self.resize}: need 0 < size <= resize, the shorter "
+                "side of the image that the centre is cut from"
+            )
+
+    def at_epoch(self, epoch: int) -> "RandomResizedCropFlip":
+        """Return the augmentation with this epoch's size; evaluation is not touched by it."""
+        if self.progressive is None:
+            return self
+        size = self.progressive.at_epoch(epoch)
+        return replace(self, size=size, resize=max(size, self.resize), progressive=None)
 
     def augment(
         self, images: Float[Tensor, "b c h w"], draws: Float[Tensor, "b 23"]
     ) -> Float[Tensor, "b c size size"]:
         """Cut each image's box and resize it."""
-        return torch.cat(
-            [
-                self._augment_one(image, row.tolist())
-                for image, row in zip(torch.split(images, 1), draws, strict=True)
-            ]
-        )
+        heights, widths = (np.full(len(images), length) for length in images.shape[2:])
+        views = self.random_views(heights, widths, draws.numpy())
+        results = []
+        for image, box, is_mirrored in zip(
+            torch.split(images, 1), views.boxes.tolist(), views.is_mirrored, strict=True
+        ):
+            top, left, height, width = box
+            cut = image[:, :, top : top + height, left : left + width]
+            resized = _resized(cut, self.size, self.size)
+            results.append(resized.flip(3) if is_mirrored else resized)
+        return torch.cat(results)
 
     def plain(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c size size"]:
         """Resize the shorter side and cut the centre."""
         height, width = images.shape[2:]
-        scale = self.resize / min(height, width)
-        resized = _resized(images, int(height * scale), int(width * scale))
+        shorter = min(height, width)
+        resized = _resized(images, height * self.resize // shorter, width * self.resize // shorter)
         top, left = ((length - self.size) // 2 for length in resized.shape[2:])
         return resized[:, :, top : top + self.size, left : left + self.size]
 
-    def _augment_one(self, image: Tensor, draws: list[float]) -> Tensor:
-        *box_draws, row_draw, column_draw, mirror_draw = draws
-        image_height, image_width = image.shape[2:]
-        height, width = self._box_size(image_height, image_width, box_draws)
-        top = int(row_draw * (image_height - height + 1))
-        left = int(column_draw * (image_width - width + 1))
-        box = image[:, :, top : top + height, left : left + width]
-        resized = _resized(box, self.size, self.size)
-        return resized.flip(3) if mirror_draw < MIRROR_PROBABILITY else resized
+    def random_views(
+        self,
+        heights: Int64[np.ndarray, " b"],
+        widths: Int64[np.ndarray, " b"],
+        draws: Float64[np.ndarray, "b 23"],
+    ) -> Views:
+        """Draw what is seen of training images of these sizes, each by its own row of draws."""
+        box_heights, box_widths = self._box_sizes(heights, widths, draws[:, :-3])
+        tops = (draws[:, -3] * (heights - box_heights + 1)).astype(np.int64)
+        lefts = (draws[:, -2] * (widths - box_widths + 1)).astype(np.int64)
+        boxes = np.stack([tops, lefts, box_heights, box_widths], axis=1)
+        return Views(boxes, draws[:, -1] < MIRROR_PROBABILITY)
 
-    def _box_size(self, image_height: int, image_width: int, draws: list[float]) -> tuple[int, int]:
-        area = image_height * image_width
-        for area_draw, ratio_draw in zip(draws[::2], draws[1::2], strict=True):
-            box_area = area * (self.min_area + (1 - self.min_area) * area_draw)
-            ratio = math.exp(math.log(self.max_ratio) * (2 * ratio_draw - 1))
-            width, height = round(math.sqrt(box_area * ratio)), round(math.sqrt(box_area / ratio))
-            if 0 < width <= image_width and 0 < height <= image_height:
-                return height, width
+    def central_views(
+        self, heights: Int64[np.ndarray, " b"], widths: Int64[np.ndarray, " b"]
+    ) -> Views:
+        """Return what `plain` cuts out, to the nearest pixel of the image before resizing."""
+        shorter = np.minimum(heights, widths)
+        tops, bottoms = self._central_span(heights, shorter)
+        lefts, rights = self._central_span(widths, shorter)
+        boxes = np.stack([tops, lefts, bottoms - tops, rights - lefts], axis=1)
+        return Views(boxes, np.zeros(len(boxes), dtype=bool))
+
+    def _central_span(
+        self, lengths: Int64[np.ndarray, " b"], shorter: Int64[np.ndarray, " b"]
+    ) -> tuple[Int64[np.ndarray, " b"], Int64[np.ndarray, " b"]]:
+        """Follow the ends of the central cut back through the resizing of one axis."""
+        resized = lengths * self.resize // shorter
+        first = (resized - self.size) // 2
+        start, stop = (
+            np.rint(place * lengths / resized).astype(np.int64)
+            for place in (first, first + self.size)
+        )
+        return start, stop
+
+    def _box_sizes(
+        self,
+        heights: Int64[np.ndarray, " b"],
+        widths: Int64[np.ndarray, " b"],
+        draws: Float64[np.ndarray, "b 20"],
+    ) -> tuple[Int64[np.ndarray, " b"], Int64[np.ndarray, " b"]]:
+        areas = (heights * widths)[:, None] * (self.min_area + (1 - self.min_area) * draws[:, 0::2])
+        ratios = np.exp(np.log(self.max_ratio) * (2 * draws[:, 1::2] - 1))
+        tried_widths = np.rint(np.sqrt(areas * ratios)).astype(np.int64)
+        tried_heights = np.rint(np.sqrt(areas / ratios)).astype(np.int64)
+        fits = (tried_widths > 0) & (tried_widths <= widths[:, None])
+        fits &= (tried_heights > 0) & (tried_heights <= heights[:, None])
+        rows, first = np.arange(len(draws)), fits.argmax(axis=1)
+        # Of the allowed ratio that comes closest to the image's own.
+        central_heights = np.minimum(heights, np.rint(widths * self.max_ratio).astype(np.int64))
+        central_widths = np.minimum(widths, np.rint(heights * self.max_ratio).astype(np.int64))
+        fitted = fits.any(axis=1)
         return (
-            min(image_height, round(image_width * self.max_ratio)),
-            min(image_width, round(image_height * self.max_ratio)),
+            np.where(fitted, tried_heights[rows, first], central_heights),
+            np.where(fitted, tried_widths[rows, first], central_widths),
         )
 
 

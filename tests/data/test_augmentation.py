@@ -1,7 +1,15 @@
+import numpy as np
 import pytest
 import torch
 
-from lightning_sparse.data.augmentation import RandomCropFlip, RandomResizedCropFlip, RandomShift
+from lightning_sparse.data.augmentation import (
+    ProgressiveSize,
+    RandomCropFlip,
+    RandomResizedCropFlip,
+    RandomShift,
+)
+from lightning_sparse.errors import UserError
+from tests.reference.crops import random_view
 
 
 @pytest.fixture
@@ -86,9 +94,9 @@ def test_boxes_follow_torchvisions_distribution_of_area_and_ratio():
     draws = torch.rand(
         4000, augmentation.num_draws, generator=torch.Generator().manual_seed(1)
     ).double()
-    boxes = torch.tensor(
-        [augmentation._box_size(300, 400, row.tolist()[:20]) for row in draws]
-    ).double()
+    heights, widths = np.full(4000, 300), np.full(4000, 400)
+    views = augmentation.random_views(heights, widths, draws.numpy())
+    boxes = torch.from_numpy(views.boxes[:, 2:]).double()
 
     torchvision = torch.tensor(torchvision_box_sizes(4000, height=300, width=400)).double()
 
@@ -110,11 +118,75 @@ def torchvision_box_sizes(num_boxes, *, height, width):
     return [box[2:] for box in boxes]
 
 
-def test_a_box_that_never_fits_becomes_the_central_strip():
-    augmentation = RandomResizedCropFlip(size=4, resize=4, min_area=1.0)
+def test_views_are_those_of_the_reference():
+    augmentation = RandomResizedCropFlip(size=4, resize=4)
+    generator = np.random.default_rng(1)
+    draws = generator.random((500, augmentation.num_draws))
+    heights, widths = generator.integers(1, 60, (2, 500))
 
-    assert augmentation._box_size(10, 100, [0.5] * 20) == (10, 13)
-    assert augmentation._box_size(100, 10, [0.5] * 20) == (13, 10)
+    views = augmentation.random_views(heights, widths, draws)
+
+    for number in range(500):
+        box, is_mirrored = random_view(
+            int(heights[number]), int(widths[number]), draws[number].tolist()
+        )
+        assert views.boxes[number].tolist() == box
+        assert views.is_mirrored[number] == is_mirrored
+
+
+def test_a_box_that_never_fits_becomes_the_largest_strip():
+    augmentation = RandomResizedCropFlip(size=4, resize=4, min_area=1.0)
+    draws = np.full((2, augmentation.num_draws), 0.5)
+
+    views = augmentation.random_views(np.array([10, 100]), np.array([100, 10]), draws)
+
+    assert views.boxes[:, 2:].tolist() == [[10, 13], [13, 10]]
+
+
+def test_the_central_view_is_the_share_that_the_plain_view_shows():
+    augmentation = RandomResizedCropFlip(size=224, resize=256)
+
+    views = augmentation.central_views(np.array([256, 512, 375]), np.array([300, 400, 500]))
+
+    # 512 x 400 becomes 327 x 256, of which rows 51 to 275 are seen: rows 79.9 to 430.6 of 512.
+    assert views.boxes.tolist()[:2] == [[16, 38, 224, 224], [80, 25, 351, 350]]
+    # 375 x 500 becomes 256 x 341: 23.4 to 351.6, and 58 to 282 of 341: 85.0 to 413.5.
+    assert views.boxes.tolist()[2] == [23, 85, 329, 328]
+    assert not views.is_mirrored.any()
+
+
+def test_the_size_of_training_images_grows_and_that_of_evaluation_stays():
+    growing = ProgressiveSize(64, 128, start_epoch=2, end_epoch=6)
+    augmentation = RandomResizedCropFlip(size=96, resize=112, progressive=growing)
+    image = torch.randn(1, 3, 130, 140)
+    draws = torch.rand(1, augmentation.num_draws, dtype=torch.float64)
+
+    sizes = [
+        augmentation.at_epoch(epoch).augment(image, draws).shape[-1] for epoch in (0, 2, 4, 6, 9)
+    ]
+
+    assert sizes == [64, 64, 96, 128, 128]
+    assert augmentation.plain(image).shape == (1, 3, 96, 96)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"end_epoch": 2}, "progressive.start_epoch=2, end_epoch=2: need 0 <="),
+        ({"start_size": 100}, "progressive.start_size=100: must be a multiple of 32"),
+        ({"end_size": 0}, "progressive.end_size=0: must be"),
+    ],
+)
+def test_a_growth_that_makes_no_sense_is_refused(change, message):
+    with pytest.raises(UserError, match=message):
+        ProgressiveSize(
+            **{"start_size": 64, "end_size": 128, "start_epoch": 2, "end_epoch": 6, **change}
+        )
+
+
+def test_a_centre_larger_than_the_image_it_is_cut_from_is_refused():
+    with pytest.raises(UserError, match="size=300, resize=256: need 0 < size <= resize"):
+        RandomResizedCropFlip(size=300, resize=256)
 
 
 def test_the_plain_view_is_the_centre_of_the_resized_image():
