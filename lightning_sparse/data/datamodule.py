@@ -7,15 +7,18 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor, distributed
 
+from lightning_sparse.data.augmentation import RandomResizedCropFlip
 from lightning_sparse.data.draws import fixed_permutation
 from lightning_sparse.data.loader import (
+    CPU,
     AbstractTrainingLoader,
     DatasetLoader,
     EpochOrder,
     EvaluationBatches,
     TensorLoader,
+    ViewLoader,
 )
-from lightning_sparse.data.source import Images, ImageSource, TensorImages
+from lightning_sparse.data.source import Images, ImageSource, TensorImages, ViewReader
 from lightning_sparse.errors import UserError
 
 
@@ -48,7 +51,8 @@ class ImageDataModule(pl.LightningDataModule):
             seed: Names the random streams ``order`` and ``augment``.
             evaluation_batch_size: Images per batch where nothing is trained.
             train_subset_size: How many training images training loss is measured on; None for all.
-            num_workers: Processes that decode images, per loader; unused for images in memory.
+            num_workers: Processes that decode images, per loader; threads if the data set reads
+                whole batches by itself, as FFCV does; unused for images in memory.
             first_batch: How many batches of the data order to pass over at the start, for a run
                 that goes on from a later step of another one.
             batches_per_step: Batches whose gradients one optimizer step accumulates.
@@ -136,6 +140,14 @@ class ImageDataModule(pl.LightningDataModule):
         train, augmentation = self.source.train, self.source.augmentation
         if isinstance(train, TensorImages):
             return TensorLoader(train, augmentation, order)
+        if isinstance(train, ViewReader) and isinstance(augmentation, RandomResizedCropFlip):
+            return ViewLoader(
+                train,
+                augmentation,
+                order,
+                num_threads=max(1, self.num_workers),
+                device=self._device(),
+            )
         return DatasetLoader(train, augmentation, order, self.num_workers)
 
     def _evaluation_batches(
@@ -148,7 +160,8 @@ class ImageDataModule(pl.LightningDataModule):
             self.source.augmentation,
             torch.cat(mine) if mine else indices[:0],
             batch_size,
-            self.num_workers,
+            num_workers=self.num_workers,
+            device=self._device(),
         )
 
     def _subset(self, field: str, size: int | None) -> Int64[Tensor, " n"]:
@@ -166,6 +179,10 @@ class ImageDataModule(pl.LightningDataModule):
         if distributed.is_available() and distributed.is_initialized():
             return distributed.get_rank(), distributed.get_world_size()
         return 0, 1
+
+    def _device(self) -> torch.device:
+        """Where a reader that can put its batches onto the accelerator itself should put them."""
+        return self.trainer.strategy.root_device if self.trainer is not None else CPU
 
 
 def _permutation(images: Images) -> Int64[Tensor, " n"]:

@@ -1,17 +1,18 @@
 """Folders of image files, one per class, decoded when asked for: the usual layout of ImageNet."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
-from lightning_sparse.data.augmentation import RandomResizedCropFlip
+from lightning_sparse.data.augmentation import ProgressiveSize, RandomResizedCropFlip
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError
 
@@ -20,34 +21,77 @@ _MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 _STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 
-def build_image_folder(root: str | Path, size: int = 224, resize: int = 256) -> ImageSource:
+def build_image_folder(
+    root: str | Path,
+    size: int = 224,
+    resize: int = 256,
+    progressive: Mapping[str, int] | None = None,
+) -> ImageSource:
     """Build the images under ``train/<class>/`` and ``val/<class>/`` of ``root``.
 
     Args:
         root: The folder; its name is the data set's.
         size: Height and width of what the network sees, in pixels.
         resize: Length of the shorter side from which test images are cut, in pixels.
+        progressive: Arguments of a `ProgressiveSize` for training images; None for ``size``.
 
     Raises:
         UserError: If a folder is missing, a class has no image, or training and test classes
             differ.
     """
     folder = Path(root).absolute()
-    train, test = (_image_folder(folder / part) for part in ("train", "val"))
-    if train.classes != test.classes:
-        example = min(set(train.classes) ^ set(test.classes))
-        raise UserError(
-            f"{folder}: train/ and val/ hold different classes, for example {example!r}; "
-            "give both the same class folders"
-        )
+    train, test = open_folders(folder, "data.root")
     return ImageSource(
         name=folder.name,
         train=DecodedImages(train.samples),
         test=DecodedImages(test.samples),
         num_classes=len(train.classes),
         image_shape=(3, size, size),
-        augmentation=RandomResizedCropFlip(size=size, resize=resize),
+        augmentation=imagenet_augmentation(size, resize, progressive),
     )
+
+
+def imagenet_augmentation(
+    size: int, resize: int, progressive: Mapping[str, int] | None
+) -> RandomResizedCropFlip:
+    """Build the augmentation of ImageNet from settings; see `build_image_folder`."""
+    growth = None if progressive is None else ProgressiveSize(**progressive)
+    return RandomResizedCropFlip(size=size, resize=resize, progressive=growth)
+
+
+def open_folders(root: Path, field: str) -> tuple[ImageFolder, ImageFolder]:
+    """List ``train/<class>/*`` and ``val/<class>/*`` of ``root``, sorted.
+
+    Args:
+        root: The folder above both.
+        field: The setting that names it, for messages.
+
+    Raises:
+        UserError: If a folder is missing, a class has no image, or training and test classes
+            differ.
+    """
+    train, test = (_image_folder(root / part, field) for part in ("train", "val"))
+    if train.classes != test.classes:
+        example = min(set(train.classes) ^ set(test.classes))
+        raise UserError(
+            f"{root}: train/ and val/ hold different classes, for example {example!r}; "
+            "give both the same class folders"
+        )
+    return train, test
+
+
+def decoded(file: str | Path) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode one image file to levels of red, green and blue, whatever its colour mode.
+
+    Raises:
+        UserError: If the file is damaged or is not an image.
+    """
+    try:
+        with Image.open(file) as image:
+            return np.array(image.convert("RGB"))
+    # Pillow tells of some broken headers in other ways than by OSError.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{file}: cannot be decoded ({error}); replace or remove it") from error
 
 
 @final
@@ -69,19 +113,25 @@ class DecodedImages(Dataset[tuple[Tensor, int]]):
             UserError: If the file is damaged or is not an image.
         """
         file, label = self.samples[index]
-        try:
-            with Image.open(file) as image:
-                pixels = np.array(image.convert("RGB"))
-        except OSError as error:
-            raise UserError(f"{file}: cannot be decoded ({error}); replace or remove it") from error
-        return (torch.from_numpy(pixels).permute(2, 0, 1) / 255 - _MEAN) / _STD, label
+        levels = torch.from_numpy(decoded(file)).permute(2, 0, 1)
+        return normalised_levels(levels), label
 
 
-def _image_folder(folder: Path) -> ImageFolder:
+def normalised_levels(levels: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
+    """Scale levels to [0, 1], then normalise each channel by ImageNet's mean and deviation."""
+    return (levels / 255 - _MEAN.to(levels.device)) / _STD.to(levels.device)
+
+
+def _image_folder(folder: Path, field: str) -> ImageFolder:
     if not folder.is_dir():
         raise UserError(
             f"no images at {folder}: expected one folder per class in it; put them there, or name "
-            "another place with data.root=<folder>"
+            f"another place with {field}=<folder>"
+        )
+    if not any(entry.is_dir() for entry in folder.iterdir()):
+        raise UserError(
+            f"{folder}: holds no class folders; sort its images into {folder.name}/<class>/, as "
+            "the validation images of ImageNet do not come"
         )
     try:
         return ImageFolder(folder)

@@ -11,13 +11,17 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from lightning_sparse.data.augmentation import AbstractAugmentation
+from lightning_sparse.data.augmentation import (
+    AbstractAugmentation,
+    RandomResizedCropFlip,
+    Views,
+)
 from lightning_sparse.data.draws import uniform_draws
-from lightning_sparse.data.source import ImageDataset, Images, TensorImages
+from lightning_sparse.data.source import ImageDataset, Images, TensorImages, ViewReader
 from lightning_sparse.errors import UserError
 from lightning_sparse.streams import stream_generator, stream_seed
 
@@ -25,6 +29,8 @@ Batch = tuple[Tensor, Tensor]
 
 # Augmenting the images of several small batches at once hides the cost of the calls.
 _CHUNK_ELEMENTS = 2**16
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +159,12 @@ class TensorLoader(AbstractTrainingLoader):
         self._batches_per_chunk = max(1, batches)
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        augmentation = self._augmentation.at_epoch(epoch)
         remaining = self.order.batches(epoch)[first:]
         for batches in torch.split(remaining, self._batches_per_chunk):
             indices = batches.flatten()
-            draws = _augmentation_draws(self._augmentation, self.order.seed, epoch, indices.numpy())
-            images = self._augmentation.augment(self._images.images[indices], draws)
+            draws = _augmentation_draws(augmentation, self.order.seed, epoch, indices.numpy())
+            images = augmentation.augment(self._images.images[indices], torch.from_numpy(draws))
             labels = self._images.labels[indices]
             yield from zip(
                 torch.split(images, self.order.batch_size),
@@ -193,6 +200,48 @@ class DatasetLoader(AbstractTrainingLoader):
 
 
 @final
+class ViewLoader(AbstractTrainingLoader):
+    """The same views as `DatasetLoader`'s, from a data set that reads whole batches by itself.
+
+    A batch is good until the next one is asked for; what is kept longer must be copied.
+    """
+
+    def __init__(
+        self,
+        images: ViewReader,
+        augmentation: RandomResizedCropFlip,
+        order: EpochOrder,
+        *,
+        num_threads: int = 1,
+        device: torch.device = CPU,
+    ) -> None:
+        super().__init__(order)
+        self._images = images
+        self._augmentation = augmentation
+        self._num_threads = num_threads
+        self._device = device
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
+        augmentation = self._augmentation.at_epoch(epoch)
+
+        def choose_views(
+            indices: Int64[np.ndarray, " b"],
+            heights: Int64[np.ndarray, " b"],
+            widths: Int64[np.ndarray, " b"],
+        ) -> Views:
+            draws = _augmentation_draws(augmentation, self.order.seed, epoch, indices)
+            return augmentation.random_views(heights, widths, draws)
+
+        yield from self._images.read_views(
+            self.order.batches(epoch)[first:].unbind(),
+            choose_views,
+            augmentation.size,
+            num_threads=self._num_threads,
+            device=self._device,
+        )
+
+
+@final
 class EvaluationBatches:
     """Every chosen image once, not augmented, always in the same order.
 
@@ -208,13 +257,16 @@ class EvaluationBatches:
         augmentation: AbstractAugmentation,
         indices: Int64[Tensor, " n"],
         batch_size: int,
+        *,
         num_workers: int = 0,
+        device: torch.device = CPU,
     ) -> None:
         self.num_images = len(indices)
         self._images = images
         self._augmentation = augmentation
         self._batches = torch.split(indices, batch_size) if len(indices) else ()
         self._num_workers = num_workers
+        self._device = device
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -226,8 +278,21 @@ class EvaluationBatches:
             for indices in self._batches:
                 images = self._augmentation.plain(self._images.images[indices])
                 yield images, self._images.labels[indices]
+        elif isinstance(self._images, ViewReader) and isinstance(
+            self._augmentation, RandomResizedCropFlip
+        ):
+            yield from self._views(self._images, self._augmentation)
         else:
             yield from self._decoded(self._images)
+
+    def _views(self, images: ViewReader, augmentation: RandomResizedCropFlip) -> Iterator[Batch]:
+        yield from images.read_views(
+            self._batches,
+            lambda _, heights, widths: augmentation.central_views(heights, widths),
+            augmentation.size,
+            num_threads=max(1, self._num_workers),
+            device=self._device,
+        )
 
     def _decoded(self, dataset: ImageDataset) -> Iterator[Batch]:
         loader = DataLoader(
@@ -277,8 +342,9 @@ class _AugmentedImages(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, index = key
         image, label = self.dataset[index]
-        draws = _augmentation_draws(self.augmentation, self.seed, epoch, np.array([index]))
-        return self.augmentation.augment(image[None], draws)[0], label
+        augmentation = self.augmentation.at_epoch(epoch)
+        draws = _augmentation_draws(augmentation, self.seed, epoch, np.array([index]))
+        return augmentation.augment(image[None], torch.from_numpy(draws))[0], label
 
 
 class _PlainImages(Dataset[tuple[Tensor, int]]):
@@ -293,9 +359,9 @@ class _PlainImages(Dataset[tuple[Tensor, int]]):
 
 def _augmentation_draws(
     augmentation: AbstractAugmentation, seed: int, epoch: int, indices: Int64[np.ndarray, " n"]
-) -> Tensor:
+) -> Float64[np.ndarray, "n num_draws"]:
     key = stream_seed(seed, "augment", epoch)
-    return torch.from_numpy(uniform_draws(key, indices, augmentation.num_draws))
+    return uniform_draws(key, indices, augmentation.num_draws)
 
 
 def _worker_options(num_workers: int, *, persistent: bool = True) -> dict[str, Any]:

@@ -1,13 +1,15 @@
 """What a data set is: `ImageSource`, the one thing that a data configuration builds."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lightning_sparse.data.augmentation import AbstractAugmentation
+from lightning_sparse.data.augmentation import AbstractAugmentation, Views
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,42 @@ class ImageDataset(Protocol):
 
     def __getitem__(self, index: int, /) -> tuple[Tensor, int]:
         """Return one image and its class."""
+
+
+# From the indices, heights and widths of some stored images to what is seen of each.
+ChooseViews = Callable[
+    [Int64[np.ndarray, " b"], Int64[np.ndarray, " b"], Int64[np.ndarray, " b"]], Views
+]
+
+
+@runtime_checkable
+class ViewReader(ImageDataset, Protocol):
+    """A data set that also reads views of whole batches by itself, faster than image by image.
+
+    Used where the augmentation is a `RandomResizedCropFlip`; which box of which image is seen is
+    decided outside, so that it is the same whoever reads.
+    """
+
+    def read_views(
+        self,
+        batches: Sequence[Tensor],
+        choose_views: ChooseViews,
+        size: int,
+        *,
+        num_threads: int,
+        device: torch.device,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield normalised images and labels of every batch, in its order, on ``device``.
+
+        The images may be overwritten as soon as the next batch is asked for.
+
+        Args:
+            batches: Indices of the images; all batches but the last are of one size.
+            choose_views: Asked once for each batch.
+            size: Height and width to which every box is resized, in pixels.
+            num_threads: Threads that decode, at least 1.
+            device: Where the batches are wanted.
+        """
 
 
 Images = TensorImages | ImageDataset

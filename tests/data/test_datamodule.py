@@ -10,8 +10,12 @@ from lightning_sparse.data.loader import DatasetLoader, TensorLoader
 from lightning_sparse.data.source import ImageSource, TensorImages
 from lightning_sparse.errors import UserError
 
-# Lightning 2.6.6 asks torch 2.14 an outdated question about its trees.
-pytestmark = pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning")
+pytestmark = [
+    # Lightning 2.6.6 asks torch 2.14 an outdated question about its trees.
+    pytest.mark.filterwarnings("ignore:.*LeafSpec.*deprecated:FutureWarning"),
+    # SLURM's commands are installed for other tests.
+    pytest.mark.filterwarnings("ignore:The `srun` command is available"),
+]
 
 
 class AsDataset:
@@ -132,7 +136,8 @@ def test_ranks_share_training_and_evaluation_without_repeating_an_image():
     shares = []
     for rank in range(3):
         data = data_module(batch_size=2)
-        data.trainer = SimpleNamespace(global_rank=rank, world_size=3)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=3, strategy=strategy)
         shares.append(data)
 
     trained = torch.cat([labels_and_place(data) for data in shares])
