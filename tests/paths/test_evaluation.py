@@ -275,8 +275,9 @@ class CountingData(ImageDataModule):
     def test_batches(self):
         return self.counted("test", super().test_batches())
 
-    def recalibration_batches(self, num_images, batch_size):
-        return self.counted("recalibration", super().recalibration_batches(num_images, batch_size))
+    def recalibration_batches(self, num_images, batch_size, **options):
+        batches = super().recalibration_batches(num_images, batch_size, **options)
+        return self.counted("recalibration", batches)
 
 
 def test_each_batch_is_loaded_once_for_all_points(line):
