@@ -25,6 +25,12 @@ _NULLABLE: Mapping[str, tuple[type, Any]] = {
     "log_every_steps": (int, 100),
     "logger.entity": (str, "my-team"),
     "logger.mode": (str, "offline"),
+    "slurm.partition": (str, "gpu"),
+    "slurm.account": (str, "vision"),
+    "slurm.qos": (str, "normal"),
+    "slurm.constraint": (str, "h100"),
+    "slurm.cpus_per_task": (int, 10),
+    "slurm.mem_gb": (int, 500),
 }
 
 _AT_LEAST = {
@@ -47,6 +53,10 @@ _AT_LEAST = {
     "evaluation.points_at_once": 1,
     "evaluation.max_refinements": 0,
     "reproduce.num_processes": 1,
+    "slurm.cpus_per_task": 1,
+    "slurm.mem_gb": 1,
+    "slurm.minutes": 1,
+    "slurm.warn_seconds": 1,
 }
 
 _CHOICES = {

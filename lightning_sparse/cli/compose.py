@@ -38,6 +38,7 @@ _OPEN = (
     "model",
     "distribution",
     "trainer",
+    "slurm.options",
     "training.lr_schedule",
     "path.training.lr_schedule",
 )

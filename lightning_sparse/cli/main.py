@@ -13,6 +13,10 @@ VERBS = {
     "line": "measure the straight line between two points: path.start=S-end path.end=P-end",
     "path": "fit and measure a Bezier curve: path.degree=2 path.space=dense",
     "reproduce": "train, connect, judge and report everything: reproduce.seeds=[11,12,13]",
+    "slurm-train": "submit one end point, or one per seed of slurm.seeds, and the runs it needs",
+    "slurm-line": "submit a straight line and the runs it needs",
+    "slurm-path": "submit a curve and the runs it needs",
+    "slurm-reproduce": "submit everything, each job after those it needs, the report last",
     "pilot": "try the settings that are tuned, on the pilot seeds only",
     "report": "write the report again from records that exist",
     "verify": "check what runs left behind: hashes, masks, counts, ids: verify runs/NAME ...",
@@ -74,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in {"-h", "--help"} or {"-h", "--help"} & set(words):
-        verbs = "\n".join(f"  {verb:<11}{text}" for verb, text in VERBS.items())
+        verbs = "\n".join(f"  {verb:<17}{text}" for verb, text in VERBS.items())
         print(_HELP.format(verbs=verbs), end="")
         return _OK
     if words[0] == "--version":
@@ -97,7 +101,7 @@ def _dispatch(words: list[str]) -> int:
         return _OK
     settings = compose.compose_settings(rest)
     importlib.import_module("lightning_sparse.cli.tracking").check_tracker(settings)
-    importlib.import_module(f"lightning_sparse.cli.{verb}").run(settings)
+    importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}").run(settings)
     return _OK
 
 

@@ -19,7 +19,7 @@ from lightning_sparse.storage import write_text_atomic
 
 def run(settings: Settings) -> None:
     """Make every run and path that is missing, then judge and report on all of them."""
-    _check(settings)
+    check(settings)
     console = Console()
     jobs = plan_all(settings)
     folder = report.report_dir(settings)
@@ -59,7 +59,7 @@ def _refuse(owner: str) -> None:
     )
 
 
-def _check(settings: Settings) -> None:
+def check(settings: Settings) -> None:
     """Refuse what belongs to a single run, and seeds that the settings were tuned on."""
     if settings["mask_source"] is not None:
         raise UserError(

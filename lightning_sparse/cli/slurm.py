@@ -1,0 +1,62 @@
+"""What the verbs that submit to SLURM share: settings to resources, jobs to commands."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from lightning_sparse.cli.batches import num_devices, num_nodes
+from lightning_sparse.cli.compose import CONF_DIR, Settings
+from lightning_sparse.cli.slurm_job import run_command
+from lightning_sparse.cluster.submission import Resources, Submitted, Submitter
+from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+
+_REQUEUE_FILE = CONF_DIR / "slurm" / "requeue.sh"
+
+
+def resources_of(settings: Settings, *, alone: bool = False) -> Resources:
+    """Return what a job with these settings asks for; ``alone``: one process without a GPU."""
+    trainer = settings["trainer"]
+    devices = num_devices(trainer)
+    is_on_cpu = trainer.get("accelerator") == "cpu"
+    asked = {name: value for name, value in settings["slurm"].items() if name != "seeds"}
+    setup = [f"source {shlex.quote(str(_REQUEUE_FILE))}", *asked.pop("setup")]
+    return Resources(
+        **asked,
+        setup=setup,
+        nodes=1 if alone else num_nodes(trainer),
+        tasks_per_node=1 if alone else devices,
+        gpus_per_node=0 if alone or is_on_cpu else devices,
+    )
+
+
+def submitter(settings: Settings) -> Submitter:
+    """Return what submits, with its files beside the runs."""
+    return Submitter(run_command, Path(settings["runs_dir"], "slurm").absolute())
+
+
+def submit(settings: Settings, jobs: Sequence[Job]) -> None:
+    """Submit jobs and what they need, and say what was submitted."""
+    console = Console()
+    waiting = unfinished(with_needs(jobs))
+    if len(waiting) > 1 and not any(job.needs for job in waiting):
+        submitted = submitter(settings).submit_array(
+            settings["experiment_name"], [words_of(job) for job in waiting], resources_of(settings)
+        )
+    else:
+        submitted = submitter(settings).submit_jobs(jobs, resources_of(settings), words_of)
+    say(console, submitted, num_finished=len(with_needs(jobs)) - len(waiting))
+
+
+def say(console: Console, submitted: Sequence[Submitted], *, num_finished: int) -> None:
+    """Print one line for each job in the queue, and how many runs need none."""
+    lines = [f"job {job.job_id}: {job.name}" for job in submitted]
+    if num_finished:
+        lines.append(f"{num_finished} finished already")
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def words_of(job: Job) -> list[str]:
+    """Return the command that makes one job's run or path."""
+    return [job.kind, *job.overrides]

@@ -1,0 +1,9 @@
+"""``lightning-sparse slurm-line``: one straight line, and the runs at its ends, as SLURM jobs."""
+
+from lightning_sparse.cli import slurm_path
+from lightning_sparse.cli.compose import Settings, with_values
+
+
+def run(settings: Settings) -> None:
+    """Submit the line that the settings name: a path of degree 1."""
+    slurm_path.run(with_values(settings, ["path.degree=1"]))

@@ -1,0 +1,216 @@
+"""Submits commands to SLURM through submitit, each after the jobs that it needs."""
+
+import getpass
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+
+RunCommand = Callable[[Sequence[str]], None]
+"""Runs one command line, without the program's name, in each process of a job."""
+
+# A rank that is left alone waits for the others in vain.
+_SRUN_ARGUMENTS = ("--wait=60",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a job asks SLURM for; None leaves it to the cluster.
+
+    Attributes:
+        nodes: Machines.
+        tasks_per_node: Processes on each, one per device.
+        gpus_per_node: GPUs on each.
+        minutes: Time limit.
+        warn_seconds: How long before the limit, or before pre-emption, the run is told.
+        partition: Where to.
+        account: Who is charged.
+        qos: Quality of service.
+        constraint: Features that nodes must have.
+        cpus_per_task: Cores of each process.
+        mem_gb: Memory of each node, in GB.
+        setup: Shell lines that come before the run.
+        options: Further options of ``sbatch``, by name.
+    """
+
+    nodes: int = 1
+    tasks_per_node: int = 1
+    gpus_per_node: int = 0
+    minutes: int = 1440
+    warn_seconds: int = 120
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    cpus_per_task: int | None = None
+    mem_gb: int | None = None
+    setup: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a job that would be told to stop as soon as it begins, over and over."""
+        if 60 * self.minutes <= 2 * self.warn_seconds:
+            raise UserError(
+                f"slurm.minutes={self.minutes}, slurm.warn_seconds={self.warn_seconds}: a job is "
+                "told to stop that long before its limit, and would do nothing but be requeued; "
+                "ask for more than twice as much time"
+            )
+
+    def parameters(self, name: str, after: Sequence[str]) -> dict[str, Any]:
+        """Return submitit's parameters of a job that starts once those ``after`` have succeeded."""
+        wanted = {
+            "job_name": name,
+            "nodes": self.nodes,
+            "ntasks_per_node": self.tasks_per_node,
+            "gpus_per_node": self.gpus_per_node or None,
+            "time": self.minutes,
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+            "cpus_per_task": self.cpus_per_task,
+            "mem": f"{self.mem_gb}GB" if self.mem_gb else None,
+            "setup": list(self.setup),
+            "dependency": f"afterok:{':'.join(after)}" if after else None,
+            "srun_args": list(_SRUN_ARGUMENTS),
+            "stderr_to_stdout": True,
+            "additional_parameters": {
+                # Not submitit's own signal, on which it would start the command anew by itself.
+                "signal": f"USR1@{self.warn_seconds}",
+                "requeue": True,
+                "kill-on-invalid-dep": "yes",
+                **self.options,
+            },
+        }
+        return {name: value for name, value in wanted.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """One job in SLURM's queue."""
+
+    job_id: str
+    name: str
+
+
+class Submitter:
+    """Submits commands, and knows which jobs of this user are in the queue already.
+
+    Args:
+        run_command: A function of a module, so that the job's processes find it.
+        folder: Where scripts and output go; it must be shared by all nodes.
+
+    Raises:
+        UserError: If there is no SLURM, or no submitit.
+    """
+
+    def __init__(self, run_command: RunCommand, folder: Path) -> None:
+        if shutil.which("sbatch") is None:
+            raise UserError(
+                "there is no SLURM here: sbatch is not on the PATH; submit from a login node, or "
+                "leave out `slurm-` to run on this machine"
+            )
+        try:
+            import submitit  # noqa: PLC0415 (an extra)
+        except ImportError as error:
+            raise UserError(
+                "submitting needs submitit, which is not installed; "
+                "pip install 'lightning-sparse[slurm]'"
+            ) from error
+        self._submitit = submitit
+        self._run_command = run_command
+        self._folder = folder
+        self._queued = _queued_jobs(folder)
+
+    def submit_jobs(
+        self, jobs: Sequence[Job], resources: Resources, words: Callable[[Job], Sequence[str]]
+    ) -> list[Submitted]:
+        """Submit what is not finished, and all that it needs, each once.
+
+        A job that is in the queue already is left there, and waited for.
+
+        Args:
+            jobs: What is wanted.
+            resources: What each of them asks for.
+            words: Gives the command of a job.
+
+        Returns:
+            What is in the queue now for these jobs, needed ones first.
+        """
+        submitted: dict[str, Submitted] = {}
+        for job in unfinished(with_needs(jobs)):
+            after = [
+                submitted[need.run_id].job_id for need in job.needs if need.run_id in submitted
+            ]
+            submitted[job.run_id] = self.submit(job.run_id, words(job), resources, after)
+        return list(submitted.values())
+
+    def submit(
+        self, name: str, words: Sequence[str], resources: Resources, after: Sequence[str] = ()
+    ) -> Submitted:
+        """Submit one command, unless a job of this name is in the queue."""
+        if name not in self._queued:
+            [self._queued[name]] = self._submit(name, [words], resources, after)
+        return Submitted(job_id=self._queued[name], name=name)
+
+    def submit_array(
+        self, name: str, commands: Sequence[Sequence[str]], resources: Resources
+    ) -> list[Submitted]:
+        """Submit commands that need nothing as one job array."""
+        ids = self._submit(name, commands, resources, ())
+        return [Submitted(job_id=job_id, name=name) for job_id in ids]
+
+    def _submit(
+        self,
+        name: str,
+        commands: Sequence[Sequence[str]],
+        resources: Resources,
+        after: Sequence[str],
+    ) -> list[str]:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        executor = self._submitit.SlurmExecutor(folder=self._folder / "%j")
+        # Runs of one name may be made in several folders; this tells them apart in the queue.
+        executor.update_parameters(
+            **resources.parameters(name, after), comment=str(self._folder.absolute())
+        )
+        try:
+            jobs = executor.map_array(self._run_command, [list(words) for words in commands])
+        except self._submitit.core.utils.FailedJobError as error:
+            raise UserError(_explain(str(error), resources)) from error
+        return [str(job.job_id) for job in jobs]
+
+
+def _explain(error: str, resources: Resources) -> str:
+    """Say in one line why SLURM refused a job."""
+    if "partition" in error and resources.partition:
+        known = sorted({name.rstrip("*") for name in _slurm("sinfo", "-h", "-o", "%P")})
+        return (
+            f"slurm.partition={resources.partition}: SLURM has no such partition, or it is closed "
+            f"to you; it has {', '.join(known)}"
+        )
+    lines = [line.partition("sbatch: error: ")[2] for line in error.splitlines()]
+    reason = "; ".join(line.strip() for line in lines if line) or " ".join(error.split())
+    return f"SLURM refused the job: {reason}; see slurm.* in conf/config.yaml"
+
+
+def _queued_jobs(folder: Path) -> dict[str, str]:
+    """Return the ids of this user's jobs in ``folder`` that wait or run, by name."""
+    jobs = [
+        line.split("|", 2)
+        for line in _slurm("squeue", "-h", "-u", getpass.getuser(), "-o", "%i|%j|%k")
+    ]
+    return {name: job_id for job_id, name, place in jobs if place == str(folder.absolute())}
+
+
+def _slurm(*command: str) -> list[str]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise UserError(
+            f"SLURM does not answer: {' '.join(done.stderr.split())}; see that its controller runs"
+        )
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
