@@ -1,6 +1,7 @@
 """From jobs to run folders: builds what a job's settings name and calls training or paths."""
 
 import contextlib
+import functools
 import json
 import shutil
 import sys
@@ -57,12 +58,7 @@ def execute(
     Raises:
         UserError: If another process makes the same run, unless this one ``waits``.
     """
-
-    def when_busy(owner: str) -> None:
-        if not waits:
-            raise UserError(f"{owner} makes {job.run_dir} already; wait for it, or stop it")
-        print(f"{owner} makes {job.run_id} already: waiting for it", file=sys.stderr)
-
+    when_busy = functools.partial(_say_who if waits else _refuse, job)
     # Other ranks of the same run come here too, and the first one holds the lock.
     with held(lock_file(job), when_busy) if _is_first() else contextlib.nullcontext():
         if not job.is_finished:
@@ -79,6 +75,14 @@ def _is_first() -> bool:
 def lock_file(job: Job) -> Path:
     """Name of the file that is locked while a process makes a run: beside its folder."""
     return job.run_dir.parent / f".{job.run_id}.lock"
+
+
+def _say_who(job: Job, owner: str) -> None:
+    print(f"{owner} makes {job.run_dir} already: waiting for it", file=sys.stderr)
+
+
+def _refuse(job: Job, owner: str) -> None:
+    raise UserError(f"{owner} makes {job.run_dir} already; wait for it, or stop it")
 
 
 def _make(job: Job, report: Progress | None, is_sweep_point: bool) -> Record:  # noqa: FBT001

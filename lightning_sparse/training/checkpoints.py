@@ -21,7 +21,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import distributed, nn
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.preemption import Preempted, StopRequest, asked_at_good_moments
+from lightning_sparse.preemption import EXIT_STATUS, Preempted, StopRequest, asked_at_good_moments
 from lightning_sparse.storage import (
     DamagedError,
     read_facts,
@@ -29,6 +29,7 @@ from lightning_sparse.storage import (
     verify_folder,
     write_folder_atomic,
 )
+from lightning_sparse.training.gradient_buckets import settle_gradient_buckets
 from lightning_sparse.training.trainer import fit, quiet_trainer
 
 CHECKPOINTS_DIR = "checkpoints"
@@ -243,6 +244,7 @@ class CheckpointCallback(pl.Callback):
         # Lightning's own handlers stop between any two batches, and under DDP wait in the handler
         # for the other ranks (its issue 21406).
         self._request.listen()
+        settle_gradient_buckets(trainer)
         if self._generators:
             _set_generators(self._generators[trainer.global_rank], pl_module.device)
             self._generators = None
@@ -266,29 +268,30 @@ class CheckpointCallback(pl.Callback):
             return
         self._last_step = step
         is_last = step == trainer.max_steps
-        is_due, must_stop = self._agreed(trainer, step, is_last=is_last)
+        is_due, stop_signal = self._agreed(trainer, step, is_last=is_last)
         # What comes after the last step can take as long as the steps did.
-        if is_due or must_stop or is_last:
+        if is_due or stop_signal or is_last:
             self._save(trainer, step)
-        if must_stop:
-            raise self._preempted(trainer)
+        if stop_signal:
+            raise Preempted(stop_signal, _exit_status(trainer))
 
-    def _agreed(self, trainer: pl.Trainer, step: int, *, is_last: bool) -> tuple[bool, bool]:
-        """Return whether a checkpoint is due and whether to stop: the same answer on all ranks."""
-        must_stop = self._request.signal_number is not None
+    def _agreed(self, trainer: pl.Trainer, step: int, *, is_last: bool) -> tuple[bool, int]:
+        """Return whether a checkpoint is due, and the signal to stop for: equal on all ranks."""
+        stop_signal = self._request.signal_number or 0
         waited = time.monotonic() - self._saved_at
         settings = self._checkpoints.settings
         is_due = waited >= max(settings.every_seconds, self._cost / settings.largest_share)
         if trainer.world_size == 1:
-            return is_due, must_stop
+            return is_due, stop_signal
         if step % _STEPS_BETWEEN_VOTES and not is_last:
-            return False, False
+            return False, 0
         votes = torch.tensor(
-            [is_due and trainer.is_global_zero, must_stop], device=trainer.strategy.root_device
-        ).int()
+            [int(is_due and trainer.is_global_zero), stop_signal],
+            device=trainer.strategy.root_device,
+        )
         distributed.all_reduce(votes, op=distributed.ReduceOp.MAX)
-        is_due, must_stop = votes.bool().tolist()
-        return is_due, must_stop
+        is_due, stop_signal = votes.tolist()
+        return bool(is_due), stop_signal
 
     def _save(self, trainer: pl.Trainer, step: int) -> None:
         began = time.monotonic()
@@ -296,13 +299,13 @@ class CheckpointCallback(pl.Callback):
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - began
 
-    def _preempted(self, trainer: pl.Trainer) -> Preempted:
-        preempted = Preempted(self._request.signal_number or 0)
-        environment = getattr(trainer.strategy, "cluster_environment", None)
-        if isinstance(environment, LightningEnvironment) and not trainer.is_global_zero:
-            # Started by the first rank, which is killed by Lightning if one of these fails.
-            preempted.exit_status = 0
-        return preempted
+
+def _exit_status(trainer: pl.Trainer) -> int:
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if isinstance(environment, LightningEnvironment) and not trainer.is_global_zero:
+        # Started by the first rank, which Lightning kills if one of these fails.
+        return 0
+    return EXIT_STATUS
 
 
 def fit_resumably(

@@ -1,6 +1,7 @@
 import contextlib
 import dataclasses
 import os
+import socket
 import re
 import signal
 import subprocess
@@ -198,7 +199,7 @@ def test_a_run_that_another_process_makes_is_waited_for_and_then_not_made_again(
     other = contextlib.ExitStack()
     other.enter_context(held(lock_file(job), owners.append))
 
-    def let_the_other_finish(owner):
+    def let_the_other_finish(_, owner):
         owners.append(owner)
         (tmp_path / "record.json").rename(job.run_dir / "record.json")
         other.close()
@@ -207,7 +208,19 @@ def test_a_run_that_another_process_makes_is_waited_for_and_then_not_made_again(
     monkeypatch.setattr(execution, "_make", None)
 
     assert execution.execute(job) == made
-    assert owners == [str(os.getpid())]
+    assert owners == [f"process {os.getpid()} on {socket.gethostname()}"]
+
+
+def test_a_single_run_that_another_process_makes_is_refused_with_its_owner(tmp_path, refused):
+    words = ["experiment=smoke", f"runs_dir={tmp_path}"]
+    job = plan_training(compose_settings(words))
+
+    with held(lock_file(job), pytest.fail):
+        error = refused("train", *words)
+
+    owner = f"process {os.getpid()} on {socket.gethostname()}"
+    assert error == f"{owner} makes {job.run_dir} already; wait for it, or stop it"
+    assert not job.run_dir.exists()
 
 
 def test_settings_that_changed_since_the_plan_are_noticed(tmp_path):

@@ -1,0 +1,51 @@
+"""A run that signals itself after a chosen step: a process of its own, started by the tests.
+
+Lightning starts this file again for every further rank.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from lightning_sparse.cli.compose import compose_settings
+from lightning_sparse.cli.execution import execute
+from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.worker import silence_lightning
+from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.preemption import Preempted, ends_when_asked
+
+
+def planned(kind: str, overrides: Sequence[str]) -> Job:
+    settings = compose_settings(overrides)
+    return plan_path(settings) if kind == "path" else plan_training(settings)
+
+
+def signal_at(step: int, name: str, rank: int = 0) -> Callable[[int, int], None]:
+    """Make a report that sends this process a signal after ``step``; 0 for none."""
+
+    def report(done: int, _: int) -> None:
+        if done == step and int(os.environ.get("LOCAL_RANK", "0")) == rank:
+            os.kill(os.getpid(), signal.Signals[name])
+
+    return report
+
+
+def run(kind: str, overrides: Sequence[str], step: int, name: str, rank: int = 0) -> int:
+    """Make one run; return the status to exit with."""
+    silence_lightning()
+    try:
+        with ends_when_asked():
+            execute(planned(kind, overrides), signal_at(step, name, rank))
+    except Preempted as preempted:
+        return preempted.exit_status
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    kind, step, name, rank, *overrides = sys.argv[1:]
+    sys.exit(run(kind, overrides, int(step), name, int(rank)))
