@@ -2,6 +2,7 @@
 #
 # Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=S-end  TO=P-end
 #            SPACE=dense  DEGREE=2  RUN=runs/NAME  ARGS="any further key=value"
+#            SWEEP=gap  SWEEP_ID=ENTITY/PROJECT/ID  N=2 (processes or agents at once)
 
 .DEFAULT_GOAL := help
 # No file names are made of "[8,8]" or "*" in ARGS.
@@ -20,7 +21,7 @@ ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
        $(if $(SPACE),path.space=$(SPACE)) $(if $(DEGREE),path.degree=$(DEGREE)))
 
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
-        train-lottery line path verify test check format clean-env .venv
+        train-lottery line path sweep agent sweep-local verify test check format clean-env .venv
 
 help: ## List the targets and settings
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -65,6 +66,16 @@ path: .venv ## Train a Bezier curve between two points [... FROM TO SPACE DEGREE
 # RUN is a folder here; where it is not given, it holds the settings above.
 verify: .venv ## Check what finished runs left behind: hashes, masks, counts, ids [RUN]
 	$(SPARSE) verify $(if $(filter command,$(origin RUN)),$(RUN),runs) $(ARGS)
+
+sweep: .venv ## Check a sweep file and register it with W&B [SWEEP EXPERIMENT]
+	$(SPARSE) sweep $(if $(SWEEP),sweep.file=$(SWEEP)) $(RUN) $(ARGS)
+
+agent: .venv ## Run points of a registered sweep [SWEEP_ID]
+	$(SPARSE) agent $(if $(SWEEP_ID),sweep.id=$(SWEEP_ID)) $(ARGS)
+
+sweep-local: .venv ## Run the missing points of a sweep file, with no server [SWEEP EXPERIMENT N]
+	$(SPARSE) multirun $(if $(SWEEP),sweep.file=$(SWEEP)) \
+	    $(if $(N),sweep.num_processes=$(N)) $(RUN) $(ARGS)
 
 test: .venv ## Run the tests [ARGS="-k masks"]
 	@$(SETUP) --quiet --browser

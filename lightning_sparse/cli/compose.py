@@ -65,9 +65,43 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
     settings = _without_arguments_of_others(_composed(tuple(overrides)), defaults, overrides)
     _check_names(settings, defaults)
     check_types(dict(leaves(settings)), dict(leaves(defaults)))
+    settings = _lengthened(_with_own_learning_rate(settings))
     check_ranges(settings)
     settings["trainer"] = with_accumulation(settings)
     return {**settings, "overrides": list(overrides)}
+
+
+def _with_own_learning_rate(settings: Settings) -> Settings:
+    """Train at ``run_learning_rate``, which no other run gets: see `planning.plan_pruned_run`."""
+    rate = settings["run_learning_rate"]
+    if rate is None:
+        return settings
+    return {**settings, "training": {**settings["training"], "learning_rate": rate}}
+
+
+def _lengthened(settings: Settings) -> Settings:
+    """Train longer, as RigL's ``training_steps_multiplier`` (Evci et al. 2020) does.
+
+    The pruning window moves along, as do drops of the learning rate that are given in epochs;
+    warm-ups and ``pruning.update_every`` stay. What decides a run are the lengths that come out.
+    """
+    times = settings["training_steps_multiplier"]
+    if times is None:
+        return settings
+    if not times > 0:
+        raise UserError(f"training_steps_multiplier={times}: must be above 0, for example 5")
+    training, pruning = settings["training"], settings["pruning"]
+    schedule = training["lr_schedule"]
+    if "images_per_epoch" in schedule:
+        milestones = [epoch * times for epoch in schedule["milestones"]]
+        schedule = {**schedule, "milestones": milestones}
+    num_steps = round(training["num_steps"] * times)
+    window = {name: round(pruning[name] * times) for name in ("start_step", "end_step")}
+    return {
+        **settings,
+        "training": {**training, "num_steps": num_steps, "lr_schedule": schedule},
+        "pruning": {**pruning, **window},
+    }
 
 
 def with_values(settings: Settings, overrides: Sequence[str]) -> Settings:

@@ -20,6 +20,9 @@ VERBS = {
     "pilot": "try the settings that are tuned, on the pilot seeds only",
     "report": "write the report again from records that exist",
     "verify": "check what runs left behind: hashes, masks, counts, ids: verify runs/NAME ...",
+    "multirun": "run the points of a sweep file, with no server: sweep.file=gap",
+    "sweep": "register a sweep file with W&B: sweep.file=gap",
+    "agent": "run points of a registered sweep: sweep.id=ENTITY/PROJECT/ID",
     "publish": "copy records and headline figure of a finished experiment to results/",
     "readme": "put the results under results/ into README.md",
 }

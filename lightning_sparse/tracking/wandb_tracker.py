@@ -29,8 +29,8 @@ SWEEP_VARIABLES = ("WANDB_SWEEP_ID", "WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH")
 
 _LONGEST_ID = 64
 _INIT_SECONDS = 30
-# What is not sent by then stays in the run's folder, for `wandb sync`. Schedulers kill a stopped
-# run soon after they have asked it to end.
+# What is not sent by then stays in the run's folder, for `wandb sync`. Schedulers kill a run soon
+# after they have asked it to stop.
 _FINISH_SECONDS = 30
 
 Mode = Literal["online", "offline"]

@@ -75,6 +75,19 @@ def test_what_is_verified_is_a_folder_or_else_all_runs():
     assert command("verify", "SEED=3") == "lightning-sparse verify runs "
 
 
+def test_a_sweep_is_named_by_its_file_and_an_agent_by_the_sweeps_id():
+    assert command("sweep", "SWEEP=gap", "EXPERIMENT=smoke").split() == [
+        "lightning-sparse", "sweep", "sweep.file=gap", "experiment=smoke",
+    ]  # fmt: skip
+    assert command("agent", "SWEEP_ID=me/project/a1").split() == [
+        "lightning-sparse", "agent", "sweep.id=me/project/a1",
+    ]  # fmt: skip
+    last_two = " ".join(make("--dry-run", "sweep-local", "SWEEP=gap", "N=2").splitlines()[-2:])
+    assert last_two.replace("\\", "").split() == [
+        ".venv/bin/lightning-sparse", "multirun", "sweep.file=gap", "sweep.num_processes=2",
+    ]  # fmt: skip
+
+
 def test_brackets_and_stars_in_free_overrides_are_not_file_names(tmp_path):
     probe = REPOSITORY / "Makefile"
     (tmp_path / "a=8").touch()

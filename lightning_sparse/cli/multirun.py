@@ -1,0 +1,86 @@
+"""``lightning-sparse multirun``: the points of a sweep file, with no server. No torch in here."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from lightning_sparse.cli.compose import Settings, compose_settings, with_values
+from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.session import num_cores
+from lightning_sparse.cli.sweep_file import Point, Sweep, points, read_sweep
+from lightning_sparse.cli.worker import run_job
+from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.runner import run_jobs
+
+
+def run(settings: Settings) -> None:
+    """Run the points that are missing; those that fail are named at the end."""
+    console = Console()
+    sweep = read_sweep(sweep_name(settings))
+    jobs = plan_points(sweep, points(sweep), settings)
+    mine = part(jobs, settings["sweep"]["part"])
+    console.print(
+        f"{sweep.name}: {len(points(sweep))} points, {len(jobs)} different runs"
+        + ("" if len(mine) == len(jobs) else f", {len(mine)} of them here"),
+        highlight=False,
+    )
+    processes = settings["sweep"]["num_processes"] or num_cores()
+    run_jobs(mine, run_job, num_processes=processes, console=console)
+
+
+def sweep_name(settings: Settings) -> str:
+    """Return which file was asked for."""
+    name = settings["sweep"]["file"]
+    if name is None:
+        raise UserError("sweep.file is not given; name one, for example sweep.file=gap")
+    return str(name)
+
+
+def plan_points(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> list[Job]:
+    """Plan a job for each point, each run once; a setting that does not exist is found here.
+
+    Args:
+        sweep: Where the points come from.
+        chosen: They.
+        settings: What was typed wins over the file, but for the file's own parameters.
+
+    Raises:
+        UserError: If a point's settings do not exist or do not fit.
+    """
+    # Where runs are logged to is for whoever typed the command.
+    common = [item for item in sweep.overrides if not item.startswith("logger")]
+    common += passed_on(settings)
+    jobs = [_plan(sweep, [*common, *point]) for point in chosen]
+    return list({job.run_id: job for job in jobs}.values())
+
+
+def passed_on(settings: Settings) -> list[str]:
+    """Return the settings that were typed for the points, not for the sweep."""
+    return [item for item in settings["overrides"] if not item.startswith("sweep.")]
+
+
+def part(jobs: Sequence[Job], share: str | None) -> list[Job]:
+    """Return every N-th job from the I-th on, for ``I/N``; all if there is no share.
+
+    Raises:
+        UserError: If it is not written like that.
+    """
+    if share is None:
+        return list(jobs)
+    found = re.fullmatch(r"(\d+)/(\d+)", share)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise UserError(f"sweep.part={share}: write I/N with I from 1 to N, for example 2/8")
+    return list(jobs)[int(found[1]) - 1 :: int(found[2])]
+
+
+def _plan(sweep: Sweep, overrides: Sequence[str]) -> Job:
+    try:
+        settings = with_values({**compose_settings([]), "overrides": []}, overrides)
+        if sweep.verb == "line":
+            settings = with_values(settings, ["path.degree=1"])
+        return plan_training(settings) if sweep.verb == "train" else plan_path(settings)
+    except UserError as error:
+        raise UserError(f"{Path(sweep.file).name}: {error}") from error

@@ -1,0 +1,214 @@
+import math
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_sparse.cli.compose import compose_settings
+from lightning_sparse.cli.multirun import part, plan_points
+from lightning_sparse.cli.sweep_file import (
+    SWEEPS_DIR,
+    corner_points,
+    parse_sweep,
+    points,
+    read_sweep,
+)
+from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.jobs import with_needs
+
+SWEEPS = sorted(file.stem for file in SWEEPS_DIR.glob("*.yaml"))
+COMMAND = ["lightning-sparse", "train", "logger=wandb", "${args_no_hyphens}"]
+
+
+def sweep(parameters, method="grid", command=COMMAND, **others):
+    body = {"method": method, "command": command, "parameters": parameters, **others}
+    return parse_sweep(body, Path("a.yaml"))
+
+
+def test_the_sweeps_that_are_promised_are_there():
+    assert SWEEPS == ["gap", "learning_rate", "longer_training", "paths", "rewind", "schedule"]
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_sweep_says_its_question_the_number_of_its_points_its_cost_and_how_it_is_started(name):
+    text = (SWEEPS_DIR / f"{name}.yaml").read_text()
+    assert text.startswith("# Question: ")
+    number = int(re.search(r"# Runs: .*?= (\d+) (?:points|lines|curves)", text).group(1))
+    assert number == len(points(read_sweep(name)))
+    assert "\n# Cost: about " in text
+    assert f"make sweep SWEEP={name}" in text
+    assert f"make sweep-local SWEEP={name}" in text
+    assert yaml.safe_load(text)["name"] == name
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_value_of_a_sweep_is_a_setting_that_composes_and_plans(name):
+    read = read_sweep(name)
+    jobs = plan_points(read, corner_points(read), compose_settings([]))
+    assert len(jobs) >= max(len(p.get("values", [0])) for p in read.parameters.values()) - 1
+
+
+def test_pilot_seeds_choose_and_report_seeds_report():
+    choosing = {name for name in SWEEPS if read_sweep(name).parameters["seed"]["values"][0] < 11}
+    assert choosing == {"learning_rate", "paths", "schedule"}
+
+
+def test_a_grid_is_the_product_in_the_order_of_the_file():
+    grid = sweep({"seed": {"values": [1, 2]}, "method": {"values": ["dense", "prune"]},
+                  "batch_size": {"value": 8}})  # fmt: skip
+    assert points(grid) == [
+        ("seed=1", "method=dense", "batch_size=8"),
+        ("seed=1", "method=prune", "batch_size=8"),
+        ("seed=2", "method=dense", "batch_size=8"),
+        ("seed=2", "method=prune", "batch_size=8"),
+    ]
+
+
+def test_values_are_written_as_hydra_reads_them():
+    grid = sweep({"a": {"values": [0.1, True, None, [8, 16], "x"]}})
+    assert points(grid) == [("a=0.1",), ("a=true",), ("a=null",), ("a=[8,16]",), ("a=x",)]
+
+
+def test_a_random_search_draws_the_same_points_each_time_within_their_ranges():
+    search = sweep(
+        {
+            "rate": {"min": 0.001, "max": 1.0, "distribution": "log_uniform_values"},
+            "seed": {"min": 3, "max": 5},
+            "momentum": {"min": 0.5, "max": 1},
+            "method": {"values": ["dense", "prune"]},
+        },
+        method="random",
+        run_cap=200,
+    )
+    drawn = [dict(item.split("=") for item in point) for point in points(search)]
+    assert points(search) == points(search)
+    assert len(drawn) == 200
+    rates = sorted(float(point["rate"]) for point in drawn)
+    assert rates[0] >= 0.001
+    assert rates[-1] <= 1
+    # The median of a log-uniform draw is the middle of the logarithms, 0.03; of a uniform one 0.5.
+    assert 0.015 < rates[100] < 0.07
+    assert {point["seed"] for point in drawn} == {"3", "4", "5"}
+    assert {point["method"] for point in drawn} == {"dense", "prune"}
+    assert math.isclose(sum(float(p["momentum"]) for p in drawn) / 200, 0.75, abs_tol=0.05)
+
+
+def test_more_points_of_a_random_search_leave_the_earlier_ones():
+    few, many = (
+        points(sweep({"lr": {"min": 0.0, "max": 1.0}}, method="random", run_cap=number))
+        for number in (3, 9)
+    )
+    assert many[:3] == few
+
+
+def test_corner_points_use_every_value_and_both_ends_of_ranges():
+    search = sweep(
+        {"lr": {"min": 0.1, "max": 0.5}, "seed": {"values": [1, 2, 3]}, "a": {"value": 7}},
+        method="bayes",
+    )
+    used = {item for point in corner_points(search) for item in point}
+    assert used == {"lr=0.1", "lr=0.5", "seed=1", "seed=2", "seed=3", "a=7"}
+
+
+def test_a_point_that_comes_twice_is_run_once():
+    settings = compose_settings(["experiment=smoke"])
+    grid = sweep({"method": {"values": ["dense", "scratch"]}, "sparsity": {"values": [0.8, 0.9]}})
+    jobs = plan_points(grid, points(grid), settings)
+    assert [re.sub(r"-[0-9a-f]{8}$", "", job.run_id) for job in jobs] == [
+        "smoke-dense-init-seed11", "smoke-scratch-s0.8-seed11", "smoke-scratch-s0.9-seed11",
+    ]  # fmt: skip
+
+
+def test_masks_come_from_the_pruned_run_at_its_own_learning_rate():
+    read = read_sweep("learning_rate")
+    scratch = [
+        job
+        for job in plan_points(read, points(read), compose_settings([]))
+        if job.run_id.startswith("digits-scratch")
+    ]
+    tuned = plan_points(read, [("method=prune", "seed=1")], compose_settings([]))
+    assert len(scratch) == 15
+    assert len({need.run_id for job in scratch for need in job.needs}) == 3
+    assert tuned[0].run_id in {need.run_id for need in with_needs(scratch)}
+
+
+@pytest.mark.parametrize("share", ["1/3", "2/3", "3/3"])
+def test_parts_cover_everything_once(share):
+    grid = sweep({"seed": {"values": list(range(20, 27))}})
+    jobs = plan_points(grid, points(grid), compose_settings(["experiment=smoke"]))
+    parts = [part(jobs, f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(job.run_id for item in parts for job in item) == sorted(j.run_id for j in jobs)
+    assert part(jobs, share)[0] == jobs[int(share[0]) - 1]
+
+
+REFUSED = {
+    "no sweep file; it needs a mapping called parameters": [],
+    "method=tree: choose one of grid, random, bayes": {"method": "tree"},
+    "must be [lightning-sparse, VERB": {"command": ["python", "train.py", "${args}"]},
+    "with a VERB of train, line, path": {"command": ["lightning-sparse"]},
+    "VERB, ..., ${args_no_hyphens}]": {"command": ["lightning-sparse", "train", "${args}"]},
+    "parameters.seed={'values': [1], 'value': 2}: give value, values, or min and max": {
+        "parameters": {"seed": {"values": [1], "value": 2}}
+    },
+    "parameters.seed={'min': 1}: give value": {"parameters": {"seed": {"min": 1}}},
+    "parameters.seed=7: give value": {"parameters": {"seed": 7}},
+    "parameters.seed: a grid needs values": {"parameters": {"seed": {"min": 1, "max": 2}}},
+    "parameters.seed.values=5: must be a list": {"parameters": {"seed": {"values": 5}}},
+    "distribution=normal: choose one of uniform": {
+        "method": "random",
+        "parameters": {"seed": {"min": 1, "max": 2, "distribution": "normal"}},
+    },
+}
+
+
+@pytest.mark.parametrize("expected", REFUSED)
+def test_a_file_that_is_no_sweep_is_refused_by_what_is_wrong(expected):
+    changes = REFUSED[expected]
+    body = {"method": "grid", "command": COMMAND, "parameters": {"seed": {"values": [1]}}}
+    with pytest.raises(UserError) as caught:
+        parse_sweep({**body, **changes} if isinstance(changes, dict) else changes, Path("a.yaml"))
+    assert expected in str(caught.value)
+    assert str(caught.value).startswith("a.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("search", "expected"),
+    [
+        ({"method": "bayes"}, "method=bayes learns from its results, which takes a server"),
+        ({"method": "random"}, "run_cap=None: a random search needs a number >= 1"),
+    ],
+)
+def test_a_search_that_cannot_be_done_without_a_server_says_so(search, expected):
+    with pytest.raises(UserError, match=re.escape(expected)):
+        points(sweep({"seed": {"values": [1]}}, **search))
+
+
+@pytest.mark.parametrize("share", ["0/3", "4/3", "a/b", "3"])
+def test_a_part_that_is_none_is_refused(share):
+    with pytest.raises(UserError, match=f"sweep.part={share}: write I/N"):
+        part([], share)
+
+
+def test_longer_training_moves_the_pruning_window_along():
+    settings = compose_settings(["method=prune", "training_steps_multiplier=5"])
+    assert settings["training"]["num_steps"] == 25000
+    assert settings["pruning"] == {"start_step": 2500, "end_step": 15000, "update_every": 50}
+    epochs = compose_settings(
+        ["lr_schedule@training.lr_schedule=warmup_epochs", "training_steps_multiplier=2",
+         "global_batch_size=64"]
+    )  # fmt: skip
+    assert epochs["training"]["lr_schedule"]["milestones"] == [60, 140, 180]
+    with pytest.raises(UserError, match="training_steps_multiplier=0: must be above 0"):
+        compose_settings(["training_steps_multiplier=0"])
+
+
+def test_settings_that_only_say_how_lengths_and_rates_come_about_leave_ids_alone():
+    grid = sweep({"training_steps_multiplier": {"values": [1, 2]}})
+    once, twice = plan_points(grid, points(grid), compose_settings(["experiment=smoke"]))
+    plain = sweep({"training.num_steps": {"values": [12, 24]}, "pruning.start_step": {"value": 2}})
+    assert plan_points(plain, points(plain)[:1], compose_settings(["experiment=smoke"])) != [twice]
+    assert (
+        once.run_id
+        == plan_points(plain, points(plain)[:1], compose_settings(["experiment=smoke"]))[0].run_id
+    )
