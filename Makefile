@@ -21,7 +21,7 @@ ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
        $(if $(SPACE),path.space=$(SPACE)) $(if $(DEGREE),path.degree=$(DEGREE)))
 
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
-        train-lottery line path sweep agent sweep-local verify test check format clean-env .venv
+        train-lottery line path sweep agent sweep-local verify test golden check format clean-env .venv
 
 help: ## List the targets and settings
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -80,6 +80,9 @@ sweep-local: .venv ## Run the missing points of a sweep file, with no server [SW
 test: .venv ## Run the tests [ARGS="-k masks"]
 	@$(SETUP) --quiet --browser
 	$(BIN)/python -m pytest $(ARGS)
+
+golden: .venv ## Write this machine's golden first losses, before a refactoring
+	$(BIN)/python -m tests.golden.first_losses
 
 check: .venv ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check . && $(BIN)/ruff check .

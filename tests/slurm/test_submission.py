@@ -44,7 +44,11 @@ def test_a_whole_experiment_is_made_in_order_and_reported_and_not_made_twice(clu
     assert again == first
     cluster.wait_for(*first, seconds=420)
     report = tmp_path / "reproduce_smoke"
-    assert {path.name for path in report.iterdir()} >= {"claims.json", "records.jsonl", "report.html"}
+    assert {path.name for path in report.iterdir()} >= {
+        "claims.json",
+        "records.jsonl",
+        "report.html",
+    }
     assert len((report / "records.jsonl").read_text().splitlines()) == 7
     made = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/record.json")}
 
@@ -77,7 +81,7 @@ def _slow_to_import(folder: Path) -> Path:
     python = folder / "python"
     python.write_text(
         f"#!/bin/bash\n"
-        f'if [[ ! -e {folder}/importing ]]; then touch {folder}/importing; exec sleep 60; fi\n'
+        f"if [[ ! -e {folder}/importing ]]; then touch {folder}/importing; exec sleep 60; fi\n"
         f'exec {sys.executable} "$@"\n'
     )
     python.chmod(0o755)
