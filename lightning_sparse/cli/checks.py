@@ -1,9 +1,11 @@
 """What settings may hold, checked before torch is imported; classes check their own arguments."""
 
+import reprlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.records import MethodName, is_plain_name
 
 _KINDS = {
     int: "an integer",
@@ -66,11 +68,18 @@ _AT_LEAST = {
     "slurm.warn_seconds": 1,
 }
 
-_CHOICES = {
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "method.name": get_args(MethodName),
     "method.start": ("init", "init/scratch"),
     "path.space": ("dense", "start_mask", "end_mask", "union", "intersection"),
     "evaluation.batch_norm": ("recalibrated", "batch", "interpolated", "stored"),
 }
+
+
+# Folders anywhere that the user may name; what is made inside them has names of our own.
+_PLACES = ("runs_dir", "mask_source", "path.start", "path.end")
+
+_LONGEST_PLACE = 1000  # characters; systems take 1,024 and more
 
 
 def check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
@@ -112,6 +121,30 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
         if value not in choices:
             raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
     _check_steps(settings)
+    _check_places(settings)
+
+
+def _check_places(settings: Mapping[str, Any]) -> None:
+    """Refuse names that would lead out of ``runs_dir``, and what no file system takes."""
+    name = settings["experiment_name"]
+    if not is_plain_name(name):
+        raise UserError(
+            f"experiment_name={name!r}: becomes part of folder names, so it must be one plain "
+            "name, for example experiment_name=mine"
+        )
+    folder = settings["reproduce"]["dir"]
+    if not all(is_plain_name(part) for part in folder.split("/")):
+        raise UserError(
+            f"reproduce.dir={folder!r}: must be a folder inside runs_dir, for example "
+            "reproduce.dir=mine"
+        )
+    for name in _PLACES:
+        place = _look_up(settings, name)
+        if place is not None and not (place.isprintable() and 0 < len(place) <= _LONGEST_PLACE):
+            raise UserError(
+                f"{name}={reprlib.repr(place)}: is no name of a folder; it must be of 1 to "
+                f"{_LONGEST_PLACE} characters that can be printed"
+            )
 
 
 def _check_steps(settings: Mapping[str, Any]) -> None:

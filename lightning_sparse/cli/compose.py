@@ -6,7 +6,6 @@ No torch in here: a mistyped setting is answered at once.
 import copy
 import difflib
 import functools
-import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -229,7 +228,7 @@ def _without_arguments_of_others(
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
     """Say in one line which override is at fault and what was probably meant."""
-    text = " ".join(str(error).split())
+    text, said = " ".join(str(error).split()), " ".join(overrides)
     unknown = re.search(r"Key '([^']+)' is not in struct.*?full_key: ([\w.]+)", text)
     if unknown:
         return _unknown(unknown.group(2))
@@ -238,17 +237,20 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         group = choice.group(1)
         options = ", ".join(sorted(file.stem for file in (CONF_DIR / group).glob("*.yaml")))
         return f"{group}={choice.group(2)}: no such choice; available: {options}"
-    interpolation = re.search(r"Interpolation key '([\w.]+)\.([\w-]+)' not found", text)
+    interpolation = re.search(r"Interpolation key '([^']+)' not found", text)
     if interpolation:
-        place, name = interpolation.groups()
-        options = ", ".join(_within(_resolved(()), place))
-        return f"{' '.join(overrides)}: there is no {place}.{name}; available: {options}"
-    return f"cannot use the settings {' '.join(overrides)}: {text}"
+        options = ", ".join(_nearest_mapping(_resolved(()), interpolation.group(1).split(".")))
+        return f"{said}: there is no {interpolation.group(1)}; available: {options}"
+    return f"cannot use the settings {said}: {text}"
 
 
-def _within(settings: Settings, place: str) -> Settings:
-    """Return the mapping at a dotted name."""
-    return functools.reduce(operator.getitem, place.split("."), settings)
+def _nearest_mapping(settings: Settings, place: Sequence[str]) -> Settings:
+    """Follow names as far as they exist; what was typed may be anything."""
+    for name in place:
+        if not isinstance(settings.get(name), dict):
+            break
+        settings = settings[name]
+    return settings
 
 
 def _unknown(name: str) -> str:
