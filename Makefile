@@ -21,7 +21,8 @@ ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
        $(if $(SPACE),path.space=$(SPACE)) $(if $(DEGREE),path.degree=$(DEGREE)))
 
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
-        train-lottery line path sweep agent sweep-local verify test golden check format clean-env .venv
+        train-lottery line path sweep agent sweep-local verify bench bench-gpu bench-compare \
+        bench-page test golden check format clean-env .venv
 
 help: ## List the targets and settings
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -76,6 +77,18 @@ agent: .venv ## Run points of a registered sweep [SWEEP_ID]
 sweep-local: .venv ## Run the missing points of a sweep file, with no server [SWEEP EXPERIMENT N]
 	$(SPARSE) multirun $(if $(SWEEP),sweep.file=$(SWEEP)) \
 	    $(if $(N),sweep.num_processes=$(N)) $(RUN) $(ARGS)
+
+bench: .venv ## Measure every cost against its peer, in a quarter of an hour [ROWS="masked_step ..."]
+	$(BIN)/python -m benchmarks run $(ROWS) $(ARGS)
+
+bench-gpu: .venv ## The same for the rows of a GPU [ROWS]
+	$(BIN)/python -m benchmarks run --accelerator $(ROWS) $(ARGS)
+
+bench-compare: .venv ## Set the last session against the one before: what became slower?
+	$(BIN)/python -m benchmarks compare $(ARGS)
+
+bench-page: .venv ## Write SPEED.md from the records under results/benchmarks
+	$(BIN)/python -m benchmarks page $(ARGS)
 
 test: .venv ## Run the tests [ARGS="-k masks"]
 	@$(SETUP) --quiet --browser

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from einops import einsum
 from torch import Tensor, nn
@@ -20,13 +19,14 @@ from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.streams import stream_generator
 from lightning_sparse.training.classifier_module import TrainingSettings
+from lightning_sparse.training.lean_module import LeanModule
 from lightning_sparse.training.observations import batch_results, gradient_norm
 
 # A line has no control point to fit.
 _LOWEST_DEGREE = 2
 
 
-class PathModule(pl.LightningModule):
+class PathModule(LeanModule):
     """Fits a Bezier curve between two fixed ends, as in Garipov et al. 2018.
 
     One t per batch and rank, uniform in [0, 1]; the loss is the smoothed cross-entropy of the

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.training.lean_module import LeanModule
 from lightning_sparse.training.lr_schedules import AbstractLRSchedule, WarmupCosine
 from lightning_sparse.training.optimizers import build_optimizer
 
@@ -59,7 +59,7 @@ class TrainingSettings:
         return {"gradient_clip_val": self.gradient_clip_norm, **(trainer_options or {})}
 
 
-class ClassifierModule(pl.LightningModule):
+class ClassifierModule(LeanModule):
     """Minimises smoothed cross-entropy plus L2 (through weight decay) of any classifier.
 
     Args:

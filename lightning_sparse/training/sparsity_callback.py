@@ -10,13 +10,8 @@ from torch.optim import Optimizer
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
-from lightning_sparse.sparsity.masks import (
-    Masks,
-    check_masks_fit,
-    kept_and_prunable,
-    layer_counts,
-    masks_hash,
-)
+from lightning_sparse.sparsity.application import MaskApplication
+from lightning_sparse.sparsity.masks import Masks, check_masks_fit, layer_counts, masks_hash
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.training.classifier_module import ClassifierModule
 
@@ -24,10 +19,9 @@ from lightning_sparse.training.classifier_module import ClassifierModule
 class SparsityCallback(pl.Callback):
     """Keeps weights, gradients and momentum of masked entries at exactly zero.
 
-    The cheapest way that is exact: the gradient is masked before every update. A weight and a
-    momentum that are zero then stay zero (weight decay adds a multiple of the weight), so these two
-    need masking only when the masks change and after loading. The masks live in this callback's
-    checkpoint state: never in the network, whose state dict stays the one its author defined.
+    How: see `lightning_sparse.sparsity.application.MaskApplication`. The masks live in this
+    callback's checkpoint state: never in the network, whose state dict stays the one its author
+    defined.
 
     Under several ranks, each makes its own masks from equal weights. That they agree is checked by
     their hashes whenever they change, since nothing else would notice if they did not.
@@ -45,7 +39,7 @@ class SparsityCallback(pl.Callback):
         self.masks: Masks = {}
         self.kept_by_step: dict[int, dict[str, int]] = {}
         self._last_step = -1
-        self._factors: list[tuple[Tensor, Tensor]] = []
+        self._application = MaskApplication({}, {})
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Ask for the initial masks; a checkpoint that is loaded afterwards replaces them."""
@@ -88,10 +82,7 @@ class SparsityCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
         """Mask the gradients, after all ranks have averaged them."""
-        pairs = [(w.grad, factor) for w, factor in self._factors if w.grad is not None]
-        if pairs:
-            gradients, factors = zip(*pairs, strict=True)
-            torch._foreach_mul_(gradients, factors)
+        self._application.mask_gradients_()
 
     def on_train_batch_end(
         self,
@@ -112,29 +103,16 @@ class SparsityCallback(pl.Callback):
             self.masks = self.method.updated_masks(weights, self.masks, step)
             self._use(self.masks, weights, trainer)
 
-    @torch.no_grad()
     def _use(self, masks: Masks, weights: Mapping[str, Tensor], trainer: pl.Trainer) -> None:
         """Zero weights, gradients and momentum outside ``masks``; mask gradients from now on."""
         check_ranks_agree(masks, trainer, self._last_step)
-        optimizer = trainer.optimizers[0]
         # A resumed run has counted its masks before.
         if not self.kept_by_step or max(self.kept_by_step) < self._last_step:
             self.kept_by_step[self._last_step] = {
                 name: layer.kept for name, layer in layer_counts(masks).items()
             }
-        kept, prunable = kept_and_prunable(masks)
-        # Multiplying by a float image of the mask, in the weight's own memory format, is several
-        # times faster than multiplying by the mask itself.
-        self._factors = [
-            (weight, torch.empty_like(weight).copy_(masks[name]))
-            for name, weight in weights.items()
-            if kept < prunable
-        ]
-        for weight, factor in self._factors:
-            momentum = optimizer.state.get(weight, {}).get("momentum_buffer")
-            for tensor in (weight, weight.grad, momentum):
-                if tensor is not None:
-                    tensor.mul_(factor)
+        self._application = MaskApplication(weights, masks)
+        self._application.mask_all_(trainer.optimizers[0])
 
 
 def check_ranks_agree(masks: Masks, trainer: pl.Trainer, step: int) -> None:

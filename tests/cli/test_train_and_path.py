@@ -1,9 +1,9 @@
 import contextlib
 import dataclasses
 import os
-import socket
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time

@@ -59,14 +59,14 @@ def test_a_whole_experiment_is_made_in_order_and_reported_and_not_made_twice(clu
 
 @pytest.mark.slurm
 def test_a_signal_before_the_run_can_listen_does_not_lose_the_job(cluster, tmp_path):
-    """By the plain script: USR1 comes while Python is importing, before anything has been trained."""
+    """By the plain script: USR1 comes while Python is importing, before anything is trained."""
     (tmp_path / "runs").mkdir()
     job = cluster.run(
         "sbatch", "--parsable", "--requeue", f"--output={tmp_path}/out", f"--chdir={REPOSITORY}",
         "conf/slurm/job.sbatch", "train", "experiment=smoke", f"runs_dir={tmp_path}/runs",
         PYTHON=str(_slow_to_import(tmp_path)),
     )  # fmt: skip
-    cluster.wait_until(lambda: (tmp_path / "importing").exists(), seconds=60)
+    cluster.wait_until((tmp_path / "importing").exists, seconds=60)
 
     cluster.run("scancel", "--signal=USR1", job)
     cluster.wait_for(job)

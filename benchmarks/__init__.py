@@ -1,0 +1,1 @@
+"""Measures what training and paths cost here against what a user would write instead."""

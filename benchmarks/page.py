@@ -1,0 +1,160 @@
+"""Records of benchmarks as tables: in the terminal, and as the page of results."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table as TerminalTable
+from rich.text import Text
+
+from benchmarks.comparison import Change
+from benchmarks.pairing import Verdict
+from benchmarks.records import FindingRecord, SideRecord, TrialRecord, by_session, read_records
+from lightning_sparse.report.blocks import Block, Document, Paragraph, Row, Section, Table
+from lightning_sparse.report.markdown import render_markdown
+from lightning_sparse.storage import write_text_atomic
+
+_STYLES: Mapping[Verdict, str] = {
+    "holds": "bold green",
+    "falls short": "bold red",
+    "not resolved": "bold yellow",
+    "measured": "",
+}
+_FINDING_COLUMNS = ("claim", "must stay below", "estimate", "95 % interval", "rounds", "verdict")
+_SIDE_COLUMNS = ("side", "what", "median", "quartiles")
+_NUMERIC = frozenset({*_FINDING_COLUMNS[1:5], *_SIDE_COLUMNS[2:]})
+
+_INTRODUCTION = (
+    "Made by `make bench-page` from the last session of each file under results/benchmarks; "
+    "`make bench` appends a session, `make bench-compare` sets the last two against each other. "
+    "All sides of a table were measured in turns within one run, in rotated order; a claim is the "
+    "median over the rounds of one number per round, with its 95 % interval (Hodges-Lehmann). It "
+    "holds when the whole interval lies below the bar plus half a per cent (below the bar itself "
+    "where a peer is to be beaten), falls short when the whole interval lies above, and is not "
+    "resolved otherwise. Rows without a bar are measured, and nothing is promised."
+)
+
+
+def count_verdicts(records: Iterable[TrialRecord]) -> dict[Verdict, int]:
+    """Count claims by verdict, in the order of the last line; what never occurred is left out.
+
+    The first two are always there.
+    """
+    counts = Counter(finding.verdict for record in records for finding in record.findings)
+    return {
+        verdict: counts[verdict]
+        for verdict in _STYLES
+        if counts[verdict] or verdict in {"holds", "falls short"}
+    }
+
+
+def terminal_table(record: TrialRecord) -> Group:
+    """Show a trial: its sides, and below them its claims."""
+    sides = _terminal(_SIDE_COLUMNS)
+    for side in record.sides:
+        sides.add_row(*map(Text, _side_cells(side, record.unit)))
+    findings = _terminal(_FINDING_COLUMNS)
+    for finding in record.findings:
+        *cells, verdict = _finding_cells(finding)
+        findings.add_row(*map(Text, cells), Text(verdict, style=_STYLES[finding.verdict]))
+    title = Text(f"\n{record.row}: {record.trial}", style="bold")
+    return Group(title, sides, Text(), findings)
+
+
+def comparison_table(compared: Sequence[Change]) -> TerminalTable:
+    """Show every claim before and after."""
+    table = _terminal(("claim", "before", "after", "verdict"))
+    for change in compared:
+        verdict = Text("slower", style="bold red") if change.is_slower else Text("as before")
+        table.add_row(
+            Text(": ".join(change.key)),
+            *(Text(_with_interval(finding)) for finding in (change.before, change.after)),
+            verdict,
+        )
+    return table
+
+
+def write_page(results: Path, page: Path) -> None:
+    """Write the page from the last session in each file of records; without any, it says so."""
+    sessions = [
+        list(by_session(read_records(file)).values())[-1]
+        for file in sorted(results.glob("*.jsonl"))
+    ]
+    nothing = [Paragraph("No session has been published yet.", tone="note")]
+    document = Document(
+        title="Speed, measured side by side",
+        opening=[Paragraph(_INTRODUCTION), *([] if sessions else nothing)],
+        sections=[section for session in sessions for section in _sections(session)],
+    )
+    write_text_atomic(page, render_markdown(document))
+
+
+def _sections(records: Sequence[TrialRecord]) -> list[Section]:
+    origin = records[0].provenance
+    versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
+    hardware = origin["accelerator"] or f"{origin['num_cores']} cores of {origin['processor']}"
+    counts = ", ".join(f"{count} {name}" for name, count in count_verdicts(records).items())
+    head: list[Block] = [
+        Paragraph(f"{counts}. Session {records[0].session}, commit {origin['commit']}; {versions}.")
+    ]
+    return [
+        Section(f"On {hardware}", head),
+        *(Section(_capitalised(record.trial), _blocks(record)) for record in records),
+    ]
+
+
+def _blocks(record: TrialRecord) -> list[Block]:
+    sides = [Row(_side_cells(side, record.unit)) for side in record.sides]
+    findings = [Row(_finding_cells(finding)) for finding in record.findings]
+    return [
+        Table(_FINDING_COLUMNS, findings, numeric=_NUMERIC),
+        Table(_SIDE_COLUMNS, sides, numeric=_NUMERIC),
+    ]
+
+
+def _side_cells(side: SideRecord, unit: str) -> list[str]:
+    lower, upper = (_quantity(value, unit) for value in (side.lower_quartile, side.upper_quartile))
+    return [side.name, side.what, _quantity(side.median, unit), f"{lower} to {upper}"]
+
+
+def _finding_cells(finding: FindingRecord) -> list[str]:
+    return [
+        finding.statement,
+        "" if finding.bar is None else f"{finding.bar:.4g}",
+        f"{finding.estimate:.4g}",
+        f"{finding.low:.4g} to {finding.high:.4g}",
+        str(finding.num_rounds),
+        finding.verdict,
+    ]
+
+
+def _with_interval(finding: FindingRecord) -> str:
+    return f"{finding.estimate:.4g} [{finding.low:.4g}, {finding.high:.4g}]"
+
+
+def _quantity(value: float, unit: str) -> str:
+    """Write a cost for a reader.
+
+    Example:
+        >>> _quantity(0.00153, "s"), _quantity(2.5, "s"), _quantity(1024.2, "MB")
+        ('1.53 ms', '2.5 s', '1024 MB')
+    """
+    if unit != "s":
+        return f"{value:.4g} {unit}"
+    for factor, name in ((1.0, "s"), (1e3, "ms")):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {name}"
+    return f"{value * 1e6:.3g} us"
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _terminal(columns: Sequence[str]) -> TerminalTable:
+    table = TerminalTable(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for column in columns:
+        is_number = column in _NUMERIC
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=is_number)
+    return table

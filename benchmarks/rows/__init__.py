@@ -1,0 +1,11 @@
+"""One file per row: what is measured, against which peer, and what must come out.
+
+Every file has a function ``trials(scale)`` that yields its trials one after the other, so that
+what one has built is gone before the next begins.
+"""
+
+ROWS = ("masked_step", "digits_loader")
+"""In the order of the table."""
+
+ACCELERATOR_ROWS = ()
+"""Those of ``make bench-gpu``."""

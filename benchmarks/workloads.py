@@ -1,0 +1,181 @@
+"""Networks, batches and plain training steps that several rows measure."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import SGD
+
+from lightning_sparse.data.digits import build_digits
+from lightning_sparse.data.source import TensorImages
+from lightning_sparse.models.build import build_model
+from lightning_sparse.models.convnet import ConvNet
+from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.models.resnet import BottleneckResNet, build_resnet50
+from lightning_sparse.sparsity.masks import Masks, layerwise_masks
+from lightning_sparse.training.classifier_module import TrainingSettings
+from lightning_sparse.training.optimizers import build_optimizer
+
+Batch = tuple[Tensor, Tensor]
+T = TypeVar("T")
+
+DIGITS_BATCH = 64
+SPARSITY = 0.9
+_SEED = 1
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """Where a row runs, and whether it is to say something or only to run.
+
+    Attributes:
+        device: Where the work is done.
+        is_tiny: Whether every size is the smallest with the same code path: for tests; the times
+            then mean nothing.
+    """
+
+    device: torch.device = _CPU
+    is_tiny: bool = False
+
+    def choose(self, full: T, tiny: T) -> T:
+        """Return one of two sizes."""
+        return tiny if self.is_tiny else full
+
+
+def timed(work: Callable[[], object], *, repeats: int = 1, scale: Scale) -> Callable[[], float]:
+    """Return a measurement of ``work`` in seconds per call.
+
+    Args:
+        work: What is measured; called once before, so that no measurement is its first.
+        repeats: Calls per measurement, so that one lasts far longer than the clock's tick.
+        scale: Names the device, which is waited for.
+    """
+    work()
+
+    def measure() -> float:
+        _finish(scale.device)
+        started = time.perf_counter()
+        for _ in range(repeats):
+            work()
+        _finish(scale.device)
+        return (time.perf_counter() - started) / repeats
+
+    return measure
+
+
+def use_cores(count: int | None = None) -> None:
+    """Let torch use this many cores; all that this process may run on if None."""
+    torch.set_num_threads(count or torch.multiprocessing.cpu_count())
+
+
+@dataclass(frozen=True)
+class _Images:
+    num_classes: int
+    image_shape: tuple[int, int, int]
+
+
+def resnet50(scale: Scale) -> nn.Module:
+    """Build ResNet-50 as a user of this project gets it: channels last, in training mode."""
+    if scale.is_tiny:
+        network = build_model(
+            lambda: BottleneckResNet(10, width_multiplier=1 / 16, layers=(1, 1, 1, 1)),
+            _Images(10, (3, 16, 16)),
+            _SEED,
+            "init",
+        )
+    else:
+        network = build_model(build_resnet50, _Images(1000, (3, 64, 64)), _SEED, "init")
+    return network.to(scale.device).to(memory_format=torch.channels_last).train()
+
+
+def digits_network(scale: Scale) -> nn.Module:
+    """Build the network of the digits experiment."""
+    network = build_model(ConvNet, _Images(10, (1, 8, 8)), _SEED, "init")
+    return network.to(scale.device).to(memory_format=torch.channels_last).train()
+
+
+def random_batch(batch_size: int, pixels: int, scale: Scale) -> Batch:
+    """Make one batch of noise in the classes of `resnet50`."""
+    generator = torch.Generator().manual_seed(_SEED)
+    images = torch.randn(batch_size, 3, pixels, pixels, generator=generator)
+    labels = torch.randint(scale.choose(1000, 10), (batch_size,), generator=generator)
+    return (
+        images.to(scale.device, memory_format=torch.channels_last),
+        labels.to(scale.device),
+    )
+
+
+def digits_batch(scale: Scale) -> Batch:
+    """Take the first batch of the digits, not augmented."""
+    train = build_digits().train
+    assert isinstance(train, TensorImages)
+    images, labels = train.images[:DIGITS_BATCH], train.labels[:DIGITS_BATCH]
+    return images.to(scale.device), labels.to(scale.device)
+
+
+def settings(num_steps: int = 1000) -> TrainingSettings:
+    """Return the settings of every measured fit; a small rate keeps weights finite for long."""
+    return TrainingSettings(num_steps=num_steps, learning_rate=1e-3, label_smoothing=0.1)
+
+
+def optimizer_of(network: nn.Module) -> SGD:
+    """Build the optimizer that this project trains with."""
+    chosen = settings()
+    return build_optimizer(
+        network,
+        learning_rate=chosen.learning_rate,
+        momentum=chosen.momentum,
+        weight_decay=chosen.weight_decay,
+    )
+
+
+def plain_step(
+    network: nn.Module,
+    batch: Batch,
+    before_update: Callable[[], object] | None = None,
+    optimizer: SGD | None = None,
+) -> Callable[[], object]:
+    """Return one training step as anyone writes it.
+
+    Args:
+        network: In training mode.
+        batch: Images and labels.
+        before_update: Called between the gradients and the update.
+        optimizer: The network's; built if not given.
+    """
+    images, labels = batch
+    optimizer = optimizer or optimizer_of(network)
+
+    def step() -> None:
+        with torch.autocast("cuda", torch.bfloat16, enabled=images.is_cuda):
+            loss = functional.cross_entropy(network(images), labels, label_smoothing=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        if before_update:
+            before_update()
+        optimizer.step()
+
+    return step
+
+
+def magnitude_masks(weights: Mapping[str, Tensor], sparsity: float = SPARSITY) -> Masks:
+    """Keep the largest weights of every layer."""
+    return layerwise_masks(
+        {name: weight.detach().abs() for name, weight in weights.items()},
+        {name: round((1 - sparsity) * weight.numel()) for name, weight in weights.items()},
+    )
+
+
+def masks_of(network: nn.Module) -> Masks:
+    """`magnitude_masks` of the prunable weights."""
+    return magnitude_masks(prunable_weights(network))
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

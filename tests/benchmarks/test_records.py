@@ -1,0 +1,112 @@
+import json
+
+import pytest
+
+from benchmarks.comparison import changes
+from benchmarks.page import count_verdicts, write_page
+from benchmarks.pairing import run_trial
+from benchmarks.records import append_record, by_session, read_records, to_record
+from lightning_sparse.errors import UserError
+from tests.benchmarks.simulate import Machine, trial
+
+PROVENANCE = {
+    "commit": "abc", "versions": {"torch": "2"}, "processor": "simulated", "num_cores": 2,
+    "accelerator": None,
+}  # fmt: skip
+
+
+def record(session, ratio, *, seed=1, **provenance):
+    machine = Machine(seed)
+    outcome = run_trial(trial(machine, ratio), clock=machine.clock)
+    return to_record(
+        outcome, session=session, row="simulated", provenance={**PROVENANCE, **provenance}
+    )
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    written = [record("1", 1.0), record("2", 1.5)]
+    for one in written:
+        append_record(one, tmp_path / "sub" / "cpu.jsonl")
+
+    assert read_records(tmp_path / "sub" / "cpu.jsonl") == written
+
+
+def test_a_record_sums_up_its_sides():
+    side = record("1", 2.0).sides[0]
+
+    assert (side.name, side.what) == ("ours", "simulated")
+    assert 0.19 < side.lower_quartile < side.median < side.upper_quartile < 0.7
+    assert side.median == pytest.approx(0.2, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["no json", "[]", '{"version": 1}', '{"version": 99, "sides": [], "findings": []}'],
+)
+def test_a_line_that_is_no_record_is_named(tmp_path, line):
+    file = tmp_path / "cpu.jsonl"
+    append_record(record("1", 1.0), file)
+    with file.open("a") as stream:
+        stream.write(line + "\n")
+
+    with pytest.raises(UserError, match=r"line 2: (not a benchmark|written by another)"):
+        read_records(file)
+
+
+def test_without_records_the_command_to_run_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no benchmark records at .*; run `make bench` first"):
+        read_records(tmp_path / "cpu.jsonl")
+
+
+@pytest.mark.parametrize(("ratio", "is_slower"), [(1.0, False), (1.3, True), (0.7, False)])
+def test_what_became_slower_is_seen(ratio, is_slower):
+    sessions = by_session([record("2", ratio, seed=2), record("1", 1.0)])
+
+    (change,) = changes(sessions)
+
+    assert change.is_slower == is_slower
+    assert change.key == ("simulated", "simulated", "ours / theirs")
+
+
+def test_sessions_of_another_machine_are_no_comparison():
+    one, other, same = (
+        record("1", 1.0), record("2", 9.0, processor="another"), record("3", 1.3),
+    )  # fmt: skip
+
+    (change,) = changes(by_session([one, other, same]))
+    assert change.before.estimate == pytest.approx(1.0, rel=0.05)
+    assert change.is_slower
+
+    with pytest.raises(UserError, match="no session before 2 comes from the same machine"):
+        changes(by_session([one, other]))
+    with pytest.raises(UserError, match="1 sessions recorded, two are needed"):
+        changes(by_session([one]))
+
+
+def test_verdicts_are_counted_with_the_two_that_matter_always_shown():
+    assert count_verdicts([record("1", 1.0), record("1", 2.0), record("1", 3.0)]) == {
+        "holds": 1,
+        "falls short": 2,
+    }
+    assert count_verdicts([]) == {"holds": 0, "falls short": 0}
+
+
+def test_the_page_shows_the_last_session_with_its_origin(tmp_path):
+    for one in (record("1", 5.0), record("2", 1.0)):
+        append_record(one, tmp_path / "cpu.jsonl")
+
+    write_page(tmp_path, tmp_path / "SPEED.md")
+
+    page = (tmp_path / "SPEED.md").read_text()
+    assert "1 holds, 0 falls short. Session 2, commit abc; torch 2." in page
+    assert "## On 2 cores of simulated" in page
+    (row,) = [line for line in page.splitlines() if line.startswith("| ours / theirs")]
+    finding = json.loads((tmp_path / "cpu.jsonl").read_text().splitlines()[1])["findings"][0]
+    assert f"| 1.01 | {finding['estimate']:.4g} |" in row
+    assert row.endswith("| holds |")
+
+
+def test_a_page_without_records_says_so(tmp_path):
+    write_page(tmp_path, tmp_path / "SPEED.md")
+
+    assert "> No session has been published yet." in (tmp_path / "SPEED.md").read_text()
