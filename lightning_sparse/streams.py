@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-Stream = Literal["init", "init/scratch", "order", "augment", "mask", "curve"]
+Stream = Literal["init", "init/scratch", "order", "augment", "mask", "curve", "network"]
 
 
 def stream_seed(seed: int, stream: Stream, *counters: int) -> int:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from lightning_sparse.streams import stream_generator, stream_seed
 
-STREAMS = ("init", "init/scratch", "order", "augment", "mask", "curve")
+STREAMS = ("init", "init/scratch", "order", "augment", "mask", "curve", "network")
 places = st.tuples(
     st.integers(0, 99), st.sampled_from(STREAMS), st.lists(st.integers(0, 99), max_size=3)
 )

@@ -3,11 +3,13 @@
 import contextlib
 import functools
 import json
+import random
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -31,6 +33,7 @@ from lightning_sparse.paths.run import PathIdentity, make_path
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.locks import held
 from lightning_sparse.records import Record
+from lightning_sparse.streams import stream_seed
 from lightning_sparse.training.checkpoints import CHECKPOINTS_DIR
 from lightning_sparse.training.progress import History, Progress
 from lightning_sparse.training.provenance import provenance
@@ -96,6 +99,7 @@ def _make(job: Job, report: Progress | None, is_sweep_point: bool) -> Record:  #
     if _is_first():
         remove_unfinished_files(job.run_dir)
     torch.set_num_threads(settings["num_threads"])
+    _seed_global_generators(settings["seed"])
     make = _train if job.kind == "train" else _connect
     with tracker_for(settings, job, tracked(settings), is_sweep_point=is_sweep_point) as tracker:
         history = History(every_steps=settings["log_every_steps"], send=tracker.log)
@@ -122,6 +126,14 @@ def tracked(settings: Settings) -> Mapping[str, object]:
     cannot be set again.
     """
     return {"settings": recorded(settings), "commit": provenance()["commit"]}
+
+
+def _seed_global_generators(seed: int) -> None:
+    """Seed what networks may draw from as they train; nothing of ours does."""
+    value = stream_seed(seed, "network", getattr(rank_zero_only, "rank", 0))
+    random.seed(value)
+    np.random.seed(value % 2**32)  # noqa: NPY002 (the generator that networks may use)
+    torch.manual_seed(value)
 
 
 def remove_unfinished_files(run_dir: Path) -> None:

@@ -106,11 +106,10 @@ class SparsityCallback(pl.Callback):
     def _use(self, masks: Masks, weights: Mapping[str, Tensor], trainer: pl.Trainer) -> None:
         """Zero weights, gradients and momentum outside ``masks``; mask gradients from now on."""
         check_ranks_agree(masks, trainer, self._last_step)
+        counts = {name: layer.kept for name, layer in layer_counts(masks).items()}
         # A resumed run has counted its masks before.
-        if not self.kept_by_step or max(self.kept_by_step) < self._last_step:
-            self.kept_by_step[self._last_step] = {
-                name: layer.kept for name, layer in layer_counts(masks).items()
-            }
+        if not self.kept_by_step or self.kept_by_step[max(self.kept_by_step)] != counts:
+            self.kept_by_step[self._last_step] = counts
         self._application = MaskApplication(weights, masks)
         self._application.mask_all_(trainer.optimizers[0])
 

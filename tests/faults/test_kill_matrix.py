@@ -1,0 +1,167 @@
+"""Every arm and every curve, killed and stopped at random steps, ends with the same bits.
+
+The processes are real; they are forked from one that has imported everything, which is what takes
+time. What is found is written to the file that `RELIABILITY` names, if there is one.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from lightning_sparse.cli.compose import CONF_DIR
+from lightning_sparse.tensor_files import load_tensors, save_tensors
+from tests.faults.comparison import differences
+from tests.faults.interrupted import planned, run
+
+pytestmark = pytest.mark.faults
+
+NUM_STEPS = 24
+BATCHES_PER_EPOCH = 5
+FIRST_PRUNING, LAST_PRUNING = 6, 16
+SETTINGS = (
+    "data=synthetic", "+data.size=8", "+data.num_train=40", "+data.num_test=12",
+    "+data.num_classes=3", "model.widths=[4,6]", "batch_size=8", "evaluation.batch_size=16",
+    f"training.num_steps={NUM_STEPS}", "training.learning_rate=0.1",
+    f"pruning.start_step={FIRST_PRUNING}", f"pruning.end_step={LAST_PRUNING}",
+    "pruning.update_every=2", "sparsity=0.8", "seed=5", f"path.training.num_steps={NUM_STEPS}",
+    "path.training.learning_rate=0.1", "evaluation.num_points=8",
+    "evaluation.num_recalibration_images=32", "evaluation.recalibration_batch_size=16",
+    "evaluation.max_refinements=0", "checkpoint.keep=true", "checkpoint.every_seconds=0.000001",
+    "checkpoint.largest_share=1.0",
+)  # fmt: skip
+
+ARMS = sorted(file.stem for file in (CONF_DIR / "method").glob("*.yaml"))
+RUNS = {
+    **{f"arm {name}": ("train", (f"method={name}",)) for name in ARMS},
+    "curve in the mask": ("path", ("path.degree=2", "path.space=end_mask")),
+    "curve in dense space": ("path", ("path.degree=3", "path.space=dense")),
+}
+
+
+def random_steps(name: str) -> list[int]:
+    """Draw five steps: before, during and after pruning, on an epoch's end, and anywhere."""
+    draw = random.Random(name)  # noqa: S311 (which steps they are is no secret)
+    return [
+        draw.randrange(1, FIRST_PRUNING),
+        draw.randrange(FIRST_PRUNING, LAST_PRUNING),
+        draw.randrange(LAST_PRUNING, NUM_STEPS),
+        BATCHES_PER_EPOCH * draw.randrange(1, NUM_STEPS // BATCHES_PER_EPOCH + 1),
+        draw.randrange(1, NUM_STEPS + 1),
+    ]
+
+
+CASES = [
+    pytest.param(
+        name, step, signal_name,
+        marks=[] if (number, signal_name) in {(1, "SIGUSR1"), (3, "SIGKILL")}
+        else [pytest.mark.slow_faults],
+        id=f"{name}-{signal_name}-{number}",
+    )
+    for name in RUNS
+    for number, step in enumerate(random_steps(name))
+    for signal_name in (("SIGTERM", "SIGUSR1")[number % 2], "SIGKILL")
+]  # fmt: skip
+
+
+def in_a_process(*arguments) -> int | None:
+    """Run `interrupted.run` in a process of its own; return its exit status."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.faults.interrupted"])
+    process = context.Process(target=_exit_with, args=arguments)
+    process.start()
+    process.join(timeout=120)
+    if process.is_alive():
+        process.kill()
+        pytest.fail("a run of 24 steps took more than two minutes")
+    return process.exitcode
+
+
+def _exit_with(*arguments) -> None:
+    os._exit(run(*arguments))
+
+
+@pytest.fixture(scope="module")
+def straight_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All runs that nothing disturbed."""
+    runs_dir = tmp_path_factory.mktemp("straight")
+    for kind, overrides in (
+        RUNS["arm dense"], RUNS["arm prune"], *RUNS.values(),
+    ):  # fmt: skip
+        words = [*SETTINGS, *overrides, f"runs_dir={runs_dir}"]
+        assert in_a_process(kind, words, 0, "SIGKILL") == 0
+    return runs_dir
+
+
+def copy_needs(straight_dir: Path, runs_dir: Path, run_id: str) -> None:
+    """Give a run what it needs: all other runs that are finished."""
+    for finished in straight_dir.iterdir():
+        if finished.name != run_id:
+            shutil.copytree(finished, runs_dir / finished.name)
+
+
+@pytest.mark.parametrize(("name", "step", "signal_name"), CASES)
+def test_an_interrupted_run_ends_with_the_bits_of_the_straight_one(
+    straight_dir, tmp_path, name, step, signal_name
+):
+    kind, overrides = RUNS[name]
+    words = [*SETTINGS, *overrides, f"runs_dir={tmp_path}"]
+    run_id = planned(kind, words).run_id
+    copy_needs(straight_dir, tmp_path, run_id)
+
+    first = in_a_process(kind, words, step, signal_name)
+    assert first == (-signal.SIGKILL if signal_name == "SIGKILL" else 75)
+    assert not (tmp_path / run_id / "record.json").exists()
+    assert in_a_process(kind, words, 0, "SIGKILL") == 0
+
+    different = differences(straight_dir / run_id, tmp_path / run_id)
+    _note(name=name, step=step, signal=signal_name, differences=different)
+    assert different == []
+    provenance = json.loads((tmp_path / run_id / "record.json").read_text())["provenance"]
+    # Killed at its first step, a run has no checkpoint yet and begins again.
+    assert provenance["num_resumed"] == (0 if (step, signal_name) == (1, "SIGKILL") else 1)
+
+
+def _note(**found: object) -> None:
+    if file := os.environ.get("RELIABILITY"):
+        with Path(file).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(found) + "\n")
+
+
+def test_every_arm_is_in_the_matrix():
+    assert {f"arm {name}" for name in ARMS} <= set(RUNS)
+    assert {"dense", "lottery", "prune", "scratch"} <= set(ARMS)
+
+
+def test_the_comparison_sees_one_bit(straight_dir, tmp_path):
+    run_id = planned("train", [*SETTINGS, "method=prune", f"runs_dir={tmp_path}"]).run_id
+    copy = shutil.copytree(straight_dir / run_id, tmp_path / run_id)
+    assert differences(straight_dir / run_id, copy) == []
+    weights = load_tensors(copy / "weights.safetensors")
+    weight = next(item for item in weights.values() if not item.all())
+    entries = weight.view(-1)
+    # A zero of the other sign.
+    entries[int((entries == 0).nonzero()[0])] *= -1
+
+    save_tensors(weights, copy / "weights.safetensors")
+
+    assert differences(straight_dir / run_id, copy) == ["weights.safetensors"]
+
+
+def test_the_comparison_sees_a_run_that_took_another_step(straight_dir, tmp_path):
+    words = [*SETTINGS, "method=dense", f"runs_dir={tmp_path}"]
+    other = [*words, f"training.num_steps={NUM_STEPS + 1}"]
+    assert in_a_process("train", other, 0, "SIGKILL") == 0
+
+    different = differences(
+        straight_dir / planned("train", words).run_id,
+        tmp_path / planned("train", other).run_id,
+    )
+
+    assert {"weights.safetensors", "record.json"} <= set(different)
+    assert any(name.endswith("momentum_buffer") for name in different)
