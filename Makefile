@@ -10,6 +10,8 @@
 
 SETUP := python3 -IS tools/environment.py
 BIN := .venv/bin
+# Which tests `make test` runs; continuous integration empties it.
+SELECT := -m 'not slow_faults'
 SPARSE := $(BIN)/lightning-sparse
 
 # A setting that is not given is left to the configuration.
@@ -22,7 +24,7 @@ ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
 
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
         train-lottery line path sweep agent sweep-local verify bench bench-gpu bench-compare \
-        bench-page test golden check format clean-env .venv
+        bench-page test test-faults golden check format clean-env .venv
 
 help: ## List the targets and settings
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
@@ -90,9 +92,12 @@ bench-compare: .venv ## Set the last session against the one before: what became
 bench-page: .venv ## Write SPEED.md from the records under results/benchmarks
 	$(BIN)/python -m benchmarks page $(ARGS)
 
-test: .venv ## Run the tests [ARGS="-k masks"]
+test: .venv ## Run the tests, but the slow ones of faults [ARGS="-k masks"]
 	@$(SETUP) --quiet --browser
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SELECT) $(ARGS)
+
+test-faults: .venv ## Kill runs at every stage, fill disks, damage files: all tests of faults
+	$(BIN)/python -m pytest -m faults $(ARGS)
 
 golden: .venv ## Write this machine's golden first losses, before a refactoring
 	$(BIN)/python -m tests.golden.first_losses

@@ -46,7 +46,7 @@ RUNS = {
 
 def random_steps(name: str) -> list[int]:
     """Draw five steps: before, during and after pruning, on an epoch's end, and anywhere."""
-    draw = random.Random(name)  # noqa: S311 (which steps they are is no secret)
+    draw = random.Random(name)
     return [
         draw.randrange(1, FIRST_PRUNING),
         draw.randrange(FIRST_PRUNING, LAST_PRUNING),
