@@ -1,0 +1,138 @@
+"""Runs on several ranks that are stopped and killed; gloo, on the CPU, one process each."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults import interrupted
+from tests.faults.comparison import differences
+from tests.faults.interrupted import planned
+
+pytestmark = [pytest.mark.faults, pytest.mark.dist]
+slow = pytest.mark.slow_faults
+
+# When one rank dies, the others must be gone after so many seconds, and the job must have failed.
+SECONDS_TO_STOP = 60
+
+SETTINGS = (
+    "data=synthetic", "+data.size=8", "+data.num_train=100", "+data.num_test=12",
+    "+data.num_classes=3", "model.widths=[16,32,64]", "batch_size=4", "evaluation.batch_size=16",
+    "training.num_steps=40", "training.learning_rate=0.1", "pruning.start_step=3",
+    "pruning.end_step=25", "pruning.update_every=2", "sparsity=0.8", "seed=5",
+    "path.training.num_steps=30", "path.training.learning_rate=0.1", "evaluation.num_points=8",
+    "evaluation.num_recalibration_images=32", "evaluation.recalibration_batch_size=16",
+    "evaluation.max_refinements=0", "+trainer.strategy=ddp", "checkpoint.keep=true",
+    "checkpoint.every_seconds=0.000001", "checkpoint.largest_share=1.0",
+)  # fmt: skip
+
+PRUNE = ("train", ("method=prune",))
+CURVE = ("path", ("path.start=D-start", "path.end=D-end", "path.degree=2", "path.space=dense"))
+
+
+def start(runs_dir, num_ranks, of, *, step=0, name="SIGKILL", rank=0):
+    """Start a run on so many ranks, of which ``rank`` signals itself after ``step``."""
+    kind, overrides = of
+    words = [*SETTINGS, *overrides, f"trainer.devices={num_ranks}", f"runs_dir={runs_dir}"]
+    return subprocess.Popen(
+        [sys.executable, interrupted.__file__, kind, str(step), name, str(rank), *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process) -> tuple[int, str]:
+    """Wait for the first rank and all others; return its exit status and what was said."""
+    try:
+        _, errors = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        pytest.fail("hangs")
+    return process.returncode, errors
+
+
+def make(runs_dir, num_ranks, of, **interruption) -> tuple[int, str]:
+    return finish(start(runs_dir, num_ranks, of, **interruption))
+
+
+def run_dir(runs_dir, num_ranks, of) -> Path:
+    kind, overrides = of
+    words = [*SETTINGS, *overrides, f"trainer.devices={num_ranks}", f"runs_dir={runs_dir}"]
+    return Path(runs_dir) / planned(kind, words).run_id
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A pruned run on two ranks that nothing disturbed."""
+    runs_dir = tmp_path_factory.mktemp("straight")
+    assert make(runs_dir, 2, PRUNE)[0] == 0
+    return runs_dir
+
+
+def test_a_signal_to_one_rank_stops_all_and_the_run_goes_on_to_the_same_bits(straight, tmp_path):
+    # After a vote and before the next, inside an epoch and in the middle of pruning.
+    status, errors = make(tmp_path, 2, PRUNE, step=13, name="SIGUSR1", rank=1)
+    cut = run_dir(tmp_path, 2, PRUNE)
+
+    assert status == 75, errors
+    assert (cut / "checkpoints/step_20").is_dir()
+
+    assert make(tmp_path, 2, PRUNE)[0] == 0
+    assert differences(run_dir(straight, 2, PRUNE), cut) == []
+
+
+def test_another_number_of_ranks_is_another_run(tmp_path):
+    # What a checkpoint written by hand into its folder meets stands in tests/data/test_loader.py.
+    assert run_dir(tmp_path, 2, PRUNE) != run_dir(tmp_path, 1, PRUNE)
+
+
+@slow
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("of", [PRUNE, CURVE], ids=["prune", "curve"])
+@pytest.mark.parametrize("num_ranks", [2, 4])
+def test_any_number_of_ranks_resumes_to_the_same_bits(tmp_path, num_ranks, of, name):
+    if of is CURVE:
+        for runs_dir in ("straight", "cut"):
+            assert make(tmp_path / runs_dir, num_ranks, ("train", ("method=dense",)))[0] == 0
+    assert make(tmp_path / "straight", num_ranks, of)[0] == 0
+
+    status, _ = make(tmp_path / "cut", num_ranks, of, step=23, name=name)
+    assert status == (75 if name == "SIGTERM" else -signal.SIGKILL)
+    assert make(tmp_path / "cut", num_ranks, of)[0] == 0
+
+    one, other = (run_dir(tmp_path / name, num_ranks, of) for name in ("straight", "cut"))
+    assert differences(one, other) == []
+
+
+@slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_when_one_rank_dies_the_others_stop_and_the_job_fails(straight, tmp_path, rank):
+    process = start(tmp_path, 2, PRUNE, step=23, rank=rank)
+    status, _ = finish(process)
+    ended = time.monotonic()
+    while _is_alive(process.pid):
+        assert time.monotonic() - ended < SECONDS_TO_STOP, "a rank lives on"
+        time.sleep(0.2)
+
+    assert status != 0
+    assert not (run_dir(tmp_path, 2, PRUNE) / "record.json").exists()
+    assert make(tmp_path, 2, PRUNE)[0] == 0
+    assert differences(run_dir(straight, 2, PRUNE), run_dir(tmp_path, 2, PRUNE)) == []
+
+
+def _is_alive(group: int) -> bool:
+    """Whether any process of the group is there that is not merely waiting to be reaped."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(its_group) == group and state != "Z":
+            return True
+    return False
