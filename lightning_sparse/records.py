@@ -288,6 +288,8 @@ def from_json(line: str, *, where: str = "record") -> Record:
     """
     try:
         body = json.loads(line, parse_constant=_finite, parse_float=_finite)
+        # Half a character, which JSON can escape and no report can show.
+        json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not JSON ({error}); the file is damaged") from error
     # A list, because what was read may be anything, also something that has no hash.

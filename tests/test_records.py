@@ -105,7 +105,7 @@ def test_a_mutated_line_is_a_clear_error_or_a_record_that_says_what_the_line_say
 @pytest.mark.parametrize(
     "name",
     ["../up", "/etc", "a/b", "a\\b", "..", ".", ".hidden", "-x", "", "a\0b", "a\nb", "\x1b[31m",
-     "\ud800", "x" * 201],
+     "x" * 201],
     ids=ascii,
 )  # fmt: skip
 @pytest.mark.parametrize("field", ["run_id", "experiment", "mask_source", "start_run", "end_run"])
@@ -140,6 +140,7 @@ def changed(body, **changes):
         ("[" * 100_000, "not JSON"),
         ("1" * 5000, "not JSON"),
         ('{"kind": ["run"]}', "not a record"),
+        (changed(BODIES[0], config={"a": "\ud800"}), "not JSON .*surrogates not allowed"),
         ('{"kind": {"a": 1}}', "not a record"),
         (changed(BODIES[0], version=RECORD_VERSION + 1), r"record version 2.* reads 1; make"),
         (changed(BODIES[0], seed=True), r"\.seed: True is not of type int"),
@@ -197,6 +198,22 @@ def test_a_torn_line_is_found_with_its_number(tmp_path):
     record_file.write_text(f"{to_json(RUN)}\n\n{to_json(PATH)[:200]}", encoding="utf-8")
     with pytest.raises(UserError, match=r"records\.jsonl:3: not JSON .* damaged"):
         read_records(record_file)
+
+
+@given(st.data())
+def test_a_file_with_any_bytes_in_it_is_a_clear_error_or_its_records(tmp_path_factory, data):
+    record_file = tmp_path_factory.getbasetemp() / "mutated.jsonl"
+    whole = f"{to_json(RUN)}\n{to_json(PATH)}\n".encode()
+    place = data.draw(st.integers(0, len(whole)))
+    lost = data.draw(st.sampled_from([0, 1, 7, len(whole)]))
+    record_file.write_bytes(
+        whole[:place] + data.draw(st.binary(max_size=4)) + whole[place + lost :]
+    )
+    try:
+        outcome = len(read_records(record_file)) in {0, 1, 2}
+    except UserError as error:
+        outcome = str(error).startswith(str(record_file))
+    assert outcome
 
 
 def test_a_file_is_read_in_order_and_blank_lines_are_allowed(tmp_path):

@@ -79,6 +79,8 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 # Folders anywhere that the user may name; what is made inside them has names of our own.
 _PLACES = ("runs_dir", "mask_source", "path.start", "path.end")
 
+_LARGEST = 2**63 - 1  # what torch takes; beyond some 10^308 a float does not hold it either
+
 _LONGEST_PLACE = 1000  # characters; systems take 1,024 and more
 
 
@@ -89,6 +91,8 @@ def check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Non
         UserError: Naming the first that does not fit.
     """
     for name, value in settings.items():
+        if type(value) is int and abs(value) > _LARGEST:
+            raise UserError(f"{name}={reprlib.repr(value)}: is too large; give a smaller number")
         default = defaults.get(name)
         expected, example = _NULLABLE.get(name, (type(default), default))
         # Lightning takes numbers, lists and words for the same arguments of its Trainer.

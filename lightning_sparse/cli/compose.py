@@ -43,6 +43,9 @@ _OPEN = (
 )
 
 
+_ARGUMENTS = tuple(f"{place}." for place in _OPEN)
+
+
 def compose_settings(overrides: Sequence[str]) -> Settings:
     """Compose, resolve and check the settings that ``overrides`` ask for.
 
@@ -170,7 +173,8 @@ def _resolved(overrides: tuple[str, ...]) -> Settings:
             if item.key_or_group not in _GROUPS:
                 OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    # The last two are what Hydra raises where a group's choice is a number or a list.
+    except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(_explain(error, overrides)) from error
     assert isinstance(resolved, dict)
     return {str(name): value for name, value in resolved.items()}
@@ -190,8 +194,12 @@ def _from_hydra(overrides: tuple[str, ...]) -> Any:
 @functools.cache
 def _parsed(override: str) -> Override:
     parsed = OverridesParser.create().parse_override(override)
+    if not parsed.key_or_group:
+        raise UserError(f"{override!r}: names no setting; write name=value, for example seed=21")
     if parsed.is_sweep_override():
         raise UserError(f"{override}: is a sweep; give one value, lists are written [1,2,3]")
+    if parsed.is_delete() and not parsed.key_or_group.startswith(_ARGUMENTS):
+        raise UserError(f"{override}: removes a setting that is needed; give it another value")
     return parsed
 
 
@@ -204,7 +212,7 @@ def _check_names(settings: Settings, defaults: Settings) -> None:
     """Refuse a name added with ``+`` that nothing would ever read."""
     known = {name for name, _ in leaves(defaults)}
     for name, _ in leaves(settings):
-        if name not in known and not name.startswith(tuple(f"{place}." for place in _OPEN)):
+        if name not in known and not name.startswith(_ARGUMENTS):
             raise UserError(_unknown(name))
 
 

@@ -141,6 +141,12 @@ def test_a_missing_conf_folder_is_one_line(monkeypatch):
 
 REFUSED = {
     "--foo": "unknown option '--foo'; `lightning-sparse --help`",
+    "~seed": "'~seed' is no setting; write name=value",
+    "+=": "'+=': names no setting",
+    "~seed=11": "~seed=11: removes a setting that is needed; give it another value",
+    "data=3.5": "cannot use the settings data=3.5: ",
+    "model=[[1],{a: b}]": "cannot use the settings model=[[1],{a: b}]: ",
+    "num_threads=1" + 400 * "0": "num_threads=1000000",
     "seed": "'seed' is no setting; write name=value",
     "seeed=3": "no setting is called 'seeed'; did you mean seed?",
     "training.learning_rat=1": "'training.learning_rat'; did you mean training.learning_rate?",

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.distributions import ErdosRenyi, ErdosRenyiKernel, Uniform
+from lightning_sparse.sparsity.masks import num_kept
 from tests.reference.sparsity import bisected_densities
 
 ALL = [
@@ -47,6 +48,17 @@ def test_every_layer_gets_a_fraction_in_order(distribution, shapes, sparsity):
 def test_the_mean_over_weights_is_the_asked_for_sparsity(distribution, shapes, sparsity):
     layers = distribution.layer_sparsities(shapes, sparsity)
     assert weighted_mean(layers, shapes) == pytest.approx(sparsity, abs=1e-9)
+
+
+@pytest.mark.parametrize("distribution", BALANCED, ids=repr)
+@given(networks, sparsities)
+def test_the_overall_count_exceeds_the_asked_for_one_by_less_than_one_weight_per_layer(
+    distribution, shapes, sparsity
+):
+    layers = distribution.layer_sparsities(shapes, sparsity)
+    kept = sum(num_kept(prod(shape), layers[name]) for name, shape in shapes.items())
+    asked = (1 - sparsity) * sum(map(prod, shapes.values()))
+    assert -1e-6 <= kept - asked < len(shapes)
 
 
 @pytest.mark.parametrize("distribution", ALL, ids=repr)
