@@ -207,6 +207,18 @@ class StandIn:
         }  # fmt: skip
         return {"project": {"sweep": body}}
 
+    def get_sweep(self, asked: dict[str, Any]) -> dict[str, Any]:
+        sweep = self.sweeps.get(asked["name"])
+        if sweep is None:
+            return {"project": {"sweep": None}}
+        body = {
+            "__typename": "Sweep", "id": sweep.name, "name": sweep.name, "displayName": None,
+            "method": sweep.config["method"], "state": self._state(sweep), "description": None,
+            "bestLoss": None, "config": sweep.text, "createdAt": "2020-01-01T00:00:00",
+            "updatedAt": None, "runCount": sweep.num_given, "runCountExpected": None,
+        }  # fmt: skip
+        return {"project": {"sweep": body}}
+
     def create_agent(self, asked: dict[str, Any]) -> dict[str, Any]:
         name = f"agent{len(self.agents) + 1}"
         self.agents[name] = asked["sweep"]
@@ -283,6 +295,7 @@ OPERATIONS = {
     "ArtifactType": StandIn.artifact_type,
     "CreateArtifact": StandIn.create_artifact,
     "UpsertSweep": StandIn.upsert_sweep,
+    "GetSweep": StandIn.get_sweep,
     "SweepWithRuns": StandIn.sweep_with_runs,
     "CreateAgent": StandIn.create_agent,
     "Heartbeat": StandIn.heartbeat,
