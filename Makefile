@@ -1,8 +1,9 @@
 # Every target sets up what it needs; what it runs is printed, so it can be typed without make too.
 #
 # Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=S-end  TO=P-end
-#            SPACE=dense  DEGREE=2  RUN=runs/NAME  ARGS="any further key=value"
+#            SPACE=dense  DEGREE=2  GPUS=8  NODES=2  PARTITION=gpu  RUN=runs/NAME
 #            SWEEP=gap  SWEEP_ID=ENTITY/PROJECT/ID  N=2 (processes or agents at once)
+#            ARGS="any further key=value"
 
 .DEFAULT_GOAL := help
 # No file names are made of "[8,8]" or "*" in ARGS.
@@ -15,19 +16,24 @@ SELECT := -m 'not slow_faults'
 SPARSE := $(BIN)/lightning-sparse
 
 # A setting that is not given is left to the configuration.
-WHOLE = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) \
+RANKS = $(strip $(if $(GPUS),trainer.accelerator=gpu trainer.devices=$(GPUS)) \
+        $(if $(NODES),++trainer.num_nodes=$(NODES)) $(if $(PARTITION),slurm.partition=$(PARTITION)))
+WHOLE = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(RANKS) \
         $(if $(SEEDS),'reproduce.seeds=[$(SEEDS)]'))
-RUN = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(if $(SEED),seed=$(SEED)) \
+RUN = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(RANKS) $(if $(SEED),seed=$(SEED)) \
       $(if $(SPARSITY),sparsity=$(SPARSITY)))
+ARRAY = $(strip $(if $(SEEDS),'slurm.seeds=[$(SEEDS)]'))
 ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
        $(if $(SPACE),path.space=$(SPACE)) $(if $(DEGREE),path.degree=$(DEGREE)))
 
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
-        train-lottery line path sweep agent sweep-local verify bench bench-gpu bench-compare \
-        bench-page test test-faults golden check format clean-env .venv
+        train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
+        slurm-train-lottery slurm-line slurm-path slurm-reproduce sweep agent sweep-local verify \
+        bench bench-gpu bench-compare bench-page test test-faults golden check format \
+        clean-env .venv
 
 help: ## List the targets and settings
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-19s %s\n", $$1, $$2}' Makefile
 	@sed -n '/^# Settings/,/^$$/s/^# *//p' Makefile
 
 setup: ## Make, check or repair the environment in .venv
@@ -66,6 +72,27 @@ line: .venv ## Measure the straight line between two points [EXPERIMENT SEED SPA
 path: .venv ## Train a Bezier curve between two points [... FROM TO SPACE DEGREE]
 	$(SPARSE) path $(RUN) $(ENDS) $(ARGS)
 
+slurm-train-dense: .venv ## Submit a dense run to SLURM [... NODES GPUS PARTITION SEEDS]
+	$(SPARSE) slurm-train method=dense $(RUN) $(ARRAY) $(ARGS)
+
+slurm-train-prune: .venv ## Submit a pruned run [... NODES GPUS PARTITION SEEDS]
+	$(SPARSE) slurm-train method=prune $(RUN) $(ARRAY) $(ARGS)
+
+slurm-train-scratch: .venv ## Submit a scratch run, after the pruned run it needs [... NODES GPUS PARTITION SEEDS]
+	$(SPARSE) slurm-train method=scratch $(RUN) $(ARRAY) $(ARGS)
+
+slurm-train-lottery: .venv ## Submit a lottery run, after the pruned run it needs [... NODES GPUS PARTITION SEEDS]
+	$(SPARSE) slurm-train method=lottery $(RUN) $(ARRAY) $(ARGS)
+
+slurm-line: .venv ## Submit a straight line, after the runs it needs [... FROM TO NODES GPUS]
+	$(SPARSE) slurm-line $(RUN) $(ENDS) $(ARGS)
+
+slurm-path: .venv ## Submit a curve, after the runs it needs [... FROM TO SPACE DEGREE NODES GPUS]
+	$(SPARSE) slurm-path $(RUN) $(ENDS) $(ARGS)
+
+slurm-reproduce: .venv ## Submit the whole experiment and its report [EXPERIMENT SEEDS NODES GPUS]
+	$(SPARSE) slurm-reproduce $(WHOLE) $(ARGS)
+
 # RUN is a folder here; where it is not given, it holds the settings above.
 verify: .venv ## Check what finished runs left behind: hashes, masks, counts, ids [RUN]
 	$(SPARSE) verify $(if $(filter command,$(origin RUN)),$(RUN),runs) $(ARGS)
@@ -93,7 +120,7 @@ bench-page: .venv ## Write SPEED.md from the records under results/benchmarks
 	$(BIN)/python -m benchmarks page $(ARGS)
 
 test: .venv ## Run the tests, but the slow ones of faults [ARGS="-k masks"]
-	@$(SETUP) --quiet --browser
+	@$(SETUP) --quiet --test-packages
 	$(BIN)/python -m pytest $(SELECT) $(ARGS)
 
 test-faults: .venv ## Kill runs at every stage, fill disks, damage files: all tests of faults

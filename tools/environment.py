@@ -47,8 +47,6 @@ IMPORTS = (
     "torch, torchvision, pytorch_lightning, torchmetrics, hydra, safetensors, sklearn, "
     "scipy.stats, matplotlib, rich, wandb, pytest, hypothesis, lightning_sparse"
 )
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER_PACKAGES = ("chromium", "fonts-dejavu-core")
 
 # Each of these sends Python or pip to a place other than .venv.
 FOREIGN_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "PIP_USER", "PIP_TARGET", "PIP_PREFIX")
@@ -59,6 +57,45 @@ Heard = Literal["all", "errors", "nothing"]
 
 class SetupError(Exception):
     """The environment cannot be made, and the message says what the user can do."""
+
+
+@dataclass(frozen=True)
+class TestNeed:
+    """System packages without which some tests are skipped.
+
+    Attributes:
+        name: What a person calls them.
+        purpose: Which tests need them.
+        packages: Debian's names.
+        programs: Alternatives; all programs of one of them must be there.
+    """
+
+    name: str
+    purpose: str
+    packages: Sequence[str]
+    programs: Sequence[Sequence[str]]
+
+    def is_there(self) -> bool:
+        """Tell whether one of the alternatives is installed."""
+        # Debian's daemons live where an ordinary user's PATH does not lead.
+        path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+        return any(all(shutil.which(name, path=path) for name in some) for some in self.programs)
+
+
+TEST_NEEDS = (
+    TestNeed(
+        name="a browser",
+        purpose="the tests of the report",
+        packages=("chromium", "fonts-dejavu-core"),
+        programs=(("chromium",), ("chromium-browser",), ("google-chrome",)),
+    ),
+    TestNeed(
+        name="SLURM",
+        purpose="the tests of submission",
+        packages=("slurmctld", "slurmd", "slurm-client", "munge"),
+        programs=(("slurmctld", "slurmd", "sbatch", "munged"),),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +143,11 @@ class Environment:
             "its packages": _digest("\n".join(_listing(self.packages, depth=2)).encode()),
             "its commands": _digest("\n".join(_listing(self.python.parent, depth=1)).encode()),
         }
+
+    def notes(self) -> dict[str, str]:
+        """Read what was remembered beside it: what could not be installed."""
+        seen = self.observe()
+        return {name: note for name, note in self.stamp().items() if name not in seen}
 
     def write_stamp(self, **notes: str) -> None:
         """Vouch for the environment as it is now; ``notes`` are remembered beside it."""
@@ -246,16 +288,17 @@ def missing_libraries() -> list[str]:
     return [package for package, found in present.items() if not found]
 
 
-def offer_browser(environment: Environment) -> None:
-    """Install Chromium for the tests of the report, once, where that is allowed."""
-    stamp = environment.stamp()
-    if "browser" in stamp or any(shutil.which(browser) for browser in BROWSERS):
-        return
-    if may_use_apt() and apt_install(BROWSER_PACKAGES, purpose="the tests of the report"):
-        return
-    say("going on without a browser, so its tests will be skipped; to have them, run")
-    say(f"    {_apt_line(BROWSER_PACKAGES)}")
-    environment.write_stamp(ffcv=stamp.get("ffcv", ""), browser="could not be installed")
+def offer_test_packages(environment: Environment) -> None:
+    """Install what only tests need, once, where that is allowed: a browser, and SLURM."""
+    for need in TEST_NEEDS:
+        notes = environment.notes()
+        if need.name in notes or need.is_there():
+            continue
+        if may_use_apt() and apt_install(need.packages, purpose=need.purpose):
+            continue
+        say(f"going on without {need.name}, so its tests will be skipped; to have them, run")
+        say(f"    {_apt_line(need.packages)}")
+        environment.write_stamp(**{**notes, need.name: "could not be installed"})
 
 
 def may_use_apt() -> bool:
@@ -310,7 +353,9 @@ def main(arguments: Sequence[str] | None = None, root: Path = REPOSITORY) -> int
     """Bring the environment of ``root`` into order; the exit status is 0 if it is."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quiet", action="store_true", help="trust the stamp and say nothing")
-    parser.add_argument("--browser", action="store_true", help="also offer a browser to the tests")
+    parser.add_argument(
+        "--test-packages", action="store_true", help="also install what only the tests need"
+    )
     options = parser.parse_args(arguments)
     environment = Environment(root)
     try:
@@ -320,8 +365,8 @@ def main(arguments: Sequence[str] | None = None, root: Path = REPOSITORY) -> int
         elif not options.quiet:
             with exclusive(root):
                 check_again(environment)
-        if options.browser:
-            offer_browser(environment)
+        if options.test_packages:
+            offer_test_packages(environment)
     except (SetupError, OSError) as error:
         print(f"set-up failed: {error}", file=sys.stderr)
         return 1

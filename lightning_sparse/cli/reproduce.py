@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from lightning_sparse.cli import report
+from lightning_sparse.cli.batches import num_nodes
 from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.session import num_processes
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.jobs import Job, unfinished
 from lightning_sparse.pipeline.locks import held
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.records import to_json
@@ -22,6 +23,7 @@ def run(settings: Settings) -> None:
     check(settings)
     console = Console()
     jobs = plan_all(settings)
+    _check_ranks(settings, jobs)
     folder = report.report_dir(settings)
     with held(folder / ".lock", _refuse):
         run_jobs(jobs, run_job, num_processes=num_processes(settings), console=console)
@@ -50,6 +52,17 @@ def _plan_seed(settings: Settings) -> Iterator[Job]:
     for ends in [*plan["lines"], *plan["curves"]]:
         overrides = [f"path.{name}={value}" for name, value in {"degree": 1, **ends}.items()]
         yield plan_path(with_values(settings, overrides))
+
+
+def _check_ranks(settings: Settings, jobs: list[Job]) -> None:
+    """Refuse to train on several ranks from here, where every run is one process beside others."""
+    trainer = settings["trainer"]
+    if (trainer.get("devices", 1), num_nodes(trainer)) != (1, 1) and unfinished(jobs):
+        raise UserError(
+            f"trainer.devices={trainer.get('devices', 1)}, trainer.num_nodes={num_nodes(trainer)}: "
+            "reproduce runs each job in one process; submit them with slurm-reproduce, or say "
+            "trainer.devices=1"
+        )
 
 
 def _refuse(owner: str) -> None:

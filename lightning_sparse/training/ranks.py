@@ -7,7 +7,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import distributed, nn
 
-from lightning_sparse.training.trainer import quiet, strategy_for
+from lightning_sparse.training.trainer import quiet
 
 
 def join_ranks(trainer_options: Mapping[str, Any]) -> torch.device:
@@ -21,10 +21,10 @@ def join_ranks(trainer_options: Mapping[str, Any]) -> torch.device:
     Returns:
         This process's device.
     """
-    names = ("accelerator", "devices", "num_nodes")
+    names = ("accelerator", "devices", "num_nodes", "strategy")
     chosen = {name: trainer_options[name] for name in names if name in trainer_options}
     with quiet():
-        fabric = Fabric(strategy=strategy_for(trainer_options), **chosen)
+        fabric = Fabric(**chosen)
         fabric.launch()
     return fabric.device
 

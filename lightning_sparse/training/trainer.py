@@ -73,30 +73,10 @@ def quiet_trainer(
                 "num_sanity_val_steps": 0,
                 "limit_val_batches": 0,
                 "use_distributed_sampler": False,
-                "strategy": strategy_for(options),
                 "profiler": NoProfiler(),
                 **options,
             }
         )
-
-
-def strategy_for(options: Mapping[str, Any]) -> str:
-    """Choose how gradients are averaged: the strategy asked for, or DDP if there are several ranks.
-
-    By default torch puts the gradients into other buckets after the first step, and with more than
-    two ranks the buckets decide in which order numbers are added up: a resumed run, whose first
-    step is a later one, would differ in the last bits. Looking for unused parameters keeps the
-    buckets as they are.
-
-    Args:
-        options: `pytorch_lightning.Trainer` arguments.
-    """
-    if (strategy := options.get("strategy")) is not None:
-        return str(strategy)
-    devices = options.get("devices", 1)
-    num_devices = len(devices) if isinstance(devices, list) else devices
-    is_single = num_devices in {1, "1"} and options.get("num_nodes", 1) == 1
-    return "auto" if is_single else "ddp_find_unused_parameters_true"
 
 
 def fit(

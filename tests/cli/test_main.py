@@ -100,6 +100,10 @@ def test_an_interrupt_is_one_line_and_its_own_status(monkeypatch, capsys):
         (["reproduce", "reproduce.seeds=[a]"], "reproduce.seeds=['a']: must be integers"),
         (["reproduce", "mask_source=runs/x"], "mask_source=runs/x: is for single runs"),
         (["pilot", "pilot.seeds=[11]"], "pilot.seeds=[11]: share a seed with reproduce.seeds="),
+        (
+            ["reproduce", "experiment=smoke", "trainer.devices=2"],
+            "trainer.devices=2, trainer.num_nodes=1: reproduce runs each job in one process;",
+        ),
         (["path", "path.start=foo"], "path.start=foo: name one of D-start, L-start, S-start,"),
         (["path", "path.end=runs/x:middle"], "path.end=runs/x:middle: name one of D-start,"),
         (["path", "path.end=runs/x:end"], "path.end=runs/x:end: there is no such run folder"),

@@ -1,5 +1,6 @@
 """The set-up script's decisions, on environments made of empty files."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -209,21 +210,29 @@ def test_without_apt_nothing_is_tried():
     assert not script.may_use_apt()
 
 
-def test_a_browser_that_cannot_be_installed_is_tried_once(made, commands, monkeypatch, capfd):
+@pytest.mark.parametrize("need", script.TEST_NEEDS, ids=lambda need: need.name)
+def test_what_only_tests_need_and_cannot_be_installed_is_tried_once(
+    need, made, commands, monkeypatch, capfd
+):
+    absent = dataclasses.replace(need, programs=(("a-program-that-is-nowhere",),))
+    monkeypatch.setattr(script, "TEST_NEEDS", (absent,))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     stub(commands, "apt-get", status=0)
     stub(commands, "env", status=100)
     for _ in range(2):
-        assert script.main(["--quiet", "--browser"], root=made.root) == 0
+        assert script.main(["--quiet", "--test-packages"], root=made.root) == 0
     assert len(calls(commands)) == 1
-    assert capfd.readouterr().out.count("going on without a browser") == 1
+    assert capfd.readouterr().out.count(f"going on without {need.name}, so its tests") == 1
     assert made.diagnose()[0] == "nothing"
+    assert made.notes()[need.name] == "could not be installed"
 
 
-def test_a_browser_that_is_there_is_not_installed(made, commands):
+def test_what_is_there_is_not_installed(made, commands, monkeypatch):
+    browser = next(need for need in script.TEST_NEEDS if need.name == "a browser")
+    monkeypatch.setattr(script, "TEST_NEEDS", (browser,))
     stub(commands, "chromium", status=0)
     stub(commands, "apt-get", status=0)
-    assert script.main(["--quiet", "--browser"], root=made.root) == 0
+    assert script.main(["--quiet", "--test-packages"], root=made.root) == 0
     assert calls(commands) == []
 
 

@@ -12,8 +12,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 def make(*arguments: str) -> str:
     # A make that runs these tests hands its own settings down.
-    inherited = ("MAKE", "MFLAGS", "EXPERIMENT", "SEED", "SPARSITY", "ARGS", "FROM", "TO", "SPACE")
-    variables = {k: v for k, v in os.environ.items() if not k.startswith((*inherited, "DEGREE"))}
+    inherited = (
+        "MAKE", "MFLAGS", "EXPERIMENT", "SEED", "SPARSITY", "ARGS", "FROM", "TO", "SPACE", "DEGREE",
+        "GPUS", "NODES", "PARTITION",
+    )  # fmt: skip
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(inherited)}
     done = subprocess.run(
         ["make", "--no-print-directory", *arguments],
         cwd=REPOSITORY, env=variables, capture_output=True, text=True, check=True,
@@ -86,6 +89,22 @@ def test_a_sweep_is_named_by_its_file_and_an_agent_by_the_sweeps_id():
     assert last_two.replace("\\", "").split() == [
         ".venv/bin/lightning-sparse", "multirun", "sweep.file=gap", "sweep.num_processes=2",
     ]  # fmt: skip
+
+
+def test_nodes_and_gpus_are_the_trainers():
+    where = ("NODES=2", "GPUS=8", "PARTITION=gpu")
+    ranks = "trainer.accelerator=gpu trainer.devices=8 ++trainer.num_nodes=2 slurm.partition=gpu"
+    assert command("slurm-train-prune", "EXPERIMENT=imagenet", *where, "SEEDS=11,12").split() == [
+        "lightning-sparse", "slurm-train", "method=prune", "experiment=imagenet", *ranks.split(),
+        "'slurm.seeds=[11,12]'",
+    ]  # fmt: skip
+    assert command("slurm-reproduce", *where).split() == [
+        "lightning-sparse", "slurm-reproduce", *ranks.split()
+    ]  # fmt: skip
+    assert command("slurm-path", "TO=P-end").split() == [
+        "lightning-sparse", "slurm-path", "path.end=P-end"
+    ]  # fmt: skip
+    assert command("train-dense", "GPUS=1").endswith("trainer.accelerator=gpu trainer.devices=1 ")
 
 
 def test_brackets_and_stars_in_free_overrides_are_not_file_names(tmp_path):

@@ -19,7 +19,6 @@ from lightning_sparse.streams import stream_generator
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
 from lightning_sparse.training.ranks import is_first_rank, mean_over_ranks
-from lightning_sparse.training.trainer import strategy_for
 from tests.training.problems import NUM_CLASSES, make_data, make_network, same_bits
 from tests.training.rank_program import EVALUATION
 
@@ -160,22 +159,6 @@ def _de_casteljau(points, t):
 def test_the_objective_of_a_fit_is_that_of_all_ranks(shared):
     _, seen = shared
     assert len({rank["fit_objective"] for rank in seen}) == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, "auto"),
-        ({"devices": 1, "num_nodes": 1}, "auto"),
-        ({"devices": [3]}, "auto"),
-        ({"devices": 2}, "ddp_find_unused_parameters_true"),
-        ({"devices": 1, "num_nodes": 2}, "ddp_find_unused_parameters_true"),
-        ({"devices": "auto"}, "ddp_find_unused_parameters_true"),
-        ({"devices": 2, "strategy": "ddp"}, "ddp"),
-    ],
-)
-def test_several_ranks_average_gradients_in_an_order_that_a_resumed_run_repeats(options, expected):
-    assert strategy_for(options) == expected
 
 
 def test_one_process_is_the_first_and_its_mean_is_its_number():
