@@ -25,7 +25,7 @@ FEWEST_ROUNDS = 6
 FIRST_LOOK = 8
 _ERROR = 0.05
 _EARLY_ERROR = 0.01
-# From here on the normal approximation of the signed-rank distribution is good to a rank.
+# From here on the normal approximation of the signed-rank distribution is good to two ranks.
 _LARGE = 40
 
 

@@ -12,6 +12,7 @@ from benchmarks.page import count_verdicts, terminal_table
 from benchmarks.pairing import run_trial
 from benchmarks.records import TrialRecord, append_record, to_record
 from benchmarks.workloads import Scale
+from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.errors import UserError
 from lightning_sparse.training.provenance import provenance
 
@@ -29,6 +30,7 @@ def run_session(rows: Iterable[str], *, scale: Scale, budget: float, file: Path)
         Whether every claim holds.
     """
     session = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    silence_lightning()
     console = Console()
     records: list[TrialRecord] = []
     for row in rows:

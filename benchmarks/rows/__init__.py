@@ -4,7 +4,14 @@ Every file has a function ``trials(scale)`` that yields its trials one after the
 what one has built is gone before the next begins.
 """
 
-ROWS = ("masked_step", "digits_loader")
+ROWS = (
+    "masked_step",
+    "trainer",
+    "mask_update",
+    "digits_loader",
+    "path_step",
+    "command_line",
+)
 """In the order of the table."""
 
 ACCELERATOR_ROWS = ()

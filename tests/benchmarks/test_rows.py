@@ -1,5 +1,6 @@
 """Every row runs end to end at its smallest size; what it then measures means nothing."""
 
+import dataclasses
 import importlib
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def test_a_row_runs(row):
     module = importlib.import_module(f"benchmarks.rows.{row}")
 
     for trial in module.trials(Scale(is_tiny=True)):
-        outcome = run_trial(trial, budget=0)
+        outcome = run_trial(dataclasses.replace(trial, num_rounds=1))
 
         assert trial.claims
         assert len(outcome.findings) == len(trial.claims)
