@@ -2,6 +2,7 @@
 #
 # Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=S-end  TO=P-end
 #            SPACE=dense  DEGREE=2  GPUS=8  NODES=2  PARTITION=gpu  RUN=runs/NAME
+#            IMAGENET=<folder>
 #            SWEEP=gap  SWEEP_ID=ENTITY/PROJECT/ID  N=2 (processes or agents at once)
 #            ARGS="any further key=value"
 
@@ -29,8 +30,8 @@ ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
         slurm-train-lottery slurm-line slurm-path slurm-reproduce sweep agent sweep-local verify \
-        bench bench-gpu bench-compare bench-page test test-faults golden check format \
-        clean-env .venv
+        data-imagenet data-synthetic bench bench-gpu bench-compare bench-page test test-faults \
+        golden check format clean-env .venv
 
 help: ## List the targets and settings
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-19s %s\n", $$1, $$2}' Makefile
@@ -118,6 +119,12 @@ bench-compare: .venv ## Set the last session against the one before: what became
 
 bench-page: .venv ## Write SPEED.md from the records under results/benchmarks
 	$(BIN)/python -m benchmarks page $(ARGS)
+
+data-imagenet: .venv ## Write ImageNet as .beton files [IMAGENET ARGS="out=... skip_corrupt=true"]
+	$(SPARSE) data-imagenet $(if $(IMAGENET),'imagenet=$(IMAGENET)') $(ARGS)
+
+data-synthetic: .venv ## Paint an ImageNet-shaped image set, as JPEGs and .beton [ARGS="num_train=2000"]
+	$(SPARSE) data-synthetic $(ARGS)
 
 test: .venv ## Run the tests, but the slow ones of faults [ARGS="-k masks"]
 	@$(SETUP) --quiet --test-packages

@@ -23,9 +23,14 @@ VERBS = {
     "multirun": "run the points of a sweep file, with no server: sweep.file=gap",
     "sweep": "register a sweep file with W&B: sweep.file=gap",
     "agent": "run points of a registered sweep: sweep.id=ENTITY/PROJECT/ID",
+    "data-imagenet": "write an image folder as FFCV's .beton files: imagenet=<folder>",
+    "data-synthetic": "paint a procedural image set, as a folder and as .beton files",
     "publish": "copy records and headline figure of a finished experiment to results/",
     "readme": "put the results under results/ into README.md",
 }
+
+# Verbs with a file of settings of their own under conf/command/.
+_ON_DATA = {"data-imagenet", "data-synthetic"}
 
 # Verbs that are told folders instead of settings.
 _ON_FOLDERS = {"verify"}
@@ -97,6 +102,8 @@ def _dispatch(words: list[str]) -> int:
     # Imported only now: asking for help must not wait for torch.
     if verb in _ON_FOLDERS:
         return int(importlib.import_module(f"lightning_sparse.cli.{verb}").run(_folders(rest)))
+    if verb in _ON_DATA:
+        return _write_data(verb, rest)
     compose = importlib.import_module("lightning_sparse.cli.compose")
     if "--settings" in rest:
         rest.remove("--settings")
@@ -104,7 +111,18 @@ def _dispatch(words: list[str]) -> int:
         return _OK
     settings = compose.compose_settings(rest)
     importlib.import_module("lightning_sparse.cli.tracking").check_tracker(settings)
-    importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}").run(settings)
+    importlib.import_module(f"lightning_sparse.cli.{verb}").run(settings)
+    return _OK
+
+
+def _write_data(verb: str, words: list[str]) -> int:
+    as_yaml = importlib.import_module("lightning_sparse.cli.compose").as_yaml
+    compose = importlib.import_module("lightning_sparse.cli.data_settings").compose_data_settings
+    settings = compose(verb, [word for word in words if word != "--settings"])
+    if "--settings" in words:
+        print(as_yaml(settings), end="")
+    else:
+        importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}").run(settings)
     return _OK
 
 

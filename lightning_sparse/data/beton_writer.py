@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from multiprocessing.process import BaseProcess
@@ -18,7 +19,7 @@ import numpy as np
 from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.rgb_image import resizer
 from ffcv.writer import MIN_PAGE_SIZE, DatasetWriter
-from jaxtyping import UInt8
+from jaxtyping import Int8, UInt8
 
 from lightning_sparse.data.beton import IMAGE_FIELD, LABEL_FIELD, BetonImages
 from lightning_sparse.data.image_folder import decoded
@@ -34,6 +35,10 @@ _NUM_COMPARED = 16
 # JPEG changes single levels by more than this, but not the mean of an image.
 _MEAN_LEVEL_TOLERANCE = 16.0
 _NUM_NAMED = 5
+
+_DECODED, _CORRUPT = 1, 2
+
+_START_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +171,7 @@ def _write(
             "skip_corrupt=true"
         )
 
-    with _supervised(writer, trouble):
+    with _supervised(writer, encodable, trouble):
         # Small pieces of work keep the processes busy to the end, and progress is seen sooner.
         writer.from_indexed_dataset(encodable, chunksize=max(1, min(100, len(samples) // 100)))
     if problem := trouble():
@@ -185,7 +190,7 @@ class _Encodable:
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self._samples = samples
-        self._is_corrupt = multiprocessing.Array("b", len(samples), lock=False)
+        self._outcomes = multiprocessing.Array("b", len(samples), lock=False)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -196,24 +201,34 @@ class _Encodable:
         # In a process of FFCV's own: whether this image is compressed hangs on its index alone.
         np.random.seed(index)  # noqa: NPY002, TID251
         try:
-            return decoded(file), label
+            pixels, outcome = decoded(file), _DECODED
         except UserError:
-            self._is_corrupt[index] = 1
-            return np.zeros((1, 1, 3), dtype=np.uint8), label
+            pixels, outcome = np.zeros((1, 1, 3), dtype=np.uint8), _CORRUPT
+        self._outcomes[index] = outcome
+        return pixels, label
 
     def corrupt(self) -> list[int]:
         """Indices of the images that could not be decoded so far."""
-        return np.flatnonzero(np.frombuffer(self._is_corrupt, dtype=np.int8)).tolist()
+        return np.flatnonzero(self._seen() == _CORRUPT).tolist()
+
+    def is_complete(self) -> bool:
+        """Whether every image has been asked for."""
+        return bool(self._seen().all())
+
+    def _seen(self) -> Int8[np.ndarray, " n"]:
+        return np.frombuffer(self._outcomes, dtype=np.int8)
 
 
 @contextlib.contextmanager
-def _supervised(writer: DatasetWriter, trouble: Callable[[], str | None]) -> Iterator[None]:
+def _supervised(
+    writer: DatasetWriter, encodable: _Encodable, trouble: Callable[[], str | None]
+) -> Iterator[None]:
     """End the writing when one of its processes dies, which FFCV would wait for.
 
     Call it on the main thread: it is woken there as if by Ctrl-C.
     """
     others = set(multiprocessing.active_children())
-    watch = _Watch(others, trouble)
+    watch = _Watch(others, encodable, trouble)
     watch.start()
     try:
         yield
@@ -225,7 +240,8 @@ def _supervised(writer: DatasetWriter, trouble: Callable[[], str | None]) -> Ite
         watch.done.set()
         watch.join()
         for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
+            # Not terminate: the first SIGTERM is meant for this process, and spared there.
+            process.kill()
             process.join()
         metadata = getattr(writer, "metadata_sm", None)
         if metadata is not None:
@@ -237,30 +253,40 @@ def _supervised(writer: DatasetWriter, trouble: Callable[[], str | None]) -> Ite
 class _Watch(threading.Thread):
     """Looks at the processes of a writer until it is done."""
 
-    def __init__(self, others: set[BaseProcess], trouble: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        others: set[BaseProcess],
+        encodable: _Encodable,
+        trouble: Callable[[], str | None],
+    ) -> None:
         super().__init__(daemon=True)
         self.done = threading.Event()
         self.problem: str | None = None
         self._others = others
+        self._encodable = encodable
         self._trouble = trouble
         self._seen: set[BaseProcess] = set()
+        self._begun = time.monotonic()
 
     def run(self) -> None:
-        """Interrupt the main thread at the first trouble."""
-        while not self.done.wait(0.2):
-            self._seen |= set(multiprocessing.active_children()) - self._others
-            self.problem = self._trouble() or self._death()
+        """Interrupt the main thread at the first trouble, again if it did not notice."""
+        while not self.done.wait(1.0 if self.problem else 0.2):
+            self.problem = self.problem or self._trouble() or self._death()
             if self.problem:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-                return
 
     def _death(self) -> str | None:
+        alive = set(multiprocessing.active_children()) - self._others
+        self._seen |= alive
         codes = [process.exitcode for process in self._seen if process.exitcode]
-        if not codes:
+        # One that dies at once may never be seen; then work is left over and nobody to do it.
+        has_begun = self._seen or time.monotonic() - self._begun > _START_SECONDS
+        if not codes and (alive or not has_begun or self._encodable.is_complete()):
             return None
+        status = f"with status {codes[0]}" if codes else "early"
         return (
-            f"a process that encodes images ended with status {codes[0]} (its own message, if "
-            "any, stands above); see whether disk and memory suffice, or set num_workers lower"
+            f"a process that encodes images ended {status} (its own message, if any, stands "
+            "above); see whether disk and memory suffice, or set num_workers lower"
         )
 
 

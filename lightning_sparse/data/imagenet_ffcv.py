@@ -51,7 +51,7 @@ def build_imagenet_ffcv(
     if importlib.util.find_spec("ffcv") is None:
         warnings.warn(
             "FFCV is not installed (`make setup` installs it): reading the image files at "
-            f"{images} through torchvision instead, at about a fifth of the speed",
+            f"{images} one by one instead, which takes several times as long",
             stacklevel=2,
         )
         parts = _from_files(images, folder)

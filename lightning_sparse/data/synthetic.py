@@ -18,7 +18,7 @@ from lightning_sparse.data.draws import uniform_draws
 from lightning_sparse.data.source import Images, ImageSource, TensorImages
 
 # Test images continue the same sequence far beyond any training set.
-_FIRST_TEST_INDEX = 2**40
+FIRST_TEST_INDEX = 2**40
 _SHAPE_KEY, _NOISE_KEY = 1, 2
 _NOISE_RANGE = 1.0
 # Additive recurrences that fill the cube evenly for any number of classes: Roberts (2018), "The
@@ -47,7 +47,7 @@ def build_synthetic(
         name=f"synthetic{size}x{num_classes}",
         train=_images(SyntheticImages(0, num_train, num_classes, size), in_memory=in_memory),
         test=_images(
-            SyntheticImages(_FIRST_TEST_INDEX, num_test, num_classes, size), in_memory=in_memory
+            SyntheticImages(FIRST_TEST_INDEX, num_test, num_classes, size), in_memory=in_memory
         ),
         num_classes=num_classes,
         image_shape=(3, size, size),
