@@ -2,7 +2,7 @@
 #
 # Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=S-end  TO=P-end
 #            SPACE=dense  DEGREE=2  GPUS=8  NODES=2  PARTITION=gpu  RUN=runs/NAME
-#            IMAGENET=<folder>
+#            RUNS=runs (a folder, or an export of W&B)  IMAGENET=<folder>
 #            SWEEP=gap  SWEEP_ID=ENTITY/PROJECT/ID  N=2 (processes or agents at once)
 #            ARGS="any further key=value"
 
@@ -29,9 +29,9 @@ ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
 
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
-        slurm-train-lottery slurm-line slurm-path slurm-reproduce sweep agent sweep-local verify \
-        data-imagenet data-synthetic bench bench-gpu bench-compare bench-page test test-faults \
-        golden check format clean-env .venv
+        slurm-train-lottery slurm-line slurm-path slurm-reproduce slurm-agents slurm-sweep \
+        sweep agent sweep-local verify data-imagenet data-synthetic bench bench-gpu \
+        bench-compare bench-page test test-faults golden check format clean-env .venv
 
 help: ## List the targets and settings
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-19s %s\n", $$1, $$2}' Makefile
@@ -49,8 +49,8 @@ reproduce: .venv ## Train, connect and judge: the paper, to runs/reproduce/repor
 pilot: .venv ## Tune each arm by its own objective on the pilot seeds [EXPERIMENT]
 	$(SPARSE) pilot $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
 
-report: .venv ## Judge and draw again from the records alone [EXPERIMENT SEEDS]
-	$(SPARSE) report $(WHOLE) $(ARGS)
+report: .venv ## Judge and draw again from records; RUNS: across sweeps [EXPERIMENT SEEDS RUNS]
+	$(SPARSE) report $(if $(RUNS),report.runs=$(RUNS)) $(WHOLE) $(ARGS)
 
 readme: .venv ## Write the figure and the table of claims into README.md from results/
 	$(SPARSE) readme $(ARGS)
@@ -104,6 +104,10 @@ sweep: .venv ## Check a sweep file and register it with W&B [SWEEP EXPERIMENT]
 agent: .venv ## Run points of a registered sweep [SWEEP_ID]
 	$(SPARSE) agent $(if $(SWEEP_ID),sweep.id=$(SWEEP_ID)) $(ARGS)
 
+slurm-agents: .venv ## Submit agents to SLURM, as an array [SWEEP_ID N]
+	$(SPARSE) slurm-agents $(if $(SWEEP_ID),sweep.id=$(SWEEP_ID)) \
+	    $(if $(N),sweep.num_agents=$(N)) $(ARGS)
+
 sweep-local: .venv ## Run the missing points of a sweep file, with no server [SWEEP EXPERIMENT N]
 	$(SPARSE) multirun $(if $(SWEEP),sweep.file=$(SWEEP)) \
 	    $(if $(N),sweep.num_processes=$(N)) $(RUN) $(ARGS)
@@ -125,6 +129,9 @@ data-imagenet: .venv ## Write ImageNet as .beton files [IMAGENET ARGS="out=... s
 
 data-synthetic: .venv ## Paint an ImageNet-shaped image set, as JPEGs and .beton [ARGS="num_train=2000"]
 	$(SPARSE) data-synthetic $(ARGS)
+
+slurm-sweep: .venv ## Submit the missing points of a sweep file to SLURM, with no server [SWEEP]
+	$(SPARSE) slurm-multirun $(if $(SWEEP),sweep.file=$(SWEEP)) $(RUN) $(ARGS)
 
 test: .venv ## Run the tests, but the slow ones of faults [ARGS="-k masks"]
 	@$(SETUP) --quiet --test-packages

@@ -1,31 +1,85 @@
 """``lightning-sparse agent``: run the points of a registered sweep, by the agent of W&B."""
 
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from lightning_sparse.cli.compose import Settings, compose_settings
-from lightning_sparse.cli.sweep_file import Sweep, corner_points, parse_sweep
+from lightning_sparse.cli.sweep_file import PROGRAM, Sweep, corner_points, parse_sweep
 from lightning_sparse.cli.tracking import require_server
 from lightning_sparse.errors import UserError
+from lightning_sparse.preemption import asked_at_good_moments
+
+_LOOK_SECONDS = 0.1
 
 
 def run(settings: Settings) -> None:
-    """Become ``wandb agent``, once it is seen that its runs could begin here."""
+    """Start ``wandb agent``, once it is seen that its runs could begin here."""
+    sweep_id = checked_id(settings)
+    require_server()
+    _require_data(_registered(sweep_id))
+    # The sweep names its program without a folder: it is the one beside this interpreter.
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    program = Path(sys.executable).with_name("wandb")
+    _supervise([str(program), "agent", "--forward-signals", sweep_id], places)
+
+
+def checked_id(settings: Settings) -> str:
+    """Return the sweep's id.
+
+    Raises:
+        UserError: If it is not whole.
+    """
     sweep_id = settings["sweep"]["id"]
     if sweep_id is None or sweep_id.count("/") != 2:  # noqa: PLR2004 (three names)
         raise UserError(
             f"sweep.id={sweep_id}: write ENTITY/PROJECT/ID, as `make sweep` has printed it"
         )
-    require_server()
-    _require_data(_registered(sweep_id))
-    # The sweep names its program without a folder: it is the one beside this interpreter.
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    words = ["wandb", "agent"]
-    # SLURM's request to stop must reach the run, which then saves what it has.
-    words += ["--forward-signals"] if "SLURM_JOB_ID" in os.environ else []
-    os.execvpe("wandb", [*words, sweep_id], {**os.environ, "PATH": places})  # noqa: S606, S607
+    return str(sweep_id)
+
+
+def _supervise(command: list[str], places: str) -> None:
+    """Wait for the agent; asked to stop, end it as soon as its run has ended at a checkpoint.
+
+    By itself it would go on with the next point, or with the same one, until it is killed.
+
+    Raises:
+        UserError: If the agent fails.
+        Preempted: If this process was asked to stop.
+    """
+    with asked_at_good_moments() as request:
+        agent = subprocess.Popen(command, env={**os.environ, "PATH": places})  # noqa: S603
+        try:
+            while agent.poll() is None and request.signal_number is None:
+                time.sleep(_LOOK_SECONDS)
+        finally:
+            if agent.poll() is None:
+                _stop(agent)
+    if request.signal_number is None and agent.returncode:
+        raise UserError(f"wandb agent ended with status {agent.returncode}; it says why above")
+
+
+def _stop(agent: "subprocess.Popen[bytes]") -> None:
+    """Ask the agent's run to stop, by way of the agent, and end the agent before its next one."""
+    agent.send_signal(signal.SIGUSR1)
+    while _has_run(agent.pid):
+        time.sleep(_LOOK_SECONDS)
+    agent.kill()
+    agent.wait()
+
+
+def _has_run(agent: int) -> bool:
+    """Whether the agent has a child that is a command of ours; W&B's own service is another."""
+    for children in Path("/proc", str(agent), "task").glob("*/children"):
+        for child in children.read_text(encoding="ascii").split():
+            words = Path("/proc", child, "cmdline")
+            if words.is_file() and PROGRAM.encode() in words.read_bytes():
+                return True
+    return False
 
 
 def _registered(sweep_id: str) -> Sweep:

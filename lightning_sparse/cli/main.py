@@ -25,6 +25,8 @@ VERBS = {
     "agent": "run points of a registered sweep: sweep.id=ENTITY/PROJECT/ID",
     "data-imagenet": "write an image folder as FFCV's .beton files: imagenet=<folder>",
     "data-synthetic": "paint a procedural image set, as a folder and as .beton files",
+    "slurm-multirun": "submit the points of a sweep file, with no server",
+    "slurm-agents": "submit agents of a registered sweep, as an array: sweep.num_agents=8",
     "publish": "copy records and headline figure of a finished experiment to results/",
     "readme": "put the results under results/ into README.md",
 }

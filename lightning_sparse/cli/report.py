@@ -6,6 +6,7 @@ from rich.console import Console
 
 from lightning_sparse.analysis.claim import to_json
 from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.cli import across
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.tracking import track_report
 from lightning_sparse.errors import UserError
@@ -22,6 +23,9 @@ _WIDTH_OF_LOGS = 140  # columns, so that the table stays readable where no termi
 
 def run(settings: Settings) -> None:
     """Write claims.json, report.html, report.md and the figures beside the records."""
+    if settings["report"]["runs"] is not None:
+        across.run(settings)
+        return
     folder = report_dir(settings)
     records = read_experiment(folder / RECORDS_FILE, settings)
     claims = judge_all(records, headline_sparsity=settings["sparsity"])

@@ -181,7 +181,7 @@ def test_an_id_that_is_not_whole_is_refused(sweep_id, capsys):
     [
         ([], "sweep.file is not given; name one, for example sweep.file=gap"),
         (["sweep.file=none"], "sweep.file=none: there is no such file; name one of gap, learning_"),
-        (["sweep.file=gap", "sweep.part=3"], "sweep.part=3: write I/N"),
+        (["sweep.file=gap", "sweep.part=5/3"], "sweep.part=5/3: write I/N"),
     ],
 )
 def test_a_sweep_that_cannot_be_found_is_refused(words, expected, capsys):
