@@ -52,6 +52,9 @@ def require_server() -> None:
         viewer = wandb.Api(timeout=_REACH_SECONDS).viewer
     except (wandb.Error, ValueError, OSError) as error:
         raise UserError(_unreachable(error)) from error
+    finally:
+        # W&B's service ends with this process, and what is started from here may outlive it.
+        os.environ.pop("WANDB_SERVICE", None)
     if viewer is None:
         raise UserError(_unreachable("the key is not accepted"))
 
