@@ -95,7 +95,7 @@ def plan_pruned_run(settings: Settings) -> Job:
     captured = settings["capture_steps"] if settings["method"]["name"] == "prune" else []
     steps = sorted({*captured, *([step] if step else [])})
     overrides = ["method=prune", "rewind_step=0", f"capture_steps={steps}"]
-    if settings["method"]["name"] != "prune":
+    if settings["method"]["name"] != "prune" and settings["run_learning_rate"] is not None:
         overrides.append("run_learning_rate=null")
     return plan_training(with_values(settings, overrides))
 

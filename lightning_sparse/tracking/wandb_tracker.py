@@ -61,7 +61,7 @@ def tracker_id(run_id: str) -> str:
     Example:
         >>> tracker_id("digits-prune-s0.98-seed11-1f0a93bd")
         'digits-prune-s0.98-seed11-1f0a93bd'
-        >>> len(tracker_id("long-" * 20 + "1f0a93bd"))
+        >>> len(tracker_id("long" * 20 + "-1f0a93bd"))
         64
     """
     return run_id[-_LONGEST_ID:].lstrip("-")

@@ -4,12 +4,12 @@ import hashlib
 import io
 import json
 import logging
-import pickle
 import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,7 @@ class RunCheckpoints(CheckpointIO):
         file = Path(path) / _STATE_FILE
         try:
             loaded: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        except (UnpicklingError, RuntimeError, EOFError) as error:
             raise UserError(
                 f"{file} holds more than tensors and plain values, so it is not loaded; remove "
                 f"{self.folder} to start the run from its beginning"

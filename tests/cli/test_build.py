@@ -17,7 +17,7 @@ DATA_FOR_MODEL = {
     "resnet50": "synthetic",
     "resnet_small": "digits",
 }
-NEEDS_FILES = {"cifar10", "cifar100", "image_folder"}
+NEEDS_FILES = {"cifar10", "cifar100", "image_folder", "imagenet_ffcv"}
 NEEDS_NO_FILES = {"digits", "digits28", "synthetic"}
 
 
