@@ -104,9 +104,9 @@ sweep: .venv ## Check a sweep file and register it with W&B [SWEEP EXPERIMENT]
 agent: .venv ## Run points of a registered sweep [SWEEP_ID]
 	$(SPARSE) agent $(if $(SWEEP_ID),sweep.id=$(SWEEP_ID)) $(ARGS)
 
-slurm-agents: .venv ## Submit agents to SLURM, as an array [SWEEP_ID N]
+slurm-agents: .venv ## Submit agents to SLURM, as an array [SWEEP_ID N PARTITION]
 	$(SPARSE) slurm-agents $(if $(SWEEP_ID),sweep.id=$(SWEEP_ID)) \
-	    $(if $(N),sweep.num_agents=$(N)) $(ARGS)
+	    $(if $(N),sweep.num_agents=$(N)) $(RANKS) $(ARGS)
 
 sweep-local: .venv ## Run the missing points of a sweep file, with no server [SWEEP EXPERIMENT N]
 	$(SPARSE) multirun $(if $(SWEEP),sweep.file=$(SWEEP)) \

@@ -85,6 +85,10 @@ def test_a_sweep_is_named_by_its_file_and_an_agent_by_the_sweeps_id():
     assert command("agent", "SWEEP_ID=me/project/a1").split() == [
         "lightning-sparse", "agent", "sweep.id=me/project/a1",
     ]  # fmt: skip
+    agents = " ".join(make("--dry-run", "slurm-agents", "SWEEP_ID=a/b/c", "N=8").splitlines()[-2:])
+    assert agents.replace("\\", "").split() == [
+        ".venv/bin/lightning-sparse", "slurm-agents", "sweep.id=a/b/c", "sweep.num_agents=8",
+    ]  # fmt: skip
     last_two = " ".join(make("--dry-run", "sweep-local", "SWEEP=gap", "N=2").splitlines()[-2:])
     assert last_two.replace("\\", "").split() == [
         ".venv/bin/lightning-sparse", "multirun", "sweep.file=gap", "sweep.num_processes=2",
