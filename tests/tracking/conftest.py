@@ -50,7 +50,7 @@ def run_command(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=900,  # a busy machine is slow, and what hangs is seen all the same
         check=False,
     )
     assert done.returncode == status, done.stdout

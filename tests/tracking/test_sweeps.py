@@ -112,7 +112,7 @@ def test_a_stopped_agents_run_is_gone_on_with_by_another_and_nothing_is_trained_
         wait_until(lambda: list(tmp_path.glob("runs/*/start.safetensors")))
         time.sleep(1)
         first.send_signal(signal.SIGUSR1)
-        first.wait(timeout=120)
+        first.wait(timeout=300)
     finally:
         first.kill()
     (run,) = stand_in.runs.values()
@@ -130,7 +130,7 @@ def test_a_stopped_agents_run_is_gone_on_with_by_another_and_nothing_is_trained_
     assert stand_in.unknown == []
 
 
-def wait_until(condition, seconds=120):
+def wait_until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
