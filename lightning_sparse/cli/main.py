@@ -113,7 +113,7 @@ def _dispatch(words: list[str]) -> int:
         return _OK
     settings = compose.compose_settings(rest)
     importlib.import_module("lightning_sparse.cli.tracking").check_tracker(settings)
-    importlib.import_module(f"lightning_sparse.cli.{verb}").run(settings)
+    importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}").run(settings)
     return _OK
 
 
