@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD
 
+from lightning_sparse.data.augmentation import RandomShift
+from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.digits import build_digits
-from lightning_sparse.data.source import TensorImages
+from lightning_sparse.data.source import ImageSource, TensorImages
 from lightning_sparse.models.build import build_model
 from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.models.prunable import prunable_weights
@@ -174,6 +176,27 @@ def magnitude_masks(weights: Mapping[str, Tensor], sparsity: float = SPARSITY) -
 def masks_of(network: nn.Module) -> Masks:
     """`magnitude_masks` of the prunable weights."""
     return magnitude_masks(prunable_weights(network))
+
+
+def noise_data(batch_size: int, pixels: int, scale: Scale) -> ImageDataModule:
+    """Make two batches of noise for `resnet50`, in memory."""
+    images, labels = random_batch(2 * batch_size, pixels, Scale(is_tiny=scale.is_tiny))
+    stored = TensorImages(images.contiguous(), labels)
+    source = ImageSource(
+        name="noise",
+        train=stored,
+        test=TensorImages(stored.images[:batch_size], labels[:batch_size]),
+        num_classes=scale.choose(1000, 10),
+        image_shape=(3, pixels, pixels),
+        augmentation=RandomShift(1),
+    )
+    return ImageDataModule(
+        source,
+        batch_size=batch_size,
+        seed=1,
+        evaluation_batch_size=batch_size,
+        train_subset_size=batch_size,
+    )
 
 
 def _finish(device: torch.device) -> None:

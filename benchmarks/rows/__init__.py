@@ -10,6 +10,8 @@ ROWS = (
     "mask_update",
     "digits_loader",
     "path_step",
+    "path_evaluation",
+    "checkpoint",
     "command_line",
 )
 """In the order of the table."""

@@ -22,15 +22,13 @@ from benchmarks.workloads import (
     DIGITS_BATCH,
     Scale,
     digits_network,
+    noise_data,
     optimizer_of,
-    random_batch,
     resnet50,
     use_cores,
 )
-from lightning_sparse.data.augmentation import RandomShift
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.digits import build_digits
-from lightning_sparse.data.source import ImageSource, TensorImages
 from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.lr_schedules import AbstractLRSchedule
@@ -56,7 +54,7 @@ def trials(scale: Scale) -> Iterator[Trial]:
     size = scale.choose((16, 64), (2, 16))
     yield _trial(
         f"step of ResNet-50, {size[0]} x {size[1]} px",
-        _Work(resnet50(scale), _noise(*size, scale), num_steps=5, last=4, scale=scale),
+        _Work(resnet50(scale), noise_data(*size, scale), num_steps=5, last=4, scale=scale),
         bar=1.03,
         seconds=100,
     )
@@ -145,24 +143,4 @@ def _trial(name: str, work: _Work, *, bar: float, seconds: float) -> Trial:
         },
         claims=[Claim(statement="Trainer / loop", quantity=Ratio("Trainer", "loop"), bar=bar)],
         seconds=seconds,
-    )
-
-
-def _noise(batch_size: int, pixels: int, scale: Scale) -> ImageDataModule:
-    images, labels = random_batch(2 * batch_size, pixels, Scale(is_tiny=scale.is_tiny))
-    stored = TensorImages(images.contiguous(), labels)
-    source = ImageSource(
-        name="noise",
-        train=stored,
-        test=TensorImages(stored.images[:batch_size], labels[:batch_size]),
-        num_classes=scale.choose(1000, 10),
-        image_shape=(3, pixels, pixels),
-        augmentation=RandomShift(1),
-    )
-    return ImageDataModule(
-        source,
-        batch_size=batch_size,
-        seed=1,
-        evaluation_batch_size=batch_size,
-        train_subset_size=batch_size,
     )

@@ -8,11 +8,11 @@ from typing import get_args
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.batch_norm import fresh_statistics, use_batch_statistics
+from lightning_sparse.models.stateless import StatelessCall
 from lightning_sparse.paths.batch_norm import (
     BatchNormPolicy,
     average_over_ranks_,
@@ -125,6 +125,7 @@ class PathEvaluator:
         device: torch.device = CPU,
     ) -> None:
         self._network = copy.deepcopy(network).requires_grad_(requires_grad=False).to(device)
+        self._run = StatelessCall(self._network)
         self._layout = WeightLayout(network)
         self._data = data
         self._settings = settings
@@ -189,7 +190,7 @@ class PathEvaluator:
             for images, _ in on_device(batches, self.device):
                 for state, buffers in zip(states, statistics, strict=True):
                     # Buffers that are passed in are the ones that change; the network's own do not.
-                    functional_call(self._network, {**state, **buffers}, (images,))
+                    self._run({**state, **buffers}, images)
             for buffers in statistics:
                 average_over_ranks_(buffers, self._network)
         return statistics
@@ -200,7 +201,7 @@ class PathEvaluator:
         measurements = [Measurement(self._data.source.num_classes, self.device) for _ in states]
         for images, labels in on_device(batches, self.device):
             for measurement, state in zip(measurements, states, strict=True):
-                measurement.update(functional_call(self._network, state, (images,)), labels)
+                measurement.update(self._run(state, images), labels)
         return [
             measurement.result(penalty=penalty)
             for measurement, penalty in zip(measurements, penalties, strict=True)

@@ -66,6 +66,14 @@ class WeightLayout:
             for name, piece in zip(self._shapes, pieces, strict=True)
         }
 
+    def views(self) -> dict[str, tuple[torch.Size, tuple[int, ...], int]]:
+        """Return shape, strides and offset of every parameter in a vector, for ``as_strided``."""
+        pieces = self.unflatten(torch.empty(self.num_weights, device="meta"))
+        return {
+            name: (piece.shape, piece.stride(), int(piece.storage_offset()))
+            for name, piece in pieces.items()
+        }
+
     def subspace(self, masks: Masks) -> Tensor:
         """1.0 where a coordinate may move: kept weights and everything that is never pruned.
 

@@ -14,6 +14,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.batch_norm import fresh_statistics
+from lightning_sparse.models.stateless import StatelessCall
+from lightning_sparse.paths.curve_point import CurvePoint
 from lightning_sparse.paths.curves import bernstein_basis, straight_line
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.sparsity.masks import Masks
@@ -75,10 +77,11 @@ class PathModule(LeanModule):
         # Hidden from torch: the template's values are never read, so they must not be saved,
         # moved between ranks, or counted as parameters.
         self._template = [template]
-        self._call = torch.compile(functional_call) if compiled else functional_call
+        self._call = torch.compile(functional_call) if compiled else None
         self._ends = torch.stack([self.layout.flatten(start), self.layout.flatten(end)])
         self._decayed = self.layout.decayed()
         self._subspace = self.layout.subspace(subspace) if subspace is not None else None
+        self._prepare()
         self._latest = (torch.empty(0), torch.empty(0))  # logits and penalty of the last batch
         inner = straight_line(self._ends[0], self._ends[1], degree)[1:-1]
         self.control_points = nn.Parameter(
@@ -100,30 +103,45 @@ class PathModule(LeanModule):
         self._template[0].to(self.device)
         if self._subspace is not None:
             self._subspace = self._subspace.to(self.device)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Allocate, on the device of the ends, what every step uses again."""
+        template = self._template[0]
+        self._point = CurvePoint(self.layout, self._ends, self._decayed)
+        self._run = StatelessCall(template)
+        # Training mode writes running statistics and does not read them: these are thrown away.
+        self._statistics = fresh_statistics(template)
 
     def draw_t(self, step: int) -> float:
         """Draw the t of one step on this rank, from its own place in the ``curve`` stream."""
         generator = stream_generator(self._seed, "curve", step, self.global_rank)
         return float(torch.rand((), generator=generator, dtype=torch.float64))
 
+    def basis_at(self, t: float) -> Tensor:
+        """Return the weights of all control points at ``t``, in the precision of the points."""
+        return bernstein_basis(t, len(self.control_points) + 1).to(self.control_points.dtype)
+
     def weights_at(self, t: float) -> Tensor:
         """Return the point of the curve at ``t``, with gradients to the control points."""
-        basis = bernstein_basis(t, len(self.control_points) + 1).to(self.control_points)
+        basis = self.basis_at(t).to(self.control_points)
         fixed = basis[0] * self._ends[0] + basis[-1] * self._ends[1]
         return fixed + einsum(basis[1:-1], self.control_points, "points, points w -> w")
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the objective at one point of the curve, whose t belongs to this step."""
         images, labels = batch
-        vector = self.weights_at(self.draw_t(self.global_step))
-        template = self._template[0]
-        # Statistics are thrown away after the step: in training mode they are not read.
-        state = {**self.layout.unflatten(vector), **fresh_statistics(template)}
-        logits = self._call(template, state, (images,))
+        basis = self.basis_at(self.draw_t(self.global_step))
+        weights, squared_norm = self._point(self.control_points, basis.tolist())
+        state = {**weights, **self._statistics}
+        if self._call:
+            logits = self._call(self._template[0], state, (images,))
+        else:
+            logits = self._run(state, images)
         loss = functional.cross_entropy(
             logits, labels, label_smoothing=self.settings.label_smoothing
         )
-        penalty = 0.5 * self.settings.weight_decay * torch.dot(vector * self._decayed, vector)
+        penalty = 0.5 * self.settings.weight_decay * squared_norm
         self._latest = (logits.detach(), penalty.detach())
         return loss + penalty
 

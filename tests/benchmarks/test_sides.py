@@ -6,7 +6,9 @@ import torch
 from benchmarks.layer_twins import CurveNetwork
 from benchmarks.rows.mask_update import by_sort, by_topk
 from benchmarks.rows.masked_step import _masked_by, _parametrize_, _prune_, masked_step
+from benchmarks.rows.path_evaluation import _Work
 from benchmarks.workloads import SPARSITY, Scale, masks_of, random_batch, resnet50
+from lightning_sparse.data.digits import build_digits
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.sparsity.distributions import Uniform
@@ -76,3 +78,12 @@ def test_masks_of_a_workload_have_the_sparsity_that_is_named():
 
     kept = sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
     assert kept == pytest.approx(1 - SPARSITY, abs=0.01)
+
+
+def test_points_evaluated_together_and_one_by_one_have_the_same_losses():
+    work = _Work(build_digits(), 16, num_points=8)
+
+    together, one_by_one = work.together(), work.one_by_one()
+
+    assert together == pytest.approx(one_by_one, rel=1e-6)
+    assert len(set(together)) == 8
