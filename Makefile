@@ -52,8 +52,8 @@ pilot: .venv ## Tune each arm by its own objective on the pilot seeds [EXPERIMEN
 report: .venv ## Judge and draw again from records; RUNS: across sweeps [EXPERIMENT SEEDS RUNS]
 	$(SPARSE) report $(if $(RUNS),report.runs=$(RUNS)) $(WHOLE) $(ARGS)
 
-readme: .venv ## Write the figure and the table of claims into README.md from results/
-	$(SPARSE) readme $(ARGS)
+readme: .venv ## Write the figure and the table of claims into README.md from results/ [EXPERIMENT]
+	$(SPARSE) readme $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
 
 train-dense: .venv ## Train the dense network [EXPERIMENT SEED]
 	$(SPARSE) train method=dense $(RUN) $(ARGS)

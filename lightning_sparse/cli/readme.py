@@ -13,8 +13,9 @@ from lightning_sparse.report.readme import update_readme
 
 def run(settings: Settings) -> None:
     """Judge the published records again and replace what stands between the README's markers."""
-    folder = RESULTS_DIR / settings["experiment_name"]
+    experiment = settings["experiment_name"]
+    folder = RESULTS_DIR / experiment
     records = read_experiment(folder / RECORDS_FILE, settings)
     claims = judge_all(records, headline_sparsity=settings["sparsity"])
-    update_readme(Path("README.md"), records, claims, folder / "headline.png")
+    update_readme(Path("README.md"), experiment, records, claims, folder / "headline.png")
     Console().print(f"README.md shows {folder}", highlight=False)

@@ -1,4 +1,4 @@
-"""Puts figure and verdicts into the README, between two markers that stay there."""
+"""Puts an experiment's figure and verdicts into the README, between two markers that stay there."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +11,27 @@ from lightning_sparse.report.markdown import escape, render_table
 from lightning_sparse.report.style import listed
 from lightning_sparse.storage import write_text_atomic
 
-BEGIN = "<!-- results: begin (made by `make readme`, do not edit) -->"
-END = "<!-- results: end -->"
+
+def markers(experiment: str) -> tuple[str, str]:
+    """Return the lines between which an experiment's results stand."""
+    return (
+        f"<!-- results of {experiment}: begin (made by `make readme`, do not edit) -->",
+        f"<!-- results of {experiment}: end -->",
+    )
 
 
 def update_readme(
-    readme_file: Path, records: Sequence[Record], claims: Sequence[ClaimResult], figure: Path
+    readme_file: Path,
+    experiment: str,
+    records: Sequence[Record],
+    claims: Sequence[ClaimResult],
+    figure: Path,
 ) -> None:
     """Replace what is between the markers; the rest of the file stays byte for byte.
 
     Args:
-        readme_file: Must contain `BEGIN` and, after it, `END`, once each.
+        readme_file: Must contain both `markers` of the experiment, once each.
+        experiment: Its name.
         records: What the claims were judged on.
         claims: The claims.
         figure: The headline figure, in the README's folder or below it.
@@ -31,20 +41,17 @@ def update_readme(
     """
     if not readme_file.is_file():
         raise UserError(f"no file {readme_file}; give the README to update")
-    before, rest = _split(readme_file.read_text(encoding="utf-8"), BEGIN, readme_file)
-    _, after = _split(rest, END, readme_file)
-    results = _results(records, claims, _relative(figure, readme_file.parent))
-    write_text_atomic(readme_file, f"{before}{BEGIN}\n\n{results}\n\n{END}{after}")
-
-
-def _split(text: str, marker: str, readme_file: Path) -> tuple[str, str]:
-    if text.count(marker) != 1:
+    begin, end = markers(experiment)
+    text = readme_file.read_text(encoding="utf-8")
+    if (text.count(begin), text.partition(begin)[2].count(end), text.count(end)) != (1, 1, 1):
         raise UserError(
-            f"{readme_file}: found {text.count(marker)} times, needed once, in this order: the "
-            f"lines {BEGIN} and {END}; put them where the results belong"
+            f"{readme_file}: needs the lines {begin} and {end}, once each and in this order; put "
+            "them where the results belong"
         )
-    before, _, after = text.partition(marker)
-    return before, after
+    before, _, rest = text.partition(begin)
+    after = rest.partition(end)[2]
+    results = _results(records, claims, _relative(figure, readme_file.parent))
+    write_text_atomic(readme_file, f"{before}{begin}\n\n{results}\n\n{end}{after}")
 
 
 def _relative(figure: Path, folder: Path) -> str:

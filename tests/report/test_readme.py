@@ -1,8 +1,10 @@
 import pytest
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.report.readme import BEGIN, END, update_readme
+from lightning_sparse.report.readme import markers, update_readme
 from tests.report.conftest import HOSTILE
+
+BEGIN, END = markers("digits")
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def readme(tmp_path):
 
 
 def update(readme, records, claims, figure="results/headline.png"):
-    update_readme(readme, records, claims, readme.parent / figure)
+    update_readme(readme, "digits", records, claims, readme.parent / figure)
     return readme.read_text(encoding="utf-8")
 
 
@@ -45,13 +47,22 @@ def test_names_from_records_are_escaped(readme, records, claims):
     assert "<script" not in update(readme, records, claims)
 
 
+def test_two_experiments_stand_side_by_side(readme, records, claims):
+    begin, end = markers("other")
+    readme.write_text(f"{readme.read_text()}\n{begin}\n{end}\n", encoding="utf-8")
+
+    text = update(readme, records, claims)
+
+    assert text.endswith(f"{END}\n\nThe rest.\n\n{begin}\n{end}\n")
+
+
 @pytest.mark.parametrize(
     "text",
     ["no markers", f"{BEGIN}", f"{END}\n{BEGIN}", f"{BEGIN}{END}{END}", f"{BEGIN}{BEGIN}{END}"],
 )
 def test_markers_that_are_missing_doubled_or_swapped_are_refused(readme, records, claims, text):
     readme.write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match="needed once, in this order"):
+    with pytest.raises(UserError, match="once each and in this order"):
         update(readme, records, claims)
     assert readme.read_text(encoding="utf-8") == text
 
@@ -68,4 +79,4 @@ def test_a_figure_that_is_not_there_or_lies_outside_is_refused(readme, records, 
 
 def test_a_readme_that_is_not_there_is_refused(tmp_path, records, claims):
     with pytest.raises(UserError, match="no file"):
-        update_readme(tmp_path / "README.md", records, claims, tmp_path / "headline.png")
+        update_readme(tmp_path / "README.md", "digits", records, claims, tmp_path / "headline.png")
