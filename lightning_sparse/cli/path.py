@@ -1,17 +1,15 @@
 """``lightning-sparse path``: one Bezier curve, fitted and measured."""
 
-from rich.console import Console
-
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.planning import plan_ends, plan_path
-from lightning_sparse.cli.session import run_wanted
+from lightning_sparse.cli.session import first_rank_console, run_wanted
 from lightning_sparse.cli.summaries import describe_path
 from lightning_sparse.records import PathRecord, RunRecord, read_record
 
 
 def run(settings: Settings) -> None:
     """Make the path that the settings name, unless it is finished, and print what came out."""
-    console = Console()
+    console = first_rank_console()
     job = plan_path(settings)
     run_wanted(job, console)
     record = job.record()

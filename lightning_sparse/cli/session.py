@@ -12,6 +12,7 @@ from lightning_sparse.cli.worker import run_job
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 from lightning_sparse.pipeline.runner import run_here
 
+_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # torchrun's, Lightning's, SLURM's
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -30,6 +31,12 @@ def num_cores(cpu_quota: Path = _CPU_QUOTA) -> int:
         if quota != "max":
             cores = min(cores, max(1, math.floor(int(quota) / int(period))))
     return cores
+
+
+def first_rank_console() -> Console:
+    """Return where results are printed; the other ranks of a run would say the same, and do not."""
+    rank = next((os.environ[name] for name in _RANK_VARIABLES if name in os.environ), "0")
+    return Console(quiet=rank != "0")
 
 
 def run_wanted(job: Job, console: Console) -> None:

@@ -1,17 +1,15 @@
 """``lightning-sparse train``: one end point."""
 
-from rich.console import Console
-
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.planning import plan_training
-from lightning_sparse.cli.session import run_wanted
+from lightning_sparse.cli.session import first_rank_console, run_wanted
 from lightning_sparse.cli.summaries import describe_run
 from lightning_sparse.records import RunRecord
 
 
 def run(settings: Settings) -> None:
     """Train the arm that the settings name, unless it is finished, and print what came out."""
-    console = Console()
+    console = first_rank_console()
     job = plan_training(settings)
     run_wanted(job, console)
     record = job.record()

@@ -38,6 +38,9 @@ class PathModule(LeanModule):
     interpolated weights enter through ``functional_call`` instead of curve twins of layers; all
     parameters lie in one vector, so a control point is one row of one parameter.
 
+    Batch norm sees the batch of one device; ``trainer.sync_batchnorm`` does not reach the hidden
+    network.
+
     The ends are plain attributes: as buffers they would be sent to all ranks at every step.
 
     Args:

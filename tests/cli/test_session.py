@@ -3,7 +3,7 @@ import os
 import pytest
 
 from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.session import num_cores, num_processes
+from lightning_sparse.cli.session import first_rank_console, num_cores, num_processes
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +27,25 @@ def test_without_a_quota_the_cores_are_those_of_this_process(tmp_path):
 def test_the_number_of_processes_can_be_set():
     assert num_processes(compose_settings(["reproduce.num_processes=3"])) == 3
     assert num_processes(compose_settings([])) == num_cores()
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_quiet"),
+    [
+        ({}, False),
+        ({"SLURM_PROCID": "0"}, False),
+        ({"SLURM_PROCID": "3"}, True),
+        ({"LOCAL_RANK": "1"}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, False),
+        ({"RANK": "8", "LOCAL_RANK": "0"}, True),
+    ],
+)
+def test_only_the_first_rank_prints_results(variables, is_quiet, monkeypatch, capsys):
+    for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    first_rank_console().print("result")
+
+    assert ("result" not in capsys.readouterr().out) == is_quiet

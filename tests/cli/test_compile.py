@@ -1,0 +1,18 @@
+"""A compiled network is the same network, under the same names."""
+
+from lightning_sparse.cli.build import build_network, build_object
+from lightning_sparse.cli.compose import compose_settings
+from tests.training.problems import same_bits
+
+
+def test_a_network_is_compiled_in_place_and_keeps_its_names():
+    settings = compose_settings(["compile=true"])
+    source = build_object(settings["data"], "data")
+
+    compiled, plain = (
+        build_network({**settings, "compile": value}, source) for value in (True, None)
+    )
+
+    assert same_bits(compiled.state_dict(), plain.state_dict())
+    assert compiled._compiled_call_impl is not None
+    assert plain._compiled_call_impl is None
