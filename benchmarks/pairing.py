@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 Round = Mapping[str, float]
 """What one round measured, by side."""
@@ -30,7 +30,14 @@ _LARGE = 40
 
 
 class AbstractQuantity(ABC):
-    """A number that can be computed from every round alone."""
+    """A number that can be computed from every round alone.
+
+    Attributes:
+        is_logarithm: Whether it is a logarithm already; other quantities are positive, and their
+            intervals are found on a logarithmic scale.
+    """
+
+    is_logarithm: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -39,7 +46,7 @@ class AbstractQuantity(ABC):
 
     @abstractmethod
     def value(self, measured: Round) -> float:
-        """Compute it; positive."""
+        """Compute it."""
 
 
 @final
@@ -85,6 +92,8 @@ class Exponent(AbstractQuantity):
     Attributes:
         sizes: Size of each side, in any unit.
     """
+
+    is_logarithm: ClassVar[bool] = True
 
     sizes: Mapping[str, float]
 
@@ -237,7 +246,11 @@ def find(claim: Claim, measured: Mapping[str, Sequence[float]], error: float = _
     sides = claim.quantity.sides
     rounds = list(zip(*(measured[side] for side in sides), strict=False))
     values = [claim.quantity.value(dict(zip(sides, row, strict=True))) for row in rounds]
-    estimate, low, high = median_interval(values, error)
+    if claim.quantity.is_logarithm:
+        positive = [math.exp(value) for value in values]
+        estimate, low, high = (math.log(end) for end in median_interval(positive, error))
+    else:
+        estimate, low, high = median_interval(values, error)
     return Finding(
         claim=claim,
         estimate=estimate,

@@ -95,6 +95,12 @@ def resnet50(scale: Scale) -> nn.Module:
     return network.to(scale.device).to(memory_format=torch.channels_last).train()
 
 
+def small_resnet(width_multiplier: float) -> nn.Module:
+    """Build ResNet-50's topology in another width, for small images in ten classes."""
+    network = BottleneckResNet(10, width_multiplier=width_multiplier)
+    return network.to(memory_format=torch.channels_last).train()
+
+
 def digits_network(scale: Scale) -> nn.Module:
     """Build the network of the digits experiment."""
     network = build_model(ConvNet, _Images(10, (1, 8, 8)), _SEED, "init")

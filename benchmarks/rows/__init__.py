@@ -8,13 +8,16 @@ ROWS = (
     "masked_step",
     "trainer",
     "mask_update",
+    "ffcv_loader",
     "digits_loader",
     "path_step",
     "path_evaluation",
     "checkpoint",
     "command_line",
+    "memory",
+    "growth",
 )
 """In the order of the table."""
 
-ACCELERATOR_ROWS = ()
+ACCELERATOR_ROWS = ("accelerator",)
 """Those of ``make bench-gpu``."""

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from benchmarks.pairing import Claim, Ratio, Side, Trial
-from benchmarks.workloads import Scale, timed, use_cores
+from benchmarks.workloads import Scale, noise_data, resnet50, timed, use_cores
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.digits import build_digits
 from lightning_sparse.data.image_folder import build_image_folder
@@ -55,10 +56,23 @@ def write_jpegs(folder: Path, num_images: int, *, pixels: int) -> None:
             Image.fromarray(pixel_values).save(file, quality=90)
 
 
+def evaluate_noise(scale: Scale, *, points_at_once: int) -> None:
+    """Evaluate 29 points of ResNet-50 on noise, for the memory that takes."""
+    num_images, pixels = scale.choose((16, 64), (4, 16))
+    source = noise_data(num_images // 2, pixels, scale).source
+    Work(
+        source,
+        num_images // 2,
+        num_points=29,
+        constructor=lambda: resnet50(scale),
+        points_at_once=points_at_once,
+    ).together()
+
+
 def _trial(
     name: str, source: ImageSource, num_images: int, scale: Scale, *, bar: float, seconds: float
 ) -> Trial:
-    work = _Work(source, num_images, num_points=scale.choose(29, 8))
+    work = Work(source, num_images, num_points=scale.choose(29, 8))
     num_points = len(work.ts)
     return Trial(
         name=f"{num_points} points, {name}",
@@ -80,10 +94,18 @@ def _trial(
     )
 
 
-class _Work:
+class Work:
     """The same points on the same images in both ways."""
 
-    def __init__(self, source: ImageSource, num_images: int, *, num_points: int) -> None:
+    def __init__(
+        self,
+        source: ImageSource,
+        num_images: int,
+        *,
+        num_points: int,
+        constructor: Callable[..., nn.Module] = ConvNet,
+        points_at_once: int = 29,
+    ) -> None:
         half = num_images // 2
         self.data = ImageDataModule(
             source,
@@ -92,18 +114,19 @@ class _Work:
             evaluation_batch_size=half,
             train_subset_size=num_images,
         )
-        self.network = build_model(ConvNet, source, 1, "init")
+        self.network = build_model(constructor, source, 1, "init")
         self.num_classes = source.num_classes
         self.settings = EvaluationSettings(
             # 0 and 1 are on every grid of 29 or 8 such points.
             num_points=num_points,
             num_recalibration_images=num_images,
             recalibration_batch_size=half,
+            points_at_once=points_at_once,
         )
         self.ts = self.settings.grid()
         self.layout = WeightLayout(self.network)
         start = self.layout.flatten(self.network.state_dict())
-        other = build_model(ConvNet, source, 2, "init")
+        other = build_model(constructor, source, 2, "init")
         points = straight_line(start, self.layout.flatten(other.state_dict()), 1)
         self.weights_at: Callable[[float], torch.Tensor] = functools.partial(point_on_curve, points)
         buffers = dict(self.network.named_buffers())

@@ -60,6 +60,13 @@ def trials(scale: Scale) -> Iterator[Trial]:
     )
 
 
+def run_digits(scale: Scale) -> None:
+    """Train the digits network in this project's way, for the memory that takes."""
+    use_cores(1)
+    digits = ImageDataModule(build_digits(), batch_size=DIGITS_BATCH, seed=1)
+    _Work(digits_network(scale), digits, num_steps=4, last=3, scale=scale).trainer()
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Clock(AbstractLRSchedule):
     """A constant learning rate that notes when it was asked for: at the end of every step."""

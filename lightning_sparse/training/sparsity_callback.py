@@ -11,7 +11,14 @@ from torch.optim import Optimizer
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.sparsity.application import MaskApplication
-from lightning_sparse.sparsity.masks import Masks, check_masks_fit, layer_counts, masks_hash
+from lightning_sparse.sparsity.masks import (
+    Masks,
+    check_masks_fit,
+    layer_counts,
+    masks_hash,
+    pack_mask,
+    unpack_mask,
+)
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.training.classifier_module import ClassifierModule
 
@@ -49,13 +56,20 @@ class SparsityCallback(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the masks, which Lightning puts into the checkpoint, and how they came about."""
         return {
-            "masks": {name: mask.cpu() for name, mask in self.masks.items()},
+            # Packed, they add 2 % to a checkpoint with momentum; as they are, it would be 12 %.
+            "masks": {
+                name: {"shape": list(mask.shape), "bits": pack_mask(mask)}
+                for name, mask in self.masks.items()
+            },
             "kept_by_step": self.kept_by_step,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the masks of a checkpoint."""
-        self.masks = dict(state_dict["masks"])
+        self.masks = {
+            name: unpack_mask(packed["bits"], packed["shape"])
+            for name, packed in state_dict["masks"].items()
+        }
         self.kept_by_step = dict(state_dict["kept_by_step"])
 
     def on_load_checkpoint(

@@ -14,6 +14,7 @@ from benchmarks.pairing import (
     Ratio,
     Side,
     Trial,
+    find,
     median_interval,
     run_trial,
 )
@@ -142,6 +143,8 @@ def test_an_exponent_is_that_of_a_power_law():
 
     assert exponent.value({"small": 3.0, "middle": 12.0, "large": 48.0}) == pytest.approx(2.0)
     assert exponent.value({"small": 3.0, "middle": 3.0, "large": 6.0}) == pytest.approx(0.5)
+    costs = {"small": [8.0, 8.0], "middle": [4.0, 4.0], "large": [2.0, 2.0]}
+    assert find(Claim(statement="", quantity=exponent), costs).low == pytest.approx(-1.0)
 
 
 @pytest.mark.parametrize("n", [6, 7, 12, 25, 40])

@@ -6,7 +6,7 @@ import torch
 from benchmarks.layer_twins import CurveNetwork
 from benchmarks.rows.mask_update import by_sort, by_topk
 from benchmarks.rows.masked_step import _masked_by, _parametrize_, _prune_, masked_step
-from benchmarks.rows.path_evaluation import _Work
+from benchmarks.rows.path_evaluation import Work
 from benchmarks.workloads import SPARSITY, Scale, masks_of, random_batch, resnet50
 from lightning_sparse.data.digits import build_digits
 from lightning_sparse.models.prunable import prunable_weights
@@ -81,7 +81,7 @@ def test_masks_of_a_workload_have_the_sparsity_that_is_named():
 
 
 def test_points_evaluated_together_and_one_by_one_have_the_same_losses():
-    work = _Work(build_digits(), 16, num_points=8)
+    work = Work(build_digits(), 16, num_points=8)
 
     together, one_by_one = work.together(), work.one_by_one()
 
