@@ -31,7 +31,8 @@ ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
         slurm-train-lottery slurm-line slurm-path slurm-reproduce slurm-agents slurm-sweep \
         sweep agent sweep-local verify data-imagenet data-synthetic bench bench-gpu \
-        bench-compare bench-page test test-faults golden check format clean-env .venv
+        bench-compare bench-page test test-faults reliability golden \
+        check format clean-env .venv
 
 help: ## List the targets and settings
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-19s %s\n", $$1, $$2}' Makefile
@@ -139,6 +140,9 @@ test: .venv ## Run the tests, but the slow ones of faults [ARGS="-k masks"]
 
 test-faults: .venv ## Kill runs at every stage, fill disks, damage files: all tests of faults
 	$(BIN)/python -m pytest -m faults $(ARGS)
+
+reliability: .venv ## Run them, and write RELIABILITY.md from what they find [ARGS=page]
+	$(BIN)/python tools/reliability.py $(ARGS)
 
 golden: .venv ## Write this machine's golden first losses, before a refactoring
 	$(BIN)/python -m tests.golden.first_losses

@@ -78,13 +78,24 @@ def asked_at_good_moments() -> Iterator[StopRequest]:
         raise Preempted(request.signal_number)
 
 
-def _in_this_process(act: Callable[[int], None]) -> Callable[[int, FrameType | None], None]:
+def spare_loader(worker_id: int) -> None:  # noqa: ARG001 (what DataLoader's worker_init_fn takes)
+    """Let a loader process live on when a scheduler signals it together with its parent.
+
+    To be called in that process: torch has put its own handler of SIGTERM there by then, which ends
+    it.
+    """
+    _install(_in_this_process(lambda _: None, owner=os.getppid()))
+
+
+def _in_this_process(
+    act: Callable[[int], None], owner: int | None = None
+) -> Callable[[int, FrameType | None], None]:
     """Make a handler that acts here, and spares the loader processes forked from here.
 
     Schedulers signal those too, and a run whose loaders are gone cannot go on to the next step.
     They end with their parent; a second signal is meant for them.
     """
-    owner = os.getpid()
+    owner = owner or os.getpid()
     has_been_spared = False
 
     def handle(signal_number: int, _: FrameType | None) -> None:

@@ -23,6 +23,7 @@ from lightning_sparse.data.augmentation import (
 from lightning_sparse.data.draws import uniform_draws
 from lightning_sparse.data.source import ImageDataset, Images, TensorImages, ViewReader
 from lightning_sparse.errors import UserError
+from lightning_sparse.preemption import spare_loader
 from lightning_sparse.streams import stream_generator, stream_seed
 
 Batch = tuple[Tensor, Tensor]
@@ -196,7 +197,8 @@ class DatasetLoader(AbstractTrainingLoader):
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         self._sampler.epoch, self._sampler.first = epoch, first
-        yield from self._loader
+        # DataLoader makes lists.
+        yield from map(tuple, self._loader)
 
 
 @final
@@ -367,6 +369,7 @@ def _augmentation_draws(
 def _worker_options(num_workers: int, *, persistent: bool = True) -> dict[str, Any]:
     return {
         "num_workers": num_workers,
+        "worker_init_fn": spare_loader,
         "persistent_workers": persistent and num_workers > 0,
         "pin_memory": torch.cuda.is_available(),
     }

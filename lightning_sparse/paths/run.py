@@ -173,7 +173,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         train_subset_hash=data.train_subset_hash,
         wall_seconds=fitted.earlier_seconds + time.perf_counter() - started,
         config=identity.config,
-        provenance={**provenance(), "num_resumed": fitted.num_resumed},
+        provenance={**provenance(), **fitted.provenance},
         kept=sum(layer.kept for layer in layers.values()),
         prunable=sum(layer.prunable for layer in layers.values()),
         flops=_flops(network, data, layers, is_fitted=degree > 1),
@@ -191,10 +191,10 @@ class _Fit:
 
     objective: float | None
     earlier_seconds: float
-    num_resumed: int
+    provenance: Mapping[str, float]
 
 
-_NO_FIT = _Fit(objective=None, earlier_seconds=0.0, num_resumed=0)
+_NO_FIT = _Fit(objective=None, earlier_seconds=0.0, provenance={})
 
 
 def _flops(
@@ -270,7 +270,7 @@ def _fit(  # noqa: PLR0913 (keyword-only: all that a fit is made with)
     return all_points, _Fit(
         objective=mean_over_ranks(tail.mean, trainer.strategy.root_device),
         earlier_seconds=keeper.earlier_seconds,
-        num_resumed=keeper.num_resumed,
+        provenance=keeper.provenance(),
     )
 
 

@@ -190,6 +190,7 @@ class CheckpointCallback(pl.Callback):
     Attributes:
         earlier_seconds: Time spent on this run by the processes that this one goes on from.
         num_resumed: How many these were.
+        checkpoint_seconds: Time spent on writing checkpoints, by all of them.
     """
 
     def __init__(self, checkpoints: RunCheckpoints, request: StopRequest) -> None:
@@ -201,6 +202,7 @@ class CheckpointCallback(pl.Callback):
         self.earlier_seconds = 0.0
         self._generators: list[dict[str, Any]] | None = None
         self.num_resumed = 0
+        self.checkpoint_seconds = 0.0
         self._remedy = f"remove {checkpoints.folder} to start the run from its beginning"
 
     @property
@@ -210,12 +212,17 @@ class CheckpointCallback(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Keep what the record says of the way to here."""
-        return {"wall_seconds": self.wall_seconds, "num_resumed": self.num_resumed}
+        return {"wall_seconds": self.wall_seconds, **self.provenance()}
+
+    def provenance(self) -> dict[str, float]:
+        """Return what a record says of the parts that a run was made in."""
+        return {"num_resumed": self.num_resumed, "checkpoint_seconds": self.checkpoint_seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
         self.earlier_seconds = state_dict["wall_seconds"]
         self.num_resumed = state_dict["num_resumed"] + 1
+        self.checkpoint_seconds = state_dict["checkpoint_seconds"]
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -298,6 +305,7 @@ class CheckpointCallback(pl.Callback):
         trainer.save_checkpoint(self._checkpoints.at(step), weights_only=False)
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - began
+        self.checkpoint_seconds += self._cost
 
 
 def _exit_status(trainer: pl.Trainer) -> int:

@@ -214,7 +214,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         distance_from_start=_distance_from_file(network, run_dir / START_FILE),
         wall_seconds=wall_seconds,
         config=identity.config,
-        provenance={**provenance(), "num_resumed": keeper.num_resumed},
+        provenance={**provenance(), **keeper.provenance()},
         global_batch_size=data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
         flops=flops_of_run(
             operations,

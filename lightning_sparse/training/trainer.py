@@ -96,10 +96,20 @@ def fit(
         checkpoint: What to go on from; None to begin.
 
     Raises:
-        UserError: If it stopped earlier, as ``trainer.max_epochs`` or ``trainer.max_time`` can ask.
+        UserError: If it stopped earlier, as ``trainer.max_epochs`` or ``trainer.max_time`` can ask,
+            or a loader process ended.
     """
     with quiet():
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except RuntimeError as error:
+            # Raised by torch's handler of SIGCHLD, hence anywhere.
+            if "DataLoader worker" not in str(error):
+                raise
+            raise UserError(
+                f"a loader process ended ({error}), perhaps for want of memory; start the same "
+                "command again to go on, with fewer num_workers if it happens again"
+            ) from error
     if trainer.global_step != num_steps:
         raise UserError(
             f"training stopped after {trainer.global_step} of {num_steps} steps; leave out "

@@ -1,7 +1,7 @@
 """Every arm and every curve, killed and stopped at random steps, ends with the same bits.
 
 The processes are real; they are forked from one that has imported everything, which is what takes
-time. What is found is written to the file that `RELIABILITY` names, if there is one.
+time.
 """
 
 import json
@@ -16,7 +16,7 @@ import pytest
 
 from lightning_sparse.cli.compose import CONF_DIR
 from lightning_sparse.tensor_files import load_tensors, save_tensors
-from tests.faults.comparison import differences
+from tests.faults.comparison import differences, note
 from tests.faults.interrupted import planned, run
 
 pytestmark = pytest.mark.faults
@@ -120,17 +120,11 @@ def test_an_interrupted_run_ends_with_the_bits_of_the_straight_one(
     assert in_a_process(kind, words, 0, "SIGKILL") == 0
 
     different = differences(straight_dir / run_id, tmp_path / run_id)
-    _note(name=name, step=step, signal=signal_name, differences=different)
+    note(test="kill matrix", of=name, step=step, signal=signal_name, differences=different)
     assert different == []
     provenance = json.loads((tmp_path / run_id / "record.json").read_text())["provenance"]
     # Killed at its first step, a run has no checkpoint yet and begins again.
     assert provenance["num_resumed"] == (0 if (step, signal_name) == (1, "SIGKILL") else 1)
-
-
-def _note(**found: object) -> None:
-    if file := os.environ.get("RELIABILITY"):
-        with Path(file).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(found) + "\n")
 
 
 def test_every_arm_is_in_the_matrix():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults import interrupted
-from tests.faults.comparison import differences
+from tests.faults.comparison import differences, note
 from tests.faults.interrupted import planned
 
 pytestmark = [pytest.mark.faults, pytest.mark.dist]
@@ -84,7 +84,9 @@ def test_a_signal_to_one_rank_stops_all_and_the_run_goes_on_to_the_same_bits(str
     assert (cut / "checkpoints/step_20").is_dir()
 
     assert make(tmp_path, 2, PRUNE)[0] == 0
-    assert differences(run_dir(straight, 2, PRUNE), cut) == []
+    different = differences(run_dir(straight, 2, PRUNE), cut)
+    note(test="2 ranks", of="train", step=13, signal="SIGUSR1", differences=different)
+    assert different == []
 
 
 def test_another_number_of_ranks_is_another_run(tmp_path):
@@ -107,7 +109,9 @@ def test_any_number_of_ranks_resumes_to_the_same_bits(tmp_path, num_ranks, of, n
     assert make(tmp_path / "cut", num_ranks, of)[0] == 0
 
     one, other = (run_dir(tmp_path / name, num_ranks, of) for name in ("straight", "cut"))
-    assert differences(one, other) == []
+    different = differences(one, other)
+    note(test=f"{num_ranks} ranks", of=of[0], step=23, signal=name, differences=different)
+    assert different == []
 
 
 @slow
