@@ -170,7 +170,8 @@ def _serve(connection: Connection, execute: Execute) -> None:
     while True:
         try:
             job = connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
+            # Closed by the parent, or reset because it was killed.
             return
         try:
             with ends_when_asked():
