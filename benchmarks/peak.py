@@ -7,11 +7,17 @@ import argparse
 import resource
 from collections.abc import Callable, Mapping
 
-from benchmarks.rows.masked_step import masked_step
-from benchmarks.rows.path_evaluation import evaluate_noise
-from benchmarks.rows.path_step import path_step
+from benchmarks.evaluation import evaluate_noise
 from benchmarks.rows.trainer import run_digits
-from benchmarks.workloads import Scale, plain_step, random_batch, resnet50, use_cores
+from benchmarks.workloads import (
+    Scale,
+    masked_step,
+    path_step,
+    plain_step,
+    random_batch,
+    resnet50,
+    use_cores,
+)
 
 # Linux counts in KiB.
 _MB_PER_KIB = 1024 / 1e6

@@ -18,6 +18,8 @@ from lightning_sparse.models.build import build_model
 from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.models.resnet import BottleneckResNet, build_resnet50
+from lightning_sparse.paths.path_module import PathModule
+from lightning_sparse.sparsity.application import MaskApplication
 from lightning_sparse.sparsity.masks import Masks, layerwise_masks
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.optimizers import build_optimizer
@@ -166,6 +168,53 @@ def plain_step(
         loss.backward()
         if before_update:
             before_update()
+        optimizer.step()
+
+    return step
+
+
+def masked_step(
+    scale: Scale,
+    batch: Batch,
+    prepared: Callable[[nn.Module], nn.Module] = lambda network: network,
+) -> Callable[[], object]:
+    """Return the step as `SparsityCallback` masks it.
+
+    Args:
+        scale: Names the device.
+        batch: Images and labels.
+        prepared: What is done with the network first.
+    """
+    network = prepared(resnet50(scale))
+    optimizer = optimizer_of(network)
+    application = MaskApplication(prunable_weights(network), masks_of(network))
+    application.mask_all_(optimizer)
+    return plain_step(network, batch, application.mask_gradients_, optimizer)
+
+
+def path_step(
+    network: nn.Module, batch: Batch, *, degree: int, is_sparse: bool
+) -> Callable[[], object]:
+    """Return the step that the Trainer makes of a `PathModule`, without the Trainer."""
+    end = {name: value + 0.01 for name, value in network.state_dict().items()}
+    module = PathModule(
+        network=network,
+        start=network.state_dict(),
+        end=end,
+        degree=degree,
+        subspace=masks_of(network) if is_sparse else None,
+        settings=settings(),
+        seed=1,
+    ).to(batch[0].device)
+    module.on_fit_start()
+    optimizer: SGD = module.configure_optimizers()["optimizer"]
+
+    def step() -> None:
+        with torch.autocast("cuda", torch.bfloat16, enabled=batch[0].is_cuda):
+            loss = module.training_step(batch, 0)
+        optimizer.zero_grad()
+        loss.backward()
+        module.on_before_optimizer_step(optimizer)
         optimizer.step()
 
     return step

@@ -10,9 +10,15 @@ import torch
 from torch import nn
 
 from benchmarks.pairing import Absolute, Claim, Ratio, Side, Trial
-from benchmarks.rows.masked_step import masked_step
-from benchmarks.rows.path_step import path_step
-from benchmarks.workloads import Scale, plain_step, random_batch, resnet50, timed
+from benchmarks.workloads import (
+    Scale,
+    masked_step,
+    path_step,
+    plain_step,
+    random_batch,
+    resnet50,
+    timed,
+)
 from lightning_sparse.models.flops import layer_flops
 
 _IMAGES_PER_SECOND = {224: 3500, 160: 6500}

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from benchmarks.evaluation import write_jpegs
 from benchmarks.pairing import Claim, Ratio, Side, Trial
-from benchmarks.rows.path_evaluation import write_jpegs
 from benchmarks.workloads import Scale, timed, use_cores
 from lightning_sparse.data.beton_writer import BetonSettings, write_beton
 from lightning_sparse.data.datamodule import ImageDataModule

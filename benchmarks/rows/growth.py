@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from benchmarks.evaluation import Work
 from benchmarks.pairing import Claim, Exponent, Side, Trial
-from benchmarks.rows.path_evaluation import Work
 from benchmarks.workloads import Scale, plain_step, random_batch, small_resnet, timed, use_cores
 from lightning_sparse.data.digits import build_digits
 

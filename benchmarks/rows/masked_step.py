@@ -14,6 +14,7 @@ from benchmarks.pairing import Claim, Ratio, Side, Trial
 from benchmarks.workloads import (
     Batch,
     Scale,
+    masked_step,
     masks_of,
     optimizer_of,
     plain_step,
@@ -22,8 +23,6 @@ from benchmarks.workloads import (
     timed,
     use_cores,
 )
-from lightning_sparse.models.prunable import prunable_weights
-from lightning_sparse.sparsity.application import MaskApplication
 from lightning_sparse.sparsity.masks import Masks
 
 _PEER = f"torch {torch.__version__}"
@@ -35,25 +34,6 @@ def trials(scale: Scale) -> Iterator[Trial]:
     for batch_size, pixels, bar in ((32, 128, 1.01), (16, 64, 1.03)):
         yield _eager(scale, scale.choose((batch_size, pixels), (2, 16)), bar)
     yield _compiled(scale)
-
-
-def masked_step(
-    scale: Scale,
-    batch: Batch,
-    prepared: Callable[[nn.Module], nn.Module] = lambda network: network,
-) -> Callable[[], object]:
-    """Return the step as `SparsityCallback` masks it.
-
-    Args:
-        scale: Names the device.
-        batch: Images and labels.
-        prepared: What is done with the network first.
-    """
-    network = prepared(resnet50(scale))
-    optimizer = optimizer_of(network)
-    application = MaskApplication(prunable_weights(network), masks_of(network))
-    application.mask_all_(optimizer)
-    return plain_step(network, batch, application.mask_gradients_, optimizer)
 
 
 def _eager(scale: Scale, size: tuple[int, int], bar: float) -> Trial:
@@ -88,7 +68,7 @@ def _eager(scale: Scale, size: tuple[int, int], bar: float) -> Trial:
                 for peer in ("prune", "parametrization")
             ),
         ],
-        seconds=100,
+        seconds=70,
     )
 
 
@@ -115,7 +95,7 @@ def _compiled(scale: Scale) -> Trial:
             ),
         },
         claims=[Claim(statement="masked / dense", quantity=Ratio("masked", "dense"), bar=1.01)],
-        seconds=60,
+        seconds=50,
     )
 
 

@@ -17,7 +17,7 @@ from benchmarks.workloads import (
     Scale,
     digits_batch,
     digits_network,
-    masks_of,
+    path_step,
     plain_step,
     random_batch,
     resnet50,
@@ -25,7 +25,6 @@ from benchmarks.workloads import (
     timed,
     use_cores,
 )
-from lightning_sparse.paths.path_module import PathModule
 
 _VARIANTS = {
     "quadratic": (2, False),
@@ -48,36 +47,8 @@ def trials(scale: Scale) -> Iterator[Trial]:
     size = scale.choose((32, 128), (2, 16))
     yield _trial(
         f"path step of ResNet-50, {size[0]} x {size[1]} px",
-        resnet50(scale), random_batch(*size, scale), scale, bar=1.05, repeats=1, seconds=110,
+        resnet50(scale), random_batch(*size, scale), scale, bar=1.05, repeats=1, seconds=90,
     )  # fmt: skip
-
-
-def path_step(
-    network: nn.Module, batch: Batch, *, degree: int, is_sparse: bool
-) -> Callable[[], object]:
-    """Return the step that the Trainer makes of a `PathModule`, without the Trainer."""
-    end = {name: value + 0.01 for name, value in network.state_dict().items()}
-    module = PathModule(
-        network=network,
-        start=network.state_dict(),
-        end=end,
-        degree=degree,
-        subspace=masks_of(network) if is_sparse else None,
-        settings=settings(),
-        seed=1,
-    ).to(batch[0].device)
-    module.on_fit_start()
-    optimizer: SGD = module.configure_optimizers()["optimizer"]
-
-    def step() -> None:
-        with torch.autocast("cuda", torch.bfloat16, enabled=batch[0].is_cuda):
-            loss = module.training_step(batch, 0)
-        optimizer.zero_grad()
-        loss.backward()
-        module.on_before_optimizer_step(optimizer)
-        optimizer.step()
-
-    return step
 
 
 def twins_step(network: nn.Module, batch: Batch) -> Callable[[], object]:

@@ -56,7 +56,7 @@ def trials(scale: Scale) -> Iterator[Trial]:
         f"step of ResNet-50, {size[0]} x {size[1]} px",
         _Work(resnet50(scale), noise_data(*size, scale), num_steps=5, last=4, scale=scale),
         bar=1.03,
-        seconds=100,
+        seconds=60,
     )
 
 

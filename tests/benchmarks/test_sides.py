@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from benchmarks.evaluation import Work
 from benchmarks.layer_twins import CurveNetwork
 from benchmarks.rows.mask_update import by_sort, by_topk
-from benchmarks.rows.masked_step import _masked_by, _parametrize_, _prune_, masked_step
-from benchmarks.rows.path_evaluation import Work
-from benchmarks.workloads import SPARSITY, Scale, masks_of, random_batch, resnet50
+from benchmarks.rows.masked_step import _masked_by, _parametrize_, _prune_
+from benchmarks.workloads import SPARSITY, Scale, masked_step, masks_of, random_batch, resnet50
 from lightning_sparse.data.digits import build_digits
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.paths.path_module import PathModule
@@ -39,7 +39,8 @@ def test_masked_steps_of_all_sides_agree_on_the_kept_weights(monkeypatch, peer_)
         networks.append(resnet50(scale))
         return networks[-1]
 
-    monkeypatch.setattr("benchmarks.rows.masked_step.resnet50", kept_network)
+    for module in ("workloads", "rows.masked_step"):
+        monkeypatch.setattr(f"benchmarks.{module}.resnet50", kept_network)
     batch = random_batch(4, 16, TINY)
 
     steps = [masked_step(TINY, batch), _masked_by(peer_, TINY, batch)]
