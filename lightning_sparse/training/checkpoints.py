@@ -30,6 +30,7 @@ from lightning_sparse.storage import (
     write_folder_atomic,
 )
 from lightning_sparse.training.gradient_buckets import settle_gradient_buckets
+from lightning_sparse.training.ranks import gathered
 from lightning_sparse.training.trainer import fit, quiet_trainer
 
 CHECKPOINTS_DIR = "checkpoints"
@@ -228,7 +229,7 @@ class CheckpointCallback(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add the global generators of all ranks, for networks that draw from them."""
-        checkpoint["generators"] = _gathered(_generator_states(pl_module.device))
+        checkpoint["generators"] = gathered(_generator_states(pl_module.device))
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -359,12 +360,3 @@ def _set_generators(states: Mapping[str, Any], device: torch.device) -> None:
     torch.random.set_rng_state(states["torch"])
     if device.type == "cuda" and states["cuda"] is not None:
         torch.cuda.set_rng_state(states["cuda"], device)
-
-
-def _gathered(mine: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what every rank has, in the order of ranks."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [mine]
-    everyone: list[dict[str, Any]] = [{} for _ in range(distributed.get_world_size())]
-    distributed.all_gather_object(everyone, mine)
-    return everyone

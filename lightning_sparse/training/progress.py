@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.training.observations import peak_memory_gib
+from lightning_sparse.training.ranks import gathered, of_this_rank
 
 Progress = Callable[[int, int], None]
 """Called with steps done and steps in all, now and then."""
@@ -168,12 +169,13 @@ class TailMean(pl.Callback):
             self._count += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Keep sum and count in the checkpoint, so that a resumed run averages over all steps."""
-        return {"sum": float(self._sum), "count": self._count}
+        """Keep the sums of all ranks, so that a resumed run averages over all steps."""
+        return {"ranks": gathered({"sum": float(self._sum), "count": self._count})}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the sum and count of a checkpoint."""
-        self._sum, self._count = state_dict["sum"], state_dict["count"]
+        mine = of_this_rank(state_dict["ranks"])
+        self._sum, self._count = mine["sum"], mine["count"]
 
 
 def _batch_loss(trainer: pl.Trainer, outputs: Any) -> Tensor:

@@ -53,6 +53,20 @@ def mean_over_ranks(value: float, device: torch.device) -> float:
     return float(total) / distributed.get_world_size()
 
 
+def gathered(mine: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what every rank has, in the order of ranks; all ranks must ask together."""
+    if not is_shared():
+        return [mine]
+    everyone: list[dict[str, Any]] = [{} for _ in range(distributed.get_world_size())]
+    distributed.all_gather_object(everyone, mine)
+    return everyone
+
+
+def of_this_rank(everyone: list[dict[str, Any]]) -> dict[str, Any]:
+    """Pick this rank's part of what was `gathered`."""
+    return everyone[distributed.get_rank() if is_shared() else 0]
+
+
 def share_buffers_(network: nn.Module) -> None:
     """Give every rank the first rank's buffers, which are what is saved.
 
