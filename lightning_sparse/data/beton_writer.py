@@ -219,26 +219,38 @@ class _Encodable:
         return np.frombuffer(self._outcomes, dtype=np.int8)
 
 
+_WAKE = signal.SIGUSR2
+
+
+class _Stopped(BaseException):
+    """Raised in the main thread by the watch; nothing that handles errors may swallow it."""
+
+
 @contextlib.contextmanager
 def _supervised(
     writer: DatasetWriter, encodable: _Encodable, trouble: Callable[[], str | None]
 ) -> Iterator[None]:
     """End the writing when one of its processes dies, which FFCV would wait for.
 
-    Call it on the main thread: it is woken there as if by Ctrl-C.
+    Call it on the main thread, which is woken by a signal of our own: Ctrl-C's may be ignored, as
+    it is in what a script has started in the background.
     """
+
+    def stop(*_: object) -> None:
+        raise _Stopped
+
+    before = signal.signal(_WAKE, stop)
     others = set(multiprocessing.active_children())
     watch = _Watch(others, encodable, trouble)
     watch.start()
     try:
         yield
-    except KeyboardInterrupt:
-        if watch.problem:
-            raise UserError(watch.problem) from None
-        raise
+    except _Stopped:
+        raise UserError(str(watch.problem)) from None
     finally:
         watch.done.set()
         watch.join()
+        signal.signal(_WAKE, before)
         for process in set(multiprocessing.active_children()) - others:
             # Not terminate: the first SIGTERM is meant for this process, and spared there.
             process.kill()
@@ -273,7 +285,7 @@ class _Watch(threading.Thread):
         while not self.done.wait(1.0 if self.problem else 0.2):
             self.problem = self.problem or self._trouble() or self._death()
             if self.problem:
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident or 0, _WAKE)
 
     def _death(self) -> str | None:
         alive = set(multiprocessing.active_children()) - self._others

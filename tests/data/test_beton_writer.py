@@ -141,7 +141,23 @@ def slowly(monkeypatch):
     monkeypatch.setattr("lightning_sparse.data.beton_writer._NUM_SAMPLED", 1)
 
 
-@pytest.mark.usefixtures("slowly")
+@pytest.fixture
+def ctrl_c_heard():
+    """Hear Ctrl-C, also where these tests themselves were started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def ctrl_c_ignored():
+    """Be as what a script starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("slowly", "ctrl_c_heard")
 def test_an_interrupted_write_keeps_the_old_file_and_leaves_nothing_else(root, tmp_path):
     file = tmp_path / "out" / "train.beton"
     file.parent.mkdir()
@@ -155,7 +171,7 @@ def test_an_interrupted_write_keeps_the_old_file_and_leaves_nothing_else(root, t
     assert multiprocessing.active_children() == []
 
 
-@pytest.mark.usefixtures("slowly")
+@pytest.mark.usefixtures("slowly", "ctrl_c_ignored")
 def test_a_process_that_dies_ends_the_writing_instead_of_holding_it_up_for_ever(root, tmp_path):
     def kill_one():
         multiprocessing.active_children()[0].kill()
