@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,6 +17,9 @@ import torch.distributed
 
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["WANDB_MODE"] = "offline"
+
+# Ctrl-C is tested, and is ignored in what was started in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests run beside each other on few cores, and sums must not depend on how many.
 torch.set_num_threads(1)

@@ -142,14 +142,6 @@ def slowly(monkeypatch):
 
 
 @pytest.fixture
-def ctrl_c_heard():
-    """Hear Ctrl-C, also where these tests themselves were started in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.fixture
 def ctrl_c_ignored():
     """Be as what a script starts in the background."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -157,7 +149,7 @@ def ctrl_c_ignored():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("slowly", "ctrl_c_heard")
+@pytest.mark.usefixtures("slowly")
 def test_an_interrupted_write_keeps_the_old_file_and_leaves_nothing_else(root, tmp_path):
     file = tmp_path / "out" / "train.beton"
     file.parent.mkdir()
