@@ -26,8 +26,8 @@ _SIDE_COLUMNS = ("side", "what", "median", "quartiles")
 _NUMERIC = frozenset({*_FINDING_COLUMNS[1:5], *_SIDE_COLUMNS[2:]})
 
 _INTRODUCTION = (
-    "Made by `make bench-page` from the last session of each file under results/benchmarks; "
-    "`make bench` appends a session, `make bench-compare` sets the last two against each other. "
+    "Made by make bench-page from the last session of each file under results/benchmarks; "
+    "make bench appends a session, make bench-compare sets the last two against each other. "
     "All sides of a table were measured in turns within one run, in rotated order; a claim is the "
     "median over the rounds of one number per round, with its 95 % interval (Hodges-Lehmann). It "
     "holds when the whole interval lies below the bar plus half a per cent (below the bar itself "
