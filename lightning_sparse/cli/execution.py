@@ -65,7 +65,7 @@ def execute(
     # Other ranks of the same run come here too, and the first one holds the lock.
     with held(lock_file(job), when_busy) if _is_first() else contextlib.nullcontext():
         if not job.is_finished:
-            return _make(job, report, is_sweep_point)
+            return _make(job, report, is_sweep_point=is_sweep_point)
         if is_sweep_point:
             tell_tracker_again(job)
         return job.record()
@@ -88,7 +88,7 @@ def _refuse(job: Job, owner: str) -> None:
     raise UserError(f"{owner} makes {job.run_dir} already; wait for it, or stop it")
 
 
-def _make(job: Job, report: Progress | None, is_sweep_point: bool) -> Record:  # noqa: FBT001
+def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
     settings = compose_settings(job.overrides)
     planned = plan_training(settings) if job.kind == "train" else plan_path(settings)
     if planned.run_id != job.run_id:
