@@ -48,6 +48,8 @@ def require_server() -> None:
     """
     import wandb
 
+    from lightning_sparse.tracking.wandb_service import bound_its_end
+
     try:
         viewer = wandb.Api(timeout=_REACH_SECONDS).viewer
     except (wandb.Error, ValueError, OSError) as error:
@@ -55,6 +57,7 @@ def require_server() -> None:
     finally:
         # W&B's service ends with this process, and what is started from here may outlive it.
         os.environ.pop("WANDB_SERVICE", None)
+        bound_its_end()
     if viewer is None:
         raise UserError(_unreachable("the key is not accepted"))
 

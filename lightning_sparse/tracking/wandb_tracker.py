@@ -20,6 +20,7 @@ from lightning_sparse.records import PathRecord, Record
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tracking.results import CURVE_COLUMNS, curve_rows, metrics, summary
 from lightning_sparse.tracking.tracker import AbstractTracker, TrackedRun
+from lightning_sparse.tracking.wandb_service import bound_its_end, end_service
 
 TRACKER_FILE = "wandb.json"
 """In a run's folder: which W&B run it is, the agent's id too if a sweep asked for it."""
@@ -183,7 +184,10 @@ class WandbTracker(AbstractTracker):
                 finish_timeout=_FINISH_SECONDS,
             ),
         )
-        _ = logger.experiment
+        try:
+            _ = logger.experiment
+        finally:
+            bound_its_end()
         return logger
 
     def _note(self, logger: WandbLogger) -> None:
@@ -215,7 +219,7 @@ class WandbTracker(AbstractTracker):
         run.finish(exit_code=int(failed))
         if "WANDB_SWEEP_ID" in os.environ:
             # W&B reads the environment once; the next run of this process may be the sweep's.
-            wandb.teardown()
+            end_service()
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from lightning_sparse.records import PathRecord, read_record
 from lightning_sparse.rises import barriers, largest_rise
 from lightning_sparse.tracking.results import metrics
 from lightning_sparse.tracking.tracker import TrackedRun
+from tests.pipeline.fake_jobs import is_running, wait_until
 from tests.tracking.conftest import environment, run_command, sparse
 from tests.tracking.stand_in import StandIn
 
@@ -33,6 +35,21 @@ with WandbTracker(run, WandbSettings(project="p"), print) as tracker:
         tracker.log({"step": step, "batch_loss": 1 / step})
     if is_stopped:
         raise KeyboardInterrupt
+"""
+
+# A process whose service has stopped answering when it ends.
+STOP_ANSWERING = """
+import os, pathlib, signal, sys
+from lightning_sparse.cli.tracking import require_server
+from lightning_sparse.tracking import wandb_service
+
+wandb_service._SECONDS = 2
+require_server()
+tasks = pathlib.Path("/proc/self/task")
+(service,) = {file.read_text() for file in tasks.glob("*/children")} - {""}
+os.kill(int(service), signal.SIGSTOP)
+pathlib.Path("service").write_text(service)
+sys.exit(3)
 """
 
 
@@ -190,6 +207,23 @@ def test_without_a_server_nothing_is_begun(tmp_path):
     assert "error: logger=wandb: " in said
     assert "logger.mode=offline" in said
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_service_that_does_not_end_does_not_keep_a_process_alive(stand_in, tmp_path):
+    (tmp_path / "run.py").write_text(STOP_ANSWERING)
+    with (tmp_path / "said").open("w") as said:  # a pipe would be held open by the service
+        process = subprocess.Popen(
+            [sys.executable, "run.py"], cwd=tmp_path, env=environment(stand_in, tmp_path),
+            stdout=said, stderr=said,
+        )  # fmt: skip
+        try:
+            assert process.wait(timeout=120) == 3
+        finally:
+            process.kill()
+            service = int((tmp_path / "service").read_text())
+            os.kill(service, signal.SIGCONT)
+    assert (tmp_path / "said").read_text() == ""
+    wait_until(lambda: not is_running(service), seconds=60)
 
 
 def test_a_key_that_is_not_accepted_is_said(stand_in, tmp_path):
