@@ -68,26 +68,31 @@ class TestNeed:
         purpose: Which tests need them.
         packages: Debian's names.
         programs: Alternatives; all programs of one of them must be there.
+        folders: What must be there besides.
     """
 
     name: str
     purpose: str
     packages: Sequence[str]
     programs: Sequence[Sequence[str]]
+    folders: Sequence[str] = ()
 
     def is_there(self) -> bool:
-        """Tell whether one of the alternatives is installed."""
+        """Tell whether one of the alternatives is installed, and what comes besides."""
         # Debian's daemons live where an ordinary user's PATH does not lead.
         path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-        return any(all(shutil.which(name, path=path) for name in some) for some in self.programs)
+        found = any(all(shutil.which(name, path=path) for name in some) for some in self.programs)
+        return found and all(Path(folder).is_dir() for folder in self.folders)
 
 
 TEST_NEEDS = (
     TestNeed(
         name="a browser",
         purpose="the tests of the report",
-        packages=("chromium", "fonts-dejavu-core"),
+        # Whether a table fits is seen in the font that the page asks for.
+        packages=("chromium", "fonts-liberation"),
         programs=(("chromium",), ("chromium-browser",), ("google-chrome",)),
+        folders=("/usr/share/fonts/truetype/liberation",),
     ),
     TestNeed(
         name="SLURM",

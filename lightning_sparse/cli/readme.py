@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.analysis.triples import judge_triples
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.publish import RESULTS_DIR
 from lightning_sparse.cli.report import RECORDS_FILE, read_experiment
@@ -17,5 +18,7 @@ def run(settings: Settings) -> None:
     folder = RESULTS_DIR / experiment
     records = read_experiment(folder / RECORDS_FILE, settings)
     claims = judge_all(records, headline_sparsity=settings["sparsity"])
-    update_readme(Path("README.md"), experiment, records, claims, folder / "headline.png")
+    triples = judge_triples(records, headline_sparsity=settings["sparsity"])
+    figure = folder / "headline.png"
+    update_readme(Path("README.md"), experiment, records, claims, triples, figure)
     Console().print(f"README.md shows {folder}", highlight=False)

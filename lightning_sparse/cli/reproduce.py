@@ -1,6 +1,7 @@
 """``lightning-sparse reproduce``: train, connect, judge and report everything. No torch in here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -34,19 +35,25 @@ def run(settings: Settings) -> None:
 
 def plan_all(settings: Settings) -> list[Job]:
     """Plan every run and path of the experiment, for every report seed, each once."""
+    plan = settings["reproduce"]
+    headline = settings["sparsity"]
+    all_of_them = [(seed, [headline, *plan["sparsities"]]) for seed in plan["seeds"]]
     jobs = (
         job
-        for seed in settings["reproduce"]["seeds"]
-        for job in _plan_seed(with_values(settings, [f"seed={seed}"]))
+        for seed, sparsities in [
+            *all_of_them,
+            *((seed, [headline]) for seed in plan["further_seeds"]),
+        ]
+        for job in _plan_seed(with_values(settings, [f"seed={seed}"]), sparsities)
     )
     return list({job.run_id: job for job in jobs}.values())
 
 
-def _plan_seed(settings: Settings) -> Iterator[Job]:
+def _plan_seed(settings: Settings, sparsities: Sequence[float]) -> Iterator[Job]:
     plan = settings["reproduce"]
     yield plan_training(with_values(settings, ["method=dense"]))
     yield plan_training(with_values(settings, ["method=dense", "method.start=init/scratch"]))
-    for sparsity in [settings["sparsity"], *plan["sparsities"]]:
+    for sparsity in sparsities:
         for method in ("prune", "scratch", "lottery"):
             yield plan_training(with_values(settings, [f"method={method}", f"sparsity={sparsity}"]))
     for ends in [*plan["lines"], *plan["curves"]]:
@@ -79,15 +86,22 @@ def check(settings: Settings) -> None:
             f"mask_source={settings['mask_source']}: is for single runs; reproduce trains a pruned "
             "run for every seed and sparsity, so leave it out"
         )
-    seeds = settings["reproduce"]["seeds"]
+    plan = settings["reproduce"]
+    for name in ("seeds", "further_seeds"):
+        _check_seeds(name, plan[name], settings["pilot"]["seeds"])
+    if not plan["seeds"]:
+        raise UserError(f"reproduce.seeds={plan['seeds']}: name at least one")
+
+
+def _check_seeds(name: str, seeds: Sequence[Any], pilot_seeds: Sequence[int]) -> None:
     for seed in seeds:
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-            raise UserError(f"reproduce.seeds={seeds}: must be integers, at least 0")
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise UserError(f"reproduce.seeds={seeds}: name each seed once, and at least one")
-    pilot = sorted(set(seeds) & set(settings["pilot"]["seeds"]))
+            raise UserError(f"reproduce.{name}={seeds}: must be integers, at least 0")
+    if len(set(seeds)) != len(seeds):
+        raise UserError(f"reproduce.{name}={seeds}: name each seed once")
+    pilot = sorted(set(seeds) & set(pilot_seeds))
     if pilot:
         raise UserError(
-            f"reproduce.seeds={seeds}: {pilot} are pilot seeds, which settings were tuned on; "
+            f"reproduce.{name}={seeds}: {pilot} are pilot seeds, which settings were tuned on; "
             "choose others, for example SEEDS=11,12,13"
         )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.triples import Triple
 from lightning_sparse.report.blocks import Badge, Inline, Link, Row, Small, Table, Text
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.style import NONE, VERDICT_SYMBOLS, listed, number
@@ -43,6 +44,40 @@ def rules_table(claims: Sequence[ClaimResult], findings: Findings) -> Table:
                 *(_rule_row(part, 1, findings) for part in claim.parts),
             )
         ],
+    )
+
+
+def triples_table(claims: Sequence[ClaimResult], triples: Sequence[Triple]) -> Table:
+    """Make the table of what three seeds alone would have said, beside what all say."""
+    names = [f"seeds {listed(map(str, triple.seeds))}" for triple in triples]
+    return Table(
+        columns=["claim", "all seeds", *names],
+        rows=[
+            Row(
+                cells=[
+                    claim.claim,
+                    [Badge(claim.verdict)],
+                    *([Badge(triple.claims[place].verdict)] for triple in triples),
+                ]
+            )
+            for place, claim in enumerate(claims)
+        ],
+    )
+
+
+def triples_sentence(claims: Sequence[ClaimResult], triples: Sequence[Triple]) -> str:
+    """Count in words how often triples agree with the whole, and how often they contradict it."""
+    verdicts = [
+        (claim.verdict, triple.claims[place].verdict)
+        for place, claim in enumerate(claims)
+        for triple in triples
+    ]
+    agree = sum(whole == part for whole, part in verdicts)
+    contradict = sum({whole, part} == {"supported", "not supported"} for whole, part in verdicts)
+    return (
+        f"Three seeds are what a run has by default. {len(triples)} disjoint triples of these "
+        f"seeds, each judged by itself: of {len(verdicts)} verdicts {agree} are those of all "
+        f"seeds, {contradict} contradict them, and the others differ in what is undecided."
     )
 
 

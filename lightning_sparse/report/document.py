@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.triples import Triple, judge_triples
 from lightning_sparse.records import Record
 from lightning_sparse.report.blocks import (
     Block,
@@ -14,7 +15,13 @@ from lightning_sparse.report.blocks import (
     Picture,
     Section,
 )
-from lightning_sparse.report.claims_tables import rules_table, verdict_sentence, verdict_table
+from lightning_sparse.report.claims_tables import (
+    rules_table,
+    triples_sentence,
+    triples_table,
+    verdict_sentence,
+    verdict_table,
+)
 from lightning_sparse.report.endpoint_tables import endpoint_blocks
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.glossary import GLOSSARY
@@ -66,7 +73,8 @@ def write_report(
         UserError: If a path record is damaged or the folder cannot be written.
     """
     findings = Findings(records, headline_sparsity)
-    document = make_document(findings, claims, title=title)
+    triples = judge_triples(records, headline_sparsity=headline_sparsity) if claims else []
+    document = make_document(findings, claims, triples, title=title)
     # The pages come last: whoever finds one finds the figures that it shows.
     headline = [headline_picture(findings)] if findings.runs else []
     for picture in [*document.pictures, *headline]:
@@ -76,7 +84,9 @@ def write_report(
     write_text_atomic(report_dir / "report.html", render_html(document))
 
 
-def make_document(findings: Findings, claims: Sequence[ClaimResult], *, title: str) -> Document:
+def make_document(
+    findings: Findings, claims: Sequence[ClaimResult], triples: Sequence[Triple] = (), *, title: str
+) -> Document:
     """Put the page together."""
     return Document(
         title=title,
@@ -115,16 +125,27 @@ def make_document(findings: Findings, claims: Sequence[ClaimResult], *, title: s
             ),
             Section("End points", [*endpoint_blocks(findings), *layer_blocks(findings)]),
             Section("Paths", path_blocks(findings)),
-            *(
-                [Section("How each claim is decided", [rules_table(claims, findings)])]
-                if claims
-                else []
-            ),
+            *_sections_on_verdicts(findings, claims, triples),
             Section("How it was measured", measurement_blocks(findings)),
             Section("Terms", [Definitions(GLOSSARY)]),
             Section("Records", record_blocks(findings)),
         ],
     )
+
+
+def _sections_on_verdicts(
+    findings: Findings, claims: Sequence[ClaimResult], triples: Sequence[Triple]
+) -> list[Section]:
+    sections = []
+    if triples:
+        blocks: list[Block] = [
+            Paragraph(triples_sentence(claims, triples)),
+            triples_table(claims, triples),
+        ]
+        sections.append(Section("What other seeds would have said", blocks))
+    if claims:
+        sections.append(Section("How each claim is decided", [rules_table(claims, findings)]))
+    return sections
 
 
 def _opening(findings: Findings, claims: Sequence[ClaimResult]) -> list[Block]:

@@ -4,9 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.triples import Triple
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import Record, RunRecord
-from lightning_sparse.report.claims_tables import verdict_sentence, verdict_table
+from lightning_sparse.report.claims_tables import (
+    triples_sentence,
+    triples_table,
+    verdict_sentence,
+    verdict_table,
+)
 from lightning_sparse.report.markdown import escape, render_table
 from lightning_sparse.report.style import listed
 from lightning_sparse.storage import write_text_atomic
@@ -25,6 +31,7 @@ def update_readme(
     experiment: str,
     records: Sequence[Record],
     claims: Sequence[ClaimResult],
+    triples: Sequence[Triple],
     figure: Path,
 ) -> None:
     """Replace what is between the markers; the rest of the file stays byte for byte.
@@ -34,6 +41,7 @@ def update_readme(
         experiment: Its name.
         records: What the claims were judged on.
         claims: The claims.
+        triples: What triples of seeds say alone; empty to leave that out.
         figure: The headline figure, in the README's folder or below it.
 
     Raises:
@@ -50,7 +58,8 @@ def update_readme(
         )
     before, _, rest = text.partition(begin)
     after = rest.partition(end)[2]
-    results = _results(records, claims, _relative(figure, readme_file.parent))
+    verdicts = _verdicts(claims, triples)
+    results = _results(records, verdicts, _relative(figure, readme_file.parent))
     write_text_atomic(readme_file, f"{before}{begin}\n\n{results}\n\n{end}{after}")
 
 
@@ -65,15 +74,24 @@ def _relative(figure: Path, folder: Path) -> str:
         ) from error
 
 
-def _results(records: Sequence[Record], claims: Sequence[ClaimResult], figure: str) -> str:
+def _verdicts(claims: Sequence[ClaimResult], triples: Sequence[Triple]) -> list[str]:
+    tables = [render_table(verdict_table(claims, has_rules=False))]
+    if triples:
+        tables += [
+            escape(triples_sentence(claims, triples)),
+            render_table(triples_table(claims, triples)),
+        ]
+    return [escape(verdict_sentence(claims)), *tables]
+
+
+def _results(records: Sequence[Record], verdicts: Sequence[str], figure: str) -> str:
     runs = [record for record in records if isinstance(record, RunRecord)]
     seeds = listed(str(seed) for seed in sorted({record.seed for record in records}))
     experiments = listed(sorted({record.experiment for record in records}))
     measured = (
         f"Experiment {experiments}, seeds {seeds}: {len(runs)} trained networks and "
-        f"{len(records) - len(runs)} paths. {verdict_sentence(claims)}"
+        f"{len(records) - len(runs)} paths. "
     )
+    sentence, *tables = verdicts
     picture = f"![Accuracy against sparsity, and loss between the two solutions]({figure})"
-    return "\n\n".join(
-        [picture, escape(measured), render_table(verdict_table(claims, has_rules=False))]
-    )
+    return "\n\n".join([picture, escape(measured) + sentence, *tables])

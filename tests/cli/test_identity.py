@@ -182,6 +182,21 @@ def test_what_the_smoke_experiment_plans():
     ]
 
 
+def test_further_seeds_are_for_the_headline_sparsity_alone():
+    jobs = plan_all(
+        compose_settings(
+            ["experiment=smoke", "reproduce.seeds=[21]", "reproduce.further_seeds=[22]"]
+        )
+    )
+    ids = [job.run_id for job in jobs]
+    alone = compose_settings(
+        ["experiment=smoke", "reproduce.seeds=[22]", "reproduce.sparsities=[]"]
+    )
+    assert [name for name in ids if "seed22" in name] == [job.run_id for job in plan_all(alone)]
+    assert any("s0.8-seed21" in name for name in ids)
+    assert not any("s0.8-seed22" in name for name in ids)
+
+
 def test_a_sparsity_that_is_named_twice_is_planned_once():
     once = plan_all(compose_settings(["experiment=smoke"]))
     twice = plan_all(compose_settings(["experiment=smoke", "reproduce.sparsities=[0.8,0.9,0.8]"]))

@@ -96,7 +96,11 @@ def test_an_interrupt_is_one_line_and_its_own_status(monkeypatch, capsys):
         (["train", "--settings", "seeed=3"], "no setting is called 'seeed'; did you mean seed?"),
         (["reproduce", "reproduce.seeds=[1,11]"], "reproduce.seeds=[1, 11]: [1] are pilot seeds"),
         (["reproduce", "reproduce.seeds=[11,11]"], "reproduce.seeds=[11, 11]: name each seed once"),
-        (["reproduce", "reproduce.seeds=[]"], "reproduce.seeds=[]: name each seed once, and at"),
+        (["reproduce", "reproduce.seeds=[]"], "reproduce.seeds=[]: name at least one"),
+        (
+            ["reproduce", "reproduce.further_seeds=[1]"],
+            "reproduce.further_seeds=[1]: [1] are pilot",
+        ),
         (["reproduce", "reproduce.seeds=[a]"], "reproduce.seeds=['a']: must be integers"),
         (["reproduce", "mask_source=runs/x"], "mask_source=runs/x: is for single runs"),
         (["pilot", "pilot.seeds=[11]"], "pilot.seeds=[11]: share a seed with reproduce.seeds="),

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.records import PathRecord, RunRecord
 from lightning_sparse.report.document import QUESTION, make_document, write_report
 from lightning_sparse.report.findings import Findings
@@ -51,6 +52,18 @@ def test_every_claim_and_part_stands_beside_its_verdict_and_numbers(page, claims
         assert list(map(float, interval.split(" to "))) == pytest.approx(result.interval, rel=0.006)
         assert seeds == "3"
     assert {result.verdict for result in results} == {"supported", "undecided"}
+
+
+@pytest.mark.parametrize(("num_seeds", "is_there"), [(3, False), (6, True)])
+def test_other_seeds_are_heard_as_soon_as_there_are_two_triples(tmp_path, num_seeds, is_there):
+    records = simulated_records(range(11, 11 + num_seeds))
+    claims = judge_all(records, headline_sparsity=HEADLINE_SPARSITY)
+    write_report(
+        records, claims, title="", report_dir=tmp_path, headline_sparsity=HEADLINE_SPARSITY
+    )
+    text = (tmp_path / "report.md").read_text()
+    assert ("What other seeds would have said" in text) == is_there
+    assert ("seeds 14, 15 and 16 |" in text) == is_there
 
 
 def test_units_rules_and_remarks_of_claims_are_on_the_page(page, claims):

@@ -1,5 +1,6 @@
 import pytest
 
+from lightning_sparse.analysis.triples import Triple
 from lightning_sparse.errors import UserError
 from lightning_sparse.report.readme import markers, update_readme
 from tests.report.conftest import HOSTILE
@@ -16,8 +17,8 @@ def readme(tmp_path):
     return file
 
 
-def update(readme, records, claims, figure="results/headline.png"):
-    update_readme(readme, "digits", records, claims, readme.parent / figure)
+def update(readme, records, claims, figure="results/headline.png", triples=()):
+    update_readme(readme, "digits", records, claims, triples, readme.parent / figure)
     return readme.read_text(encoding="utf-8")
 
 
@@ -36,6 +37,14 @@ def test_every_claim_has_its_row(readme, records, claims):
         (row,) = [line for line in text.splitlines() if line.startswith(f"| {claim.claim} |")]
         assert claim.statement in row
         assert f" {claim.verdict}**" in row
+
+
+def test_triples_of_seeds_follow_the_claims_where_there_are_some(readme, records, claims):
+    without = update(readme, records, claims)
+    triple = Triple(seeds=(12, 13, 14), claims=tuple(claims))
+    text = update(readme, records, claims, triples=[triple, triple])
+    assert "triples" not in without
+    assert "| claim | all seeds | seeds 12, 13 and 14 | seeds 12, 13 and 14 |" in text
 
 
 def test_updating_twice_changes_nothing_more(readme, records, claims):
@@ -79,4 +88,6 @@ def test_a_figure_that_is_not_there_or_lies_outside_is_refused(readme, records, 
 
 def test_a_readme_that_is_not_there_is_refused(tmp_path, records, claims):
     with pytest.raises(UserError, match="no file"):
-        update_readme(tmp_path / "README.md", "digits", records, claims, tmp_path / "headline.png")
+        update_readme(
+            tmp_path / "README.md", "digits", records, claims, [], tmp_path / "headline.png"
+        )

@@ -227,13 +227,18 @@ def test_what_only_tests_need_and_cannot_be_installed_is_tried_once(
     assert made.notes()[need.name] == "could not be installed"
 
 
-def test_what_is_there_is_not_installed(made, commands, monkeypatch):
+@pytest.mark.parametrize("has_fonts", [True, False])
+def test_what_is_there_is_not_installed(has_fonts, made, commands, monkeypatch, tmp_path):
     browser = next(need for need in script.TEST_NEEDS if need.name == "a browser")
+    folder = tmp_path if has_fonts else tmp_path / "fonts"
+    browser = dataclasses.replace(browser, folders=(str(folder),))
     monkeypatch.setattr(script, "TEST_NEEDS", (browser,))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     stub(commands, "chromium", status=0)
     stub(commands, "apt-get", status=0)
+    stub(commands, "env", status=100)
     assert script.main(["--quiet", "--test-packages"], root=made.root) == 0
-    assert calls(commands) == []
+    assert len(calls(commands)) == (0 if has_fonts else 1)
 
 
 def test_a_second_set_up_waits_for_the_first(tmp_path, capfd):
