@@ -37,13 +37,11 @@ def plan_all(settings: Settings) -> list[Job]:
     """Plan every run and path of the experiment, for every report seed, each once."""
     plan = settings["reproduce"]
     headline = settings["sparsity"]
-    all_of_them = [(seed, [headline, *plan["sparsities"]]) for seed in plan["seeds"]]
+    seeds = [(seed, [headline, *plan["sparsities"]]) for seed in plan["seeds"]]
+    seeds += [(seed, [headline]) for seed in plan["further_seeds"]]
     jobs = (
         job
-        for seed, sparsities in [
-            *all_of_them,
-            *((seed, [headline]) for seed in plan["further_seeds"]),
-        ]
+        for seed, sparsities in seeds
         for job in _plan_seed(with_values(settings, [f"seed={seed}"]), sparsities)
     )
     return list({job.run_id: job for job in jobs}.values())

@@ -23,6 +23,8 @@ from lightning_sparse.report.drawing import inline_svg
 from lightning_sparse.report.style import VERDICT_SYMBOLS
 from lightning_sparse.report.stylesheet import STYLESHEET
 
+_MOST_LINKS = 6  # in a cell, that are shown at once
+
 
 def render_html(document: Document) -> str:
     """Write the whole page; every piece of text is escaped here and nowhere else."""
@@ -91,10 +93,18 @@ def _column_class(column: str, table: Table) -> str:
 def _row(row: Row, classes: Sequence[str]) -> str:
     anchor = f' id="{html.escape(row.anchor)}"' if row.anchor else ""
     cells = "".join(
-        f"<td{_class(name)}>{_text(cell)}</td>"
+        f"<td{_class(name)}>{_cell(cell)}</td>"
         for cell, name in zip(row.cells, classes, strict=True)
     )
     return f"<tr{anchor}{_class('part' if row.level else '')}>{cells}</tr>"
+
+
+def _cell(cell: Text) -> str:
+    """Fold what is mostly references, so that rows of many seeds stay rows."""
+    num_links = sum(isinstance(piece, Link) for piece in as_inlines(cell))
+    if num_links <= _MOST_LINKS:
+        return _text(cell)
+    return f"<details><summary>{num_links} records</summary>{_text(cell)}</details>"
 
 
 def _class(name: str) -> str:

@@ -39,6 +39,7 @@ th:last-child, td:last-child { padding-right: 0; }
 td.number { white-space: nowrap; }
 td.number:has(a) { white-space: normal; }
 .records { min-width: 5.8rem; }
+summary { color: #00558a; cursor: pointer; white-space: nowrap; }
 .number small { white-space: nowrap; }
 tr.part td { color: #4a4a4a; border-bottom-color: #f0f0f0; }
 tr.part td:first-child { padding-left: 1rem; white-space: nowrap; }

@@ -87,6 +87,14 @@ def test_a_reference_leads_to_the_row_of_its_record(source, page, findings):
     }
 
 
+def test_many_references_are_folded_and_few_are_not(source, page):
+    folded = re.findall(r"<details><summary>(\d+) records</summary>(.*?)</details>", source)
+    assert folded
+    for number, references in folded:
+        assert int(number) == references.count("<a ") > 6
+    assert len(folded) < len([row for row in page.rows if row[-1].startswith("R")])
+
+
 def test_links_inside_the_page_have_their_targets(page):
     inside = {link.removeprefix("#") for link in page.links if link.startswith("#")}
     assert inside <= set(page.ids)
