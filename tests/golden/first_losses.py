@@ -19,6 +19,7 @@ from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.pipeline.jobs import Job, with_needs
 from lightning_sparse.storage import write_text_atomic
 
+_CPU_FILE = Path("/proc/cpuinfo")  # of Linux
 GOLDEN_FILE = Path(__file__).with_name("first_losses.json")
 
 CURVE = "PathModule"
@@ -40,7 +41,17 @@ SETTINGS = [
 def machine() -> str:
     """Name what the last bits of a loss depend on: torch's build, instruction set, processor."""
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"torch {torch.__version__}, {capability}, {platform.machine()}, 1 thread"
+    return f"torch {torch.__version__}, {capability}, {processor()}, 1 thread"
+
+
+def processor() -> str:
+    """Name the kind of processor: libraries choose their loops by maker and model too."""
+    if not _CPU_FILE.is_file():
+        return f"{platform.machine()} {platform.processor()}"
+    lines = (line.partition(":") for line in _CPU_FILE.read_text(encoding="utf-8").splitlines())
+    values = {name.strip(): value.strip() for name, _, value in lines}  # the last core's
+    known_as = [values.get(name, "unknown") for name in ("vendor_id", "cpu family", "model")]
+    return "{} {}, family {}, model {}".format(platform.machine(), *known_as)
 
 
 def first_losses(name: str, runs_dir: Path) -> list[str]:
