@@ -21,6 +21,7 @@ from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import load_tensors, save_tensors
 from lightning_sparse.training.checkpoints import (
+    CheckpointCallback,
     CheckpointSettings,
     RunCheckpoints,
     describe_network,
@@ -161,19 +162,10 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     """
     first_step = identity.rewind_step
     _check_steps(capture_steps, first_step, settings.num_steps)
-    num_steps = settings.num_steps - first_step
     operations = layer_flops(network, data.source.image_shape)
     module = ClassifierModule(network, settings, first_step)
     sparsity = SparsityCallback(method)
-    history = history or History()
-    progress = ProgressCallback(
-        every_steps=history.period(settings.num_steps),
-        report=report,
-        advice=f"lower training.learning_rate={settings.learning_rate}",
-        observe=EndPointObserver(module, sparsity),
-        send=history.send,
-    )
-    callbacks: list[pl.Callback] = [sparsity, WeightsCallback(run_dir, capture_steps), progress]
+    progress = _progress(module, sparsity, history or History(), report)
     checkpoints = RunCheckpoints(
         run_dir,
         checkpointing,
@@ -184,53 +176,92 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         },
     )
     trainer, keeper = fit_resumably(
-        module, data, num_steps, callbacks, settings.with_clipping(trainer_options), checkpoints
+        module,
+        data,
+        settings.num_steps - first_step,
+        [sparsity, WeightsCallback(run_dir, capture_steps), progress],
+        settings.with_clipping(trainer_options),
+        checkpoints,
     )
-    wall_seconds = keeper.wall_seconds
-
-    device = trainer.strategy.root_device
-    network.to(device)
-    share_buffers_(network)
-    if recalibration is not None:
-        recalibrate_(network, (images for images, _ in on_device(recalibration, device)))
-    kept, prunable = kept_and_prunable(sparsity.masks)
-    layers = layer_counts(sparsity.masks)
-    train, test = _measure_both(network, data, settings, device)
-    record = RunRecord(
-        run_id=identity.run_id,
-        experiment=identity.experiment,
-        method=identity.method,
-        start=identity.start,
-        seed=identity.seed,
-        target_sparsity=identity.target_sparsity,
-        kept=kept,
-        prunable=prunable,
-        layers=layers,
-        num_steps=settings.num_steps,
-        train=train,
-        test=test,
-        mask_source=identity.mask_source,
-        rewind_step=identity.rewind_step,
-        distance_from_start=_distance_from_file(network, run_dir / START_FILE),
-        wall_seconds=wall_seconds,
-        config=identity.config,
-        provenance={**provenance(), **keeper.provenance()},
-        global_batch_size=data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
-        flops=flops_of_run(
-            operations,
-            {name: layer.prunable for name, layer in layers.items()},
-            {step - first_step: counts for step, counts in sparsity.kept_by_step.items()},
-            num_steps,
-        ),
-    )
+    fit = _Fit(trainer=trainer, keeper=keeper, sparsity=sparsity, operations=operations)
+    _settle(network, trainer.strategy.root_device, recalibration)
+    record = _record(module, fit, data, identity, run_dir)
     if trainer.is_global_zero:
         save_tensors(network.state_dict(), run_dir / WEIGHTS_FILE)
         save_masks(sparsity.masks, run_dir / MASKS_FILE)
         write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
         write_record(record, run_dir)
         checkpoints.finish()
-    wait_for_all(device)
+    wait_for_all(trainer.strategy.root_device)
     return record
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """A fit that has ended, and who knows what of it.
+
+    Attributes:
+        trainer: Its ranks and device.
+        keeper: How long it took, over all interruptions.
+        sparsity: The masks, and how many weights they kept when.
+        operations: Of each layer, by `lightning_sparse.models.flops`.
+    """
+
+    trainer: pl.Trainer
+    keeper: CheckpointCallback
+    sparsity: SparsityCallback
+    operations: Mapping[str, int]
+
+
+def _progress(
+    module: ClassifierModule, sparsity: SparsityCallback, history: History, report: Progress | None
+) -> ProgressCallback:
+    return ProgressCallback(
+        every_steps=history.period(module.settings.num_steps),
+        report=report,
+        advice=f"lower training.learning_rate={module.settings.learning_rate}",
+        observe=EndPointObserver(module, sparsity),
+        send=history.send,
+    )
+
+
+def _settle(
+    network: nn.Module, device: torch.device, recalibration: Iterable[Batch] | None
+) -> None:
+    """Give the trained network the batch-norm statistics that it is measured and written with."""
+    network.to(device)
+    share_buffers_(network)
+    if recalibration is not None:
+        recalibrate_(network, (images for images, _ in on_device(recalibration, device)))
+
+
+def _record(
+    module: ClassifierModule, fit: _Fit, data: ImageDataModule, identity: RunIdentity, run_dir: Path
+) -> RunRecord:
+    """Measure the trained network, and count what it keeps and costs."""
+    trainer, settings, first_step = fit.trainer, module.settings, identity.rewind_step
+    kept, prunable = kept_and_prunable(fit.sparsity.masks)
+    layers = layer_counts(fit.sparsity.masks)
+    train, test = _measure_both(module.network, data, settings, trainer.strategy.root_device)
+    return RunRecord(
+        **vars(identity),
+        kept=kept,
+        prunable=prunable,
+        layers=layers,
+        num_steps=settings.num_steps,
+        train=train,
+        test=test,
+        distance_from_start=_distance_from_file(module.network, run_dir / START_FILE),
+        wall_seconds=fit.keeper.wall_seconds,
+        provenance={**provenance(), **fit.keeper.provenance()},
+        global_batch_size=data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
+        flops=flops_of_run(
+            fit.operations,
+            {name: layer.prunable for name, layer in layers.items()},
+            {step - first_step: counts for step, counts in fit.sparsity.kept_by_step.items()},
+            settings.num_steps - first_step,
+        ),
+    )
 
 
 def _measure_both(
