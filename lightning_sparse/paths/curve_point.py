@@ -3,7 +3,7 @@
 With ResNet-50 a vector of weights is 102 MB, and a step that forms new ones for every product and
 sum spends more time on memory than on arithmetic. Here intermediate results stay in the cache and
 what is as large as the network is allocated once. The numbers are those of
-`PathModule.weights_at` and of autograd, to the last bit.
+`PathModule.weights_at` and of autograd, with one inner point to the last bit.
 """
 
 from collections.abc import Sequence
