@@ -22,7 +22,7 @@ from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator,
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.subspace import Space, subspace_masks
-from lightning_sparse.records import Flops, LayerSparsity, PathPoint, PathRecord
+from lightning_sparse.records import PathRecord
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import save_tensors
 from lightning_sparse.training.checkpoints import (
@@ -136,52 +136,34 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
             history=history or History(),
             report=report,
         )
-    device = join_ranks(trainer_options or {})
     evaluator = PathEvaluator(
         network=network,
         data=data,
         settings=evaluation,
         weight_decay=settings.weight_decay,
         buffers=(start.buffers(network), end.buffers(network)),
-        device=device,
+        device=join_ranks(trainer_options or {}),
     )
-    points, converged = _measure(
-        evaluator, control_points, evaluation, report if degree == 1 else None
-    )
-    layers = WeightLayout(network).prunable_counts((control_points != 0).any(dim=0))
     record = PathRecord(
-        run_id=identity.run_id,
-        experiment=identity.experiment,
-        seed=identity.seed,
-        target_sparsity=identity.target_sparsity,
+        **vars(identity),
         start=start.name,
         end=end.name,
         degree=degree,
         space="dense" if degree == 1 else space,
-        batch_norm=evaluation.batch_norm,
-        num_recalibration_images=(
-            evaluation.num_recalibration_images if evaluation.batch_norm == "recalibrated" else 0
-        ),
-        points=points,
-        refinement_converged=converged,
-        distance=float((control_points[-1] - control_points[0]).double().norm()),
-        length=curve_length(control_points),
         num_steps=0 if degree == 1 else settings.num_steps,
         fit_objective=fitted.objective,
         start_run=start.run.run_id,
         end_run=end.run.run_id,
         train_subset_hash=data.train_subset_hash,
+        **_measured(evaluator, control_points, evaluation, report if degree == 1 else None),
+        **_counted(network, data, control_points, is_fitted=degree > 1),
         wall_seconds=fitted.earlier_seconds + time.perf_counter() - started,
-        config=identity.config,
         provenance={**provenance(), **fitted.provenance},
-        kept=sum(layer.kept for layer in layers.values()),
-        prunable=sum(layer.prunable for layer in layers.values()),
-        flops=_flops(network, data, layers, is_fitted=degree > 1),
     )
     if is_first_rank():
         write_record(record, run_dir)
         checkpoints.finish()
-    wait_for_all(device)
+    wait_for_all(evaluator.device)
     return record
 
 
@@ -197,19 +179,23 @@ class _Fit:
 _NO_FIT = _Fit(objective=None, earlier_seconds=0.0, provenance={})
 
 
-def _flops(
-    network: nn.Module,
-    data: ImageDataModule,
-    layers: Mapping[str, LayerSparsity],
-    *,
-    is_fitted: bool,
-) -> Flops:
-    """Count what an image costs between the ends; nothing is trained on a line."""
+def _counted(
+    network: nn.Module, data: ImageDataModule, control_points: Tensor, *, is_fitted: bool
+) -> dict[str, Any]:
+    """Say what a record says of the space between the ends: weights that are used, and costs."""
+    layers = WeightLayout(network).prunable_counts((control_points != 0).any(dim=0))
     kept = {name: layer.kept for name, layer in layers.items()}
     prunable = {name: layer.prunable for name, layer in layers.items()}
     operations = layer_flops(network, data.source.image_shape)
     flops = flops_of_run(operations, prunable, {0: kept}, num_steps=1)
-    return flops if is_fitted else dataclasses.replace(flops, training=0.0)
+    return {
+        "distance": float((control_points[-1] - control_points[0]).double().norm()),
+        "length": curve_length(control_points),
+        "kept": sum(kept.values()),
+        "prunable": sum(prunable.values()),
+        # Nothing is trained on a line.
+        "flops": flops if is_fitted else dataclasses.replace(flops, training=0.0),
+    }
 
 
 def _ends(network: nn.Module, start: EndPoint, end: EndPoint) -> Tensor:
@@ -218,15 +204,15 @@ def _ends(network: nn.Module, start: EndPoint, end: EndPoint) -> Tensor:
     return torch.stack([layout.flatten(start.state), layout.flatten(end.state)])
 
 
-def _measure(
+def _measured(
     evaluator: PathEvaluator,
     control_points: Tensor,
-    evaluation: EvaluationSettings,
+    settings: EvaluationSettings,
     report: Progress | None,
-) -> tuple[list[PathPoint], bool]:
+) -> dict[str, Any]:
     """Measure the curve; a loss that is no number is not recorded."""
     weights_at = functools.partial(point_on_curve, control_points.to(evaluator.device))
-    points, converged = evaluate_path(evaluator, weights_at, evaluation, report)
+    points, converged = evaluate_path(evaluator, weights_at, settings, report)
     for point in points:
         loss = point.train.objective + point.test.loss
         if not math.isfinite(loss):
@@ -234,7 +220,13 @@ def _measure(
                 f"the loss at t = {point.t:g} of the path is {loss}; bring evaluation.lowest_t and "
                 "highest_t nearer to 0 and 1, or lower path.training.learning_rate"
             )
-    return points, converged
+    is_recalibrated = settings.batch_norm == "recalibrated"
+    return {
+        "points": points,
+        "refinement_converged": converged,
+        "batch_norm": settings.batch_norm,
+        "num_recalibration_images": settings.num_recalibration_images if is_recalibrated else 0,
+    }
 
 
 def _fit(  # noqa: PLR0913 (keyword-only: all that a fit is made with)
