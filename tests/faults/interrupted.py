@@ -3,6 +3,8 @@
 Lightning starts this file again for every further rank.
 """
 
+import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -15,6 +17,10 @@ from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.preemption import Preempted, ends_when_asked
+
+# Whoever forks from here has it already; it takes seconds, and may be missing.
+with contextlib.suppress(ImportError):
+    importlib.import_module("lightning_sparse.data.beton")
 
 
 def planned(kind: str, overrides: Sequence[str]) -> Job:

@@ -4,12 +4,16 @@ The processes are real; they are forked from one that has imported everything, w
 time.
 """
 
+import importlib.util
 import json
 import multiprocessing
 import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -22,11 +26,20 @@ from tests.faults.interrupted import planned, run
 pytestmark = pytest.mark.faults
 
 NUM_STEPS = 24
-BATCHES_PER_EPOCH = 5
+NUM_TRAIN, BATCH_SIZE = 40, 8
+STEPS_PER_EPOCH = NUM_TRAIN // BATCH_SIZE
 FIRST_PRUNING, LAST_PRUNING = 6, 16
+SYNTHETIC = (
+    "data=synthetic", "+data.size=8", f"+data.num_train={NUM_TRAIN}", "+data.num_test=12",
+    "+data.num_classes=3",
+)  # fmt: skip
+# Read by FFCV alone, since there are no image files; each step takes two batches of half the size.
+FFCV = (
+    "data=imagenet_ffcv", "data.size=8", "data.resize=10", "data.root={betons}",
+    "data.image_root=nowhere", "batch_size=4", "global_batch_size=8",
+)  # fmt: skip
 SETTINGS = (
-    "data=synthetic", "+data.size=8", "+data.num_train=40", "+data.num_test=12",
-    "+data.num_classes=3", "model.widths=[4,6]", "batch_size=8", "evaluation.batch_size=16",
+    "model.widths=[4,6]", f"batch_size={BATCH_SIZE}", "evaluation.batch_size=16",
     f"training.num_steps={NUM_STEPS}", "training.learning_rate=0.1",
     f"pruning.start_step={FIRST_PRUNING}", f"pruning.end_step={LAST_PRUNING}",
     "pruning.update_every=2", "sparsity=0.8", "seed=5", f"path.training.num_steps={NUM_STEPS}",
@@ -38,9 +51,11 @@ SETTINGS = (
 
 ARMS = sorted(file.stem for file in (CONF_DIR / "method").glob("*.yaml"))
 RUNS = {
-    **{f"arm {name}": ("train", (f"method={name}",)) for name in ARMS},
-    "curve in the mask": ("path", ("path.degree=2", "path.space=end_mask")),
-    "curve in dense space": ("path", ("path.degree=3", "path.space=dense")),
+    **{f"arm {name}": ("train", (*SYNTHETIC, f"method={name}")) for name in ARMS},
+    "curve in the mask": ("path", (*SYNTHETIC, "path.degree=2", "path.space=end_mask")),
+    "curve in dense space": ("path", (*SYNTHETIC, "path.degree=3", "path.space=dense")),
+    "arm prune, FFCV": ("train", (*FFCV, "method=prune")),
+    "curve in the mask, FFCV": ("path", (*FFCV, "path.start=D-end", "path.degree=2")),
 }
 
 
@@ -51,7 +66,7 @@ def random_steps(name: str) -> list[int]:
         draw.randrange(1, FIRST_PRUNING),
         draw.randrange(FIRST_PRUNING, LAST_PRUNING),
         draw.randrange(LAST_PRUNING, NUM_STEPS),
-        BATCHES_PER_EPOCH * draw.randrange(1, NUM_STEPS // BATCHES_PER_EPOCH + 1),
+        STEPS_PER_EPOCH * draw.randrange(1, NUM_STEPS // STEPS_PER_EPOCH + 1),
         draw.randrange(1, NUM_STEPS + 1),
     ]
 
@@ -87,13 +102,46 @@ def _exit_with(*arguments) -> None:
 
 
 @pytest.fixture(scope="module")
-def straight_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def betons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images larger than what is seen of them, so that every crop is another."""
+    if importlib.util.find_spec("ffcv") is None and not os.environ.get("CI"):
+        pytest.skip("no FFCV: make setup")
+    folder = tmp_path_factory.mktemp("betons")
+    words = [
+        "data-synthetic", f"images={folder}/images", f"out={folder}", "num_classes=3", "size=24",
+        f"num_train={NUM_TRAIN}", "num_val=12", "mode=raw", "num_workers=1",
+    ]  # fmt: skip
+    subprocess.run(
+        [sys.executable, "-m", "lightning_sparse.cli.main", *words], check=True, capture_output=True
+    )
+    return folder
+
+
+@pytest.fixture
+def words_of(request: pytest.FixtureRequest) -> Callable[[str, Path], list[str]]:
+    """Write the settings of a run, of which some need files."""
+
+    def words(name: str, runs_dir: Path) -> list[str]:
+        return [*SETTINGS, *_with_betons(RUNS[name][1], request), f"runs_dir={runs_dir}"]
+
+    return words
+
+
+def _with_betons(overrides: Iterable[str], request: pytest.FixtureRequest) -> list[str]:
+    return [
+        word.format(betons=request.getfixturevalue("betons")) if "{betons}" in word else word
+        for word in overrides
+    ]
+
+
+@pytest.fixture(scope="module")
+def straight_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All runs that nothing disturbed."""
     runs_dir = tmp_path_factory.mktemp("straight")
     for kind, overrides in (
-        RUNS["arm dense"], RUNS["arm prune"], *RUNS.values(),
+        RUNS["arm dense"], RUNS["arm prune"], ("train", (*FFCV, "method=dense")), *RUNS.values(),
     ):  # fmt: skip
-        words = [*SETTINGS, *overrides, f"runs_dir={runs_dir}"]
+        words = [*SETTINGS, *_with_betons(overrides, request), f"runs_dir={runs_dir}"]
         assert in_a_process(kind, words, 0, "SIGKILL") == 0
     return runs_dir
 
@@ -107,10 +155,10 @@ def copy_needs(straight_dir: Path, runs_dir: Path, run_id: str) -> None:
 
 @pytest.mark.parametrize(("name", "step", "signal_name"), CASES)
 def test_an_interrupted_run_ends_with_the_bits_of_the_straight_one(
-    straight_dir, tmp_path, name, step, signal_name
+    straight_dir, words_of, tmp_path, name, step, signal_name
 ):
-    kind, overrides = RUNS[name]
-    words = [*SETTINGS, *overrides, f"runs_dir={tmp_path}"]
+    kind, _ = RUNS[name]
+    words = words_of(name, tmp_path)
     run_id = planned(kind, words).run_id
     copy_needs(straight_dir, tmp_path, run_id)
 
@@ -133,7 +181,7 @@ def test_every_arm_is_in_the_matrix():
 
 
 def test_the_comparison_sees_one_bit(straight_dir, tmp_path):
-    run_id = planned("train", [*SETTINGS, "method=prune", f"runs_dir={tmp_path}"]).run_id
+    run_id = planned("train", [*SETTINGS, *SYNTHETIC, "method=prune"]).run_id
     copy = shutil.copytree(straight_dir / run_id, tmp_path / run_id)
     assert differences(straight_dir / run_id, copy) == []
     weights = load_tensors(copy / "weights.safetensors")
@@ -148,7 +196,7 @@ def test_the_comparison_sees_one_bit(straight_dir, tmp_path):
 
 
 def test_the_comparison_sees_a_run_that_took_another_step(straight_dir, tmp_path):
-    words = [*SETTINGS, "method=dense", f"runs_dir={tmp_path}"]
+    words = [*SETTINGS, *SYNTHETIC, "method=dense", f"runs_dir={tmp_path}"]
     other = [*words, f"training.num_steps={NUM_STEPS + 1}"]
     assert in_a_process("train", other, 0, "SIGKILL") == 0
 
