@@ -6,7 +6,7 @@ from lightning_sparse.analysis.claim import ClaimResult
 from lightning_sparse.analysis.triples import Triple
 from lightning_sparse.report.blocks import Badge, Inline, Link, Row, Small, Table, Text
 from lightning_sparse.report.findings import Findings
-from lightning_sparse.report.style import NONE, VERDICT_SYMBOLS, listed, number
+from lightning_sparse.report.style import NONE, VERDICT_SYMBOLS, listed, number, seed_words
 
 
 def verdict_table(claims: Sequence[ClaimResult], *, has_rules: bool = True) -> Table:
@@ -49,7 +49,7 @@ def rules_table(claims: Sequence[ClaimResult], findings: Findings) -> Table:
 
 def triples_table(claims: Sequence[ClaimResult], triples: Sequence[Triple]) -> Table:
     """Make the table of what three seeds alone would have said, beside what all say."""
-    names = [f"seeds {listed(map(str, triple.seeds))}" for triple in triples]
+    names = [f"seeds {seed_words(triple.seeds)}" for triple in triples]
     return Table(
         columns=["claim", "all seeds", *names],
         rows=[

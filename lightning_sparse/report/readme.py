@@ -14,7 +14,7 @@ from lightning_sparse.report.claims_tables import (
     verdict_table,
 )
 from lightning_sparse.report.markdown import escape, render_table
-from lightning_sparse.report.style import listed
+from lightning_sparse.report.style import listed, seed_words
 from lightning_sparse.storage import write_text_atomic
 
 
@@ -86,7 +86,7 @@ def _verdicts(claims: Sequence[ClaimResult], triples: Sequence[Triple]) -> list[
 
 def _results(records: Sequence[Record], verdicts: Sequence[str], figure: str) -> str:
     runs = [record for record in records if isinstance(record, RunRecord)]
-    seeds = listed(str(seed) for seed in sorted({record.seed for record in records}))
+    seeds = seed_words({record.seed for record in records})
     experiments = listed(sorted({record.experiment for record in records}))
     measured = (
         f"Experiment {experiments}, seeds {seeds}: {len(runs)} trained networks and "

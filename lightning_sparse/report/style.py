@@ -139,6 +139,26 @@ def percent(value: float, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f}{_PERCENT}"
 
 
+def seed_words(seeds: Iterable[int]) -> str:
+    """Write seeds as a sentence does; three or more in a row as a range.
+
+    Example:
+        >>> seed_words([13, 11, 12, 14, 21, 22])
+        '11 to 14, 21 and 22'
+    """
+    rows: list[list[int]] = []
+    for seed in sorted(seeds):
+        if rows and seed == rows[-1][-1] + 1:
+            rows[-1].append(seed)
+        else:
+            rows.append([seed])
+    return listed(
+        word
+        for row in rows
+        for word in ([f"{row[0]} to {row[-1]}"] if len(row) > 2 else map(str, row))  # noqa: PLR2004
+    )
+
+
 def listed(words: Iterable[str]) -> str:
     """Join words as a sentence does.
 

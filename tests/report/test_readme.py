@@ -28,7 +28,7 @@ def test_results_replace_what_is_between_the_markers_and_nothing_else(readme, re
     assert text.endswith(f"\n\n{END}\n\nThe rest.\n")
     assert "old results" not in text
     assert "](results/headline.png)" in text
-    assert "seeds 11, 12 and 13: 42 trained networks and 39 paths." in text
+    assert "seeds 11 to 13: 42 trained networks and 39 paths." in text
 
 
 def test_every_claim_has_its_row(readme, records, claims):
@@ -44,7 +44,7 @@ def test_triples_of_seeds_follow_the_claims_where_there_are_some(readme, records
     triple = Triple(seeds=(12, 13, 14), claims=tuple(claims))
     text = update(readme, records, claims, triples=[triple, triple])
     assert "triples" not in without
-    assert "| claim | all seeds | seeds 12, 13 and 14 | seeds 12, 13 and 14 |" in text
+    assert "| claim | all seeds | seeds 12 to 14 | seeds 12 to 14 |" in text
 
 
 def test_updating_twice_changes_nothing_more(readme, records, claims):
