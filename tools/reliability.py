@@ -20,6 +20,12 @@ from lightning_sparse.storage import write_text_atomic
 FINDINGS = Path("results/reliability/faults.jsonl")
 PAGE = Path("RELIABILITY.md")
 
+# The tests that note what they find.
+_TESTS = ("tests/faults", "tests/hostile", "tests/training/test_checkpoints.py")
+
+# Of the time of a run, that writing checkpoints may take at the default interval.
+_LARGEST_SHARE = 0.02
+
 _INTRODUCTION = (
     "Made by `make reliability`. Every run here is interrupted by a real signal to a real process, "
     "started again, and compared with one that nothing disturbed: all files of tensors byte by "
@@ -36,7 +42,7 @@ def measure() -> None:
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.jsonl"
         found.write_text(_line(test="machine", **provenance()))
-        command = [sys.executable, "-m", "pytest", "-m", "faults"]
+        command = [sys.executable, "-m", "pytest", *_TESTS]
         environment = {**os.environ, "RELIABILITY": str(found)}
         subprocess.run(command, env=environment, check=True)
         with found.open("a", encoding="utf-8") as stream:
@@ -65,6 +71,7 @@ def write_page() -> None:
     (machine,) = (item for item in findings if item["test"] == "machine")
     kills = [item for item in findings if "differences" in item and item.get("running", True)]
     costs = [item for item in findings if item["test"] == "cost"]
+    hostile = [item for item in findings if item["test"] == "hostile files"]
     origin = (
         f"{machine['num_cores']} cores of {machine['processor']}, torch "
         f"{machine['versions']['torch']}, {machine['num_threads']} thread, commit "
@@ -72,13 +79,41 @@ def write_page() -> None:
     )
     document = Document(
         title="Killed and started again",
-        opening=[Paragraph(_INTRODUCTION), Paragraph(origin)],
+        opening=[Paragraph(_INTRODUCTION), _summary(kills, hostile, costs), Paragraph(origin)],
         sections=[
             Section("Interruptions", [_table_of_kills(kills)]),
             Section("What checkpoints cost at the default interval", [_table_of_costs(costs)]),
         ],
     )
     write_text_atomic(PAGE, render_markdown(document))
+
+
+def _summary(
+    kills: Sequence[dict[str, Any]],
+    hostile: Sequence[dict[str, Any]],
+    costs: Sequence[dict[str, Any]],
+) -> Table:
+    """Count what came out against what was asked for."""
+    matrix = [item for item in kills if item["test"] == "kill matrix"]
+    pipeline = [item for item in kills if item["test"] == "pipeline kills"]
+    claims = [item for item in kills if item["test"] == "pipeline claims"]
+    survived = sum(not item["differences"] for item in pipeline) if claims else 0
+    different = sum(bool(item["differences"]) for item in matrix)
+    equal = "equal" if claims and not any(item["differences"] for item in claims) else "not equal"
+    executed = sum(item["executed"] for item in hostile)
+    share = max(item["seconds"] / item["of_seconds"] for item in costs)
+    rows = [
+        ("runs of the kill matrix that end with other bits", f"{different} of {len(matrix)}", "0"),
+        (
+            "kills of the pipeline that lose nothing finished",
+            f"{survived} of {len(pipeline)}",
+            "20 of 20",
+        ),
+        ("claims after them, and those of an undisturbed run", equal, "equal"),
+        ("hostile files whose code was executed", f"{executed} of {len(hostile)}", "0"),
+        ("largest share of a run's time for checkpoints", f"{share:.2%}", f"{_LARGEST_SHARE:.0%}"),
+    ]
+    return Table(("what", "found", "asked for"), [Row([*row]) for row in rows])
 
 
 def _table_of_kills(kills: Sequence[dict[str, Any]]) -> Table:

@@ -1,12 +1,13 @@
 """From jobs to run folders: builds what a job's settings name and calls training or paths."""
 
 import contextlib
+import errno
 import functools
 import json
 import random
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -101,11 +102,42 @@ def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
     torch.set_num_threads(settings["num_threads"])
     _seed_global_generators(settings["seed"])
     make = _train if job.kind == "train" else _connect
-    with tracker_for(settings, job, tracked(settings), is_sweep_point=is_sweep_point) as tracker:
+    with (
+        _says_that_memory_lacks(job),
+        tracker_for(settings, job, tracked(settings), is_sweep_point=is_sweep_point) as tracker,
+    ):
         history = History(every_steps=settings["log_every_steps"], send=tracker.log)
         record = make(settings, job, history, report)
         tracker.finish(record)
     return record
+
+
+@contextlib.contextmanager
+def _says_that_memory_lacks(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, OSError, RuntimeError) as error:
+        if not _is_for_want_of_memory(error):
+            raise
+        raise UserError(
+            f"{job.run_id}: there is not enough memory ({_first_line(error)}); "
+            "free some, with fewer reproduce.num_processes for example, and start the same command "
+            "again to go on; or lower evaluation.points_at_once, evaluation.batch_size or "
+            "batch_size, which makes another run"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _is_for_want_of_memory(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # Torch has a class for this on accelerators alone.
+    return isinstance(
+        error, MemoryError | torch.OutOfMemoryError
+    ) or "can't allocate memory" in str(error)
 
 
 def tell_tracker_again(job: Job) -> None:

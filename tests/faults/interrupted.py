@@ -6,9 +6,11 @@ Lightning starts this file again for every further rank.
 import contextlib
 import importlib
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.execution import execute
@@ -28,14 +30,28 @@ def planned(kind: str, overrides: Sequence[str]) -> Job:
     return plan_path(settings) if kind == "path" else plan_training(settings)
 
 
+NO_MORE_MEMORY = "no more memory"
+
+
 def signal_at(step: int, name: str, rank: int = 0) -> Callable[[int, int], None]:
     """Make a report that sends this process a signal after ``step``; 0 for none."""
 
     def report(done: int, _: int) -> None:
-        if done == step and int(os.environ.get("LOCAL_RANK", "0")) == rank:
+        if done != step or int(os.environ.get("LOCAL_RANK", "0")) != rank:
+            return
+        if name == NO_MORE_MEMORY:
+            _deny_more_memory()
+        else:
             os.kill(os.getpid(), signal.Signals[name])
 
     return report
+
+
+def _deny_more_memory() -> None:
+    """Let the kernel refuse what is asked for beyond the present address space and a little."""
+    num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = (num_pages + 1024) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def run(kind: str, overrides: Sequence[str], step: int, name: str, rank: int = 0) -> int:

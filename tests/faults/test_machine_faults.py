@@ -1,10 +1,12 @@
-"""A disk that is full or read-only, a loader that dies, a clock that is set back."""
+"""A disk that is full or read-only, no memory, a loader that dies, a clock that is set back."""
 
+import json
 import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -16,6 +18,8 @@ from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.checkpoints import CheckpointSettings
+from tests.faults.comparison import differences, note
+from tests.faults.interrupted import NO_MORE_MEMORY
 from tests.training.problems import (
     IMAGE_SHAPE,
     NUM_CLASSES,
@@ -153,6 +157,41 @@ def test_loaders_outlive_the_signal_that_a_scheduler_sends_to_all(tmp_path):
     record = train(tmp_path, data=decoded_one_by_one(1), report=signal_loaders(5, signal.SIGTERM))
 
     assert record.num_steps == 12
+
+
+# Measured in one batch that is far larger than what a step needs.
+LARGE_EVALUATION = (
+    "experiment=smoke", "data=synthetic", "+data.size=32", "+data.num_train=2048",
+    "+data.num_test=12", "+data.num_classes=3", "model.widths=[16,4]", "batch_size=8",
+    "evaluation.batch_size=2048", "training.num_steps=24", "training.learning_rate=0.1",
+    "method=prune", "pruning.start_step=6", "pruning.end_step=16", "pruning.update_every=2",
+    "checkpoint.keep=true",
+)  # fmt: skip
+
+
+def test_a_run_for_which_there_is_no_memory_says_so_and_goes_on_when_there_is(tmp_path):
+    def run(folder, step):
+        words = ["train", str(step), NO_MORE_MEMORY, "0", *LARGE_EVALUATION, f"runs_dir={folder}"]
+        return subprocess.run(
+            [sys.executable, "-m", "tests.faults.interrupted", *words],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    assert run(tmp_path / "straight", 0).returncode == 0
+    refused = run(tmp_path / "cut", 20)
+
+    assert refused.returncode == 2, refused.stderr
+    (line,) = refused.stderr.splitlines()
+    assert "there is not enough memory" in line
+    assert "lower evaluation.points_at_once, evaluation.batch_size or batch_size" in line
+    [straight], [cut] = ([*(tmp_path / name).glob("smoke-*")] for name in ("straight", "cut"))
+    assert cut.name in line
+    assert not (cut / "record.json").exists()
+    assert run(tmp_path / "cut", 0).returncode == 0
+    different = differences(straight, cut)
+    note(test="no memory", of="arm prune", step=20, signal="", differences=different)
+    assert different == []
+    assert json.loads((cut / "record.json").read_text())["provenance"]["num_resumed"] == 1
 
 
 def test_a_clock_that_is_set_back_changes_nothing(tmp_path, monkeypatch):

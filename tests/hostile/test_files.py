@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from lightning_sparse.cli.main import main
+from tests.faults.comparison import note
 
 SMOKE = "experiment=smoke"
 
@@ -76,6 +78,13 @@ def only(runs: Path, pattern: str) -> Path:
     return found
 
 
+def executed(folder: Path, what: str) -> bool:
+    """Whether a trap has sprung; noted for the page of reliability."""
+    has_run = (folder / "ran").exists()
+    note(test="hostile files", of=what, executed=has_run)
+    return has_run
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_each_file_is_a_trap_to_whoever_unpickles_it(tmp_path, form):
     data = FORMS[form](Trap(tmp_path / "ran"))
@@ -114,7 +123,7 @@ def test_a_trap_in_a_run_folder_is_refused_in_one_line_and_never_run(
     message = refused(verb, SMOKE, f"runs_dir={runs}", *words)
 
     assert name in message
-    assert not (tmp_path / "ran").exists()
+    assert not executed(tmp_path, f"{place}, {form}")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -130,7 +139,7 @@ def test_traps_in_all_files_of_a_folder_are_found_by_verify_and_never_run(
     shown = capsys.readouterr().out
     for name in ("masks.safetensors", "control_points.safetensors"):
         assert f"{name} is damaged or not ours" in shown
-    assert not (tmp_path / "ran").exists()
+    assert not executed(tmp_path, f"all files of a folder, {form}")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -146,7 +155,35 @@ def test_a_trap_in_place_of_records_or_hashes_is_never_run(runs, tmp_path, refus
     assert main(["verify", str(run_dir)]) == 1
 
     assert "record.json: not JSON" in capsys.readouterr().out
-    assert not (tmp_path / "ran").exists()
+    assert not executed(tmp_path, f"records and hashes, {form}")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_trap_in_place_of_an_export_or_of_images_is_never_run(runs, tmp_path, refused, form):
+    data = FORMS[form](Trap(tmp_path / "ran"))
+    for name in ("export.csv", "export.jsonl", "train.beton", "val.beton"):
+        (tmp_path / name).write_bytes(data)
+    words = [SMOKE, f"runs_dir={runs}"]
+
+    for name in ("export.csv", "export.jsonl"):
+        assert name in refused("report", *words, f"report.runs={tmp_path / name}")
+    images = ("data=imagenet_ffcv", f"data.root={tmp_path}", f"data.image_root={tmp_path}")
+    assert str(tmp_path) in refused("train", *words, *images)
+
+    assert not executed(tmp_path, f"exports and images, {form}")
+
+
+def test_a_sweep_file_that_asks_to_run_something_is_never_obeyed(tmp_path, refused):
+    file = tmp_path / "trap.yaml"
+    file.write_text(f"method: !!python/object/apply:os.mkdir [{tmp_path / 'ran'}]\n")
+
+    assert "trap.yaml: not YAML" in refused("multirun", SMOKE, f"sweep.file={file}")
+
+    yaml.unsafe_load(file.read_text())
+    assert (tmp_path / "ran").is_dir()
+    (tmp_path / "ran").rmdir()
+    assert "trap.yaml: not YAML" in refused("multirun", SMOKE, f"sweep.file={file}")
+    assert not executed(tmp_path, "sweep file")
 
 
 def test_a_class_that_a_record_names_is_never_built(runs, tmp_path):
@@ -166,7 +203,7 @@ def test_a_class_that_a_record_names_is_never_built(runs, tmp_path):
     assert main(["train", *words, "method=lottery"]) == 0
     assert main(["verify", str(pruned)]) == 1
 
-    assert not (tmp_path / "ran").exists()
+    assert not executed(tmp_path, "a class that a record names")
 
 
 LEADS_OUT = ["../up", "/tmp/up", "a/../../up", "a\\u0000b", "a\\nb", "a\\tb", ".", ".."]  # noqa: S108

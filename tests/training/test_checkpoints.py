@@ -16,6 +16,7 @@ from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.storage import write_folder_atomic
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.checkpoints import CheckpointSettings
+from tests.faults.comparison import note
 from tests.training.problems import (
     TinyNet,
     history,
@@ -395,7 +396,9 @@ def test_a_checkpoint_with_code_is_not_run(cut, monkeypatch):
     with pytest.raises(UserError, match="holds more than tensors and plain values, so it is not"):
         train(cut, method=make_pruning())
 
-    assert not (cut / "executed").exists()
+    has_run = (cut / "executed").exists()
+    note(test="hostile files", of="checkpoint", executed=has_run)
+    assert not has_run
 
 
 def test_a_full_disk_loses_nothing(cut, straight, monkeypatch):
