@@ -37,21 +37,22 @@ def submitter(settings: Settings) -> Submitter:
 
 
 def submit(settings: Settings, jobs: Sequence[Job]) -> None:
-    """Submit jobs and what they need, and say what was submitted."""
-    console = Console()
+    """Submit jobs and what they need, and say so; those that need nothing are one array."""
     waiting = unfinished(with_needs(jobs))
-    if len(waiting) > 1 and not any(job.needs for job in waiting):
-        submitted = submitter(settings).submit_array(
-            settings["experiment_name"], [words_of(job) for job in waiting], resources_of(settings)
-        )
-    else:
-        submitted = submitter(settings).submit_jobs(jobs, resources_of(settings), words_of)
-    say(console, submitted, num_finished=len(with_needs(jobs)) - len(waiting))
+    submitted = submitter(settings).submit_jobs(
+        jobs, resources_of(settings), words_of, array_name=settings["experiment_name"]
+    )
+    say(Console(), submitted, num_finished=len(with_needs(jobs)) - len(waiting))
 
 
 def say(console: Console, submitted: Sequence[Submitted], *, num_finished: int) -> None:
-    """Print one line for each job in the queue, and how many runs need none."""
+    """Print one line for each job in the queue, what failed before, how many runs need none."""
     lines = [f"job {job.job_id}: {job.name}" for job in submitted]
+    lines += [
+        f"{job.name} was submitted before and did not finish; its output: {job.failed}"
+        for job in submitted
+        if job.failed is not None
+    ]
     if num_finished:
         lines.append(f"{num_finished} finished already")
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

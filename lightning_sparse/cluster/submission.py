@@ -1,6 +1,7 @@
 """Submits commands to SLURM through submitit, each after the jobs that it needs."""
 
 import getpass
+import json
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,9 @@ from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 
 RunCommand = Callable[[Sequence[str]], None]
 """Runs one command line, without the program's name, in each process of a job."""
+
+# In the folder of the output: one line for each job, its name and SLURM's number.
+_SUBMISSIONS = "submissions.jsonl"
 
 # A rank that is left alone waits for the others in vain.
 _SRUN_ARGUMENTS = ("--wait=60",)
@@ -92,10 +96,17 @@ class Resources:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted:
-    """One job in SLURM's queue."""
+    """One job in SLURM's queue.
+
+    Attributes:
+        job_id: SLURM's number; of an element of an array with the element's.
+        name: Id of the run that it makes.
+        failed: Where the output of an earlier job is that ended without having made the run.
+    """
 
     job_id: str
     name: str
+    failed: Path | None = None
 
 
 class Submitter:
@@ -125,10 +136,17 @@ class Submitter:
         self._submitit = submitit
         self._run_command = run_command
         self._folder = folder
-        self._queued = _queued_jobs(folder)
+        self._earlier = _submissions(folder)
+        waiting = _queued_jobs(folder)
+        self._queued = {name: id_ for name, id_ in self._earlier.items() if id_ in waiting}
 
     def submit_jobs(
-        self, jobs: Sequence[Job], resources: Resources, words: Callable[[Job], Sequence[str]]
+        self,
+        jobs: Sequence[Job],
+        resources: Resources,
+        words: Callable[[Job], Sequence[str]],
+        *,
+        array_name: str | None = None,
     ) -> list[Submitted]:
         """Submit what is not finished, and all that it needs, each once.
 
@@ -138,51 +156,74 @@ class Submitter:
             jobs: What is wanted.
             resources: What each of them asks for.
             words: Gives the command of a job.
+            array_name: Jobs that need nothing become one array of this name; None: each by itself.
 
         Returns:
             What is in the queue now for these jobs, needed ones first.
         """
-        submitted: dict[str, Submitted] = {}
-        for job in unfinished(with_needs(jobs)):
-            after = [
-                submitted[need.run_id].job_id for need in job.needs if need.run_id in submitted
-            ]
-            submitted[job.run_id] = self.submit(job.run_id, words(job), resources, after)
-        return list(submitted.values())
+        waiting = unfinished(with_needs(jobs))
+        failed = {job.run_id: self._failed(job.run_id) for job in waiting}
+        first = [job for job in waiting if not unfinished(job.needs)]
+        new = {job.run_id: words(job) for job in first if job.run_id not in self._queued}
+        if array_name is not None and len(new) > 1:
+            self._submit(array_name, new, resources, ())
+        for job in waiting:
+            after = [self._queued[need.run_id] for need in unfinished(job.needs)]
+            self._submit_once(job.run_id, words(job), resources, after)
+        return [
+            Submitted(job_id=self._queued[name], name=name, failed=output)
+            for name, output in failed.items()
+        ]
 
     def submit(
         self, name: str, words: Sequence[str], resources: Resources, after: Sequence[str] = ()
     ) -> Submitted:
         """Submit one command, unless a job of this name is in the queue."""
-        if name not in self._queued:
-            [self._queued[name]] = self._submit(name, [words], resources, after)
+        self._submit_once(name, words, resources, after)
         return Submitted(job_id=self._queued[name], name=name)
 
     def submit_array(
         self, name: str, commands: Sequence[Sequence[str]], resources: Resources
     ) -> list[Submitted]:
-        """Submit commands that need nothing as one job array."""
-        ids = self._submit(name, commands, resources, ())
+        """Submit commands as one job array, whatever is in the queue."""
+        elements = {f"{name}-{number}": words for number, words in enumerate(commands, start=1)}
+        ids = self._submit(name, elements, resources, ())
         return [Submitted(job_id=job_id, name=name) for job_id in ids]
+
+    def _failed(self, name: str) -> Path | None:
+        """Where the output of an earlier job is that is not in the queue any more."""
+        job_id = self._earlier.get(name)
+        return None if job_id is None or name in self._queued else self._folder / job_id
+
+    def _submit_once(
+        self, name: str, words: Sequence[str], resources: Resources, after: Sequence[str]
+    ) -> None:
+        if name not in self._queued:
+            self._submit(name, {name: words}, resources, after)
 
     def _submit(
         self,
         name: str,
-        commands: Sequence[Sequence[str]],
+        commands: Mapping[str, Sequence[str]],
         resources: Resources,
         after: Sequence[str],
     ) -> list[str]:
+        """Submit commands, by the names under which they are found again in the queue."""
         self._folder.mkdir(parents=True, exist_ok=True)
         executor = self._submitit.SlurmExecutor(folder=self._folder / "%j")
-        # Runs of one name may be made in several folders; this tells them apart in the queue.
+        # Jobs of other folders, and of a cluster that counts from 1 again, are none of these.
         executor.update_parameters(
             **resources.parameters(name, after), comment=str(self._folder.absolute())
         )
         try:
-            jobs = executor.map_array(self._run_command, [list(words) for words in commands])
+            jobs = executor.map_array(self._run_command, [list(w) for w in commands.values()])
         except self._submitit.core.utils.FailedJobError as error:
             raise UserError(_explain(str(error), resources)) from error
-        return [str(job.job_id) for job in jobs]
+        ids = dict(zip(commands, (str(job.job_id) for job in jobs), strict=True))
+        with (self._folder / _SUBMISSIONS).open("a", encoding="utf-8") as stream:
+            stream.writelines(json.dumps([name, job_id]) + "\n" for name, job_id in ids.items())
+        self._queued |= ids
+        return list(ids.values())
 
 
 def _explain(error: str, resources: Resources) -> str:
@@ -198,13 +239,27 @@ def _explain(error: str, resources: Resources) -> str:
     return f"SLURM refused the job: {reason}; see slurm.* in conf/config.yaml"
 
 
-def _queued_jobs(folder: Path) -> dict[str, str]:
-    """Return the ids of this user's jobs in ``folder`` that wait or run, by name."""
+def _submissions(folder: Path) -> dict[str, str]:
+    """Return the last job that was submitted under each name."""
+    file = folder / _SUBMISSIONS
+    if not file.is_file():
+        return {}
+    lines = file.read_text(encoding="utf-8").splitlines()
+    try:
+        return {str(name): str(job_id) for name, job_id in map(json.loads, lines)}
+    except ValueError as error:
+        raise UserError(
+            f"{file} is damaged ({error}); see by squeue that no job waits, and remove it"
+        ) from error
+
+
+def _queued_jobs(folder: Path) -> set[str]:
+    """Return the ids of this user's jobs in ``folder`` that wait or run; arrays by element."""
     jobs = [
-        line.split("|", 2)
-        for line in _slurm("squeue", "-h", "-u", getpass.getuser(), "-o", "%i|%j|%k")
+        line.split("|", 1)
+        for line in _slurm("squeue", "--array", "-h", "-u", getpass.getuser(), "-o", "%i|%k")
     ]
-    return {name: job_id for job_id, name, place in jobs if place == str(folder.absolute())}
+    return {job_id for job_id, place in jobs if place == str(folder.absolute())}
 
 
 def _slurm(*command: str) -> list[str]:

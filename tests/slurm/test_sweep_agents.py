@@ -14,7 +14,7 @@ NUM_STEPS = 2000
 
 
 @pytest.mark.slurm
-def test_of_two_agents_one_is_stopped_and_its_run_is_finished_and_nothing_trained_twice(
+def test_of_two_agents_one_is_stopped_and_its_run_is_finished_by_the_other(
     cluster,
     stand_in,  # noqa: F811
     tmp_path,
@@ -43,12 +43,18 @@ def test_of_two_agents_one_is_stopped_and_its_run_is_finished_and_nothing_traine
     begun = tmp_path / "runs"
     cluster.wait_until(lambda: len(list(begun.glob("*/start.safetensors"))) == 2, seconds=240)
     cluster.run("scancel", "--signal=USR1", jobs[0])
-    cluster.wait_until(
-        lambda: any(run.num_begun > 3 or run.state == "preempted" for run in
-                    stand_in.runs.values()), seconds=120,
-    )  # fmt: skip
-    cluster.wait_for(*jobs, seconds=420)
+    cluster.wait_until(lambda: cluster.state(jobs[0]) == "PENDING", seconds=120)
+    # Requeued it would ask for its own run again; so only the other one is there to be asked.
+    cluster.run("scontrol", "hold", jobs[0])
+    cluster.wait_for(jobs[1], seconds=420)
+    cluster.run("scontrol", "release", jobs[0])
+    cluster.wait_for(jobs[0], seconds=120)
 
+    (stopped,) = (run for run, agents in stand_in.agents_of.items() if len(agents) == 2)
+    (other,) = set(stand_in.agents_of) - {stopped}
+    first, second = stand_in.agents_of[stopped]
+    assert stand_in.agents_of[other] == [second]
+    assert first != second
     assert {run.state for run in stand_in.runs.values()} == {"finished"}
     assert set(stand_in.runs) == {"sweep1run1", "sweep1run2"}
     for run in stand_in.runs.values():

@@ -64,6 +64,7 @@ class StandIn:
         self.runs: dict[str, SentRun] = {}
         self.sweeps: dict[str, SentSweep] = {}
         self.agents: dict[str, str] = {}
+        self.agents_of: dict[str, list[str]] = {}  # who was given a point, one after the other
         self.operations: list[str] = []
         self.unknown: list[str] = []
         self.lock = threading.Lock()
@@ -229,18 +230,19 @@ class StandIn:
         busy = json.loads(asked.get("runState") or "{}")
         commands: list[dict[str, Any]] = []
         if not busy:
-            commands.append(self._next(sweep))
+            commands.append(self._next(sweep, asked["id"]))
         return {
             "agentHeartbeat": {
                 "agent": {"id": asked["id"]}, "commands": json.dumps(commands),
             }
         }  # fmt: skip
 
-    def _next(self, sweep: SentSweep) -> dict[str, Any]:
+    def _next(self, sweep: SentSweep, agent: str) -> dict[str, Any]:
         program = sweep.config.get("program")
         for name, run in self.runs.items():
             if run.sweep == sweep.name and run.state == "preempted":
                 run.state = "resumed"
+                self.agents_of[name].append(agent)
                 args = {key: {"value": run.config[key]} for key in sweep.config["parameters"]}
                 return {"type": "resume", "run_id": name, "program": program, "args": args}
         if not sweep.points:
@@ -249,6 +251,7 @@ class StandIn:
         sweep.num_given += 1
         args = {key: {"value": value} for key, value in point.items()}
         run_id = f"{sweep.name}run{sweep.num_given}"
+        self.agents_of[run_id] = [agent]
         return {"type": "run", "run_id": run_id, "program": program, "args": args}
 
     def _state(self, sweep: SentSweep) -> str:
