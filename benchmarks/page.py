@@ -11,6 +11,8 @@ from rich.text import Text
 from benchmarks.comparison import Change
 from benchmarks.pairing import Verdict
 from benchmarks.records import FindingRecord, SideRecord, TrialRecord, by_session, read_records
+from benchmarks.spent import time_spent
+from lightning_sparse.records import read_records as read_experiment
 from lightning_sparse.report.blocks import Block, Document, Paragraph, Row, Section, Table
 from lightning_sparse.report.markdown import render_markdown
 from lightning_sparse.storage import write_text_atomic
@@ -23,7 +25,8 @@ _STYLES: Mapping[Verdict, str] = {
 }
 _FINDING_COLUMNS = ("claim", "must stay below", "estimate", "95 % interval", "rounds", "verdict")
 _SIDE_COLUMNS = ("side", "what", "median", "quartiles")
-_NUMERIC = frozenset({*_FINDING_COLUMNS[1:5], *_SIDE_COLUMNS[2:]})
+_SPENT_COLUMNS = ("kind of job", "jobs", "core-seconds", "each", "share")
+_NUMERIC = frozenset({*_FINDING_COLUMNS[1:5], *_SIDE_COLUMNS[2:], *_SPENT_COLUMNS[1:]})
 
 _INTRODUCTION = (
     "Made by make bench-page from the last session of each file under results/benchmarks; "
@@ -76,7 +79,12 @@ def comparison_table(compared: Sequence[Change]) -> TerminalTable:
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Write the page from the last session in each file of records; without any, it says so."""
+    """Write the page from the last session in each file of records; without any, it says so.
+
+    Args:
+        results: Folder of the sessions; those of published experiments stand beside it.
+        page: The file to write.
+    """
     sessions = [
         list(by_session(read_records(file)).values())[-1]
         for file in sorted(results.glob("*.jsonl"))
@@ -85,7 +93,10 @@ def write_page(results: Path, page: Path) -> None:
     document = Document(
         title="Speed, measured side by side",
         opening=[Paragraph(_INTRODUCTION), *([] if sessions else nothing)],
-        sections=[section for session in sessions for section in _sections(session)],
+        sections=[
+            *(section for session in sessions for section in _sections(session)),
+            *(_spent(file) for file in sorted(results.parent.glob("*/records.jsonl"))),
+        ],
     )
     write_text_atomic(page, render_markdown(document))
 
@@ -102,6 +113,34 @@ def _sections(records: Sequence[TrialRecord]) -> list[Section]:
         Section(f"On {hardware}", head),
         *(Section(_capitalised(record.trial), _blocks(record)) for record in records),
     ]
+
+
+def _spent(file: Path) -> Section:
+    """Say where the time of one published experiment went."""
+    records = read_experiment(file)
+    spent = time_spent(records)
+    total = sum(kind.core_seconds for kind in spent.values())
+    rows = [
+        Row(
+            [
+                name,
+                str(kind.num_jobs),
+                f"{kind.core_seconds:,.0f} s",
+                _quantity(kind.core_seconds / kind.num_jobs, "s"),
+                f"{kind.core_seconds / total:.1%}",
+            ]
+        )
+        for name, kind in spent.items()
+    ]
+    processors = sorted({str(record.provenance.get("processor")) for record in records})
+    origin = (
+        f"{total:,.0f} core-seconds on {' and '.join(processors)}, as the jobs measured themselves "
+        "while others ran beside them: trainings, fits and the evaluation of paths, without the "
+        "start of processes and the evaluation of end points. These are the times of one run, "
+        "whatever else the machine did then; only times of the same machine can be compared."
+    )
+    title = f"Where the time of make reproduce went: {file.parent.name}"
+    return Section(title, [Paragraph(origin), Table(_SPENT_COLUMNS, rows, numeric=_NUMERIC)])
 
 
 def _blocks(record: TrialRecord) -> list[Block]:

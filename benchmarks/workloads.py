@@ -192,12 +192,22 @@ def masked_step(
     return plain_step(network, batch, application.mask_gradients_, optimizer)
 
 
+class _CountingPath(PathModule):
+    """Counts its steps itself, for want of a Trainer: each has a t of its own."""
+
+    num_steps_taken = 0
+
+    @property
+    def global_step(self) -> int:
+        return self.num_steps_taken % self.settings.num_steps
+
+
 def path_step(
     network: nn.Module, batch: Batch, *, degree: int, is_sparse: bool
 ) -> Callable[[], object]:
     """Return the step that the Trainer makes of a `PathModule`, without the Trainer."""
     end = {name: value + 0.01 for name, value in network.state_dict().items()}
-    module = PathModule(
+    module = _CountingPath(
         network=network,
         start=network.state_dict(),
         end=end,
@@ -216,6 +226,7 @@ def path_step(
         loss.backward()
         module.on_before_optimizer_step(optimizer)
         optimizer.step()
+        module.num_steps_taken += 1
 
     return step
 

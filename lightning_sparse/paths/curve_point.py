@@ -3,12 +3,13 @@
 With ResNet-50 a vector of weights is 102 MB, and a step that forms new ones for every product and
 sum spends more time on memory than on arithmetic. Here intermediate results stay in the cache and
 what is as large as the network is allocated once. The numbers are those of
-`PathModule.weights_at` and of autograd, with one inner point to the last bit.
+`PathModule.weights_at` and of autograd, to the last bit.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,8 @@ from lightning_sparse.paths.layout import WeightLayout
 
 # Four pieces of this size, in single precision, fit into the second cache of one core.
 _ELEMENTS_IN_CACHE = 2**17
+# From here on NumPy asks for huge pages.
+_LARGE_IN_BYTES = 2**22
 
 
 class CurvePoint:
@@ -26,53 +29,93 @@ class CurvePoint:
     Args:
         layout: Where each parameter lies in the vector.
         ends: Both ends of the curve: shape (2, num_weights).
-        decayed: 1.0 where the squared norm counts, else 0.0: shape (num_weights).
+        decayed: 1.0 where the penalty counts, else 0.0: shape (num_weights).
+        weight_decay: Twice the factor of the squared norm in the penalty, at least 0.
     """
 
-    def __init__(self, layout: WeightLayout, ends: Tensor, decayed: Tensor) -> None:
+    def __init__(
+        self, layout: WeightLayout, ends: Tensor, decayed: Tensor, weight_decay: float
+    ) -> None:
+        self.weight_decay = weight_decay
         self.views = layout.views()
-        self.decayed_vector = torch.empty_like(decayed)
         self.vector = torch.empty_like(decayed)
+        self.decayed_vector = torch.empty_like(decayed)
         self.piece_size = _ELEMENTS_IN_CACHE if decayed.device.type == "cpu" else decayed.numel()
-        self.scratch = decayed.new_empty(min(self.piece_size, decayed.numel()))
-        self._constants = [self.pieces(tensor) for tensor in (*ends, decayed)]
+        scratch = decayed.new_empty(min(self.piece_size, decayed.numel()))
+        own = (*ends, decayed, self.vector, self.decayed_vector)
+        self.pieces = [
+            (*pieces, scratch[: len(pieces[0])])
+            for pieces in zip(*(each.split(self.piece_size) for each in own), strict=True)
+        ]
+        self._sizes = [shape.numel() for shape, _, _ in self.views.values()]
+        # All but vectors, by number: how their dimensions follow each other in the vector.
+        self._orders = {
+            number: sorted(range(len(shape)), key=strides.__getitem__, reverse=True)
+            for number, (shape, strides, _) in enumerate(self.views.values())
+            if len(shape) != 1
+        }
 
     def __call__(
         self, control_points: Tensor, basis: Sequence[float]
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the weights by name, and the squared norm of the decayed ones.
+        """Return the weights by name, and the penalty: half lambda times the squared norm.
 
         Args:
             control_points: The inner ones: shape (degree - 1, num_weights).
             basis: Weight of every control point, the ends among them, in single precision.
         """
-        squared_norm, *weights = _Point.apply(control_points, self, basis)
-        return dict(zip(self.views, weights, strict=True)), squared_norm
-
-    def pieces(self, vector: Tensor) -> Sequence[Tensor]:
-        """Cut a vector into pieces that fit into the cache."""
-        pieces: Sequence[Tensor] = vector.split(self.piece_size)
-        return pieces
+        penalty, *weights = _Point.apply(control_points, self, basis)
+        return dict(zip(self.views, weights, strict=True)), penalty
 
     def compute(self, control_points: Tensor, basis: Sequence[float]) -> None:
         """Fill ``vector`` and ``decayed_vector``."""
-        inner = [self.pieces(point) for point in control_points]
-        first, *others = basis[1:-1]
-        for start, end, decayed, vector, decayed_vector, *points in zip(
-            *self._constants,
-            self.pieces(self.vector),
-            self.pieces(self.decayed_vector),
-            *inner,
-            strict=True,
-        ):
-            scratch = self.scratch[: len(vector)]
-            torch.mul(start, basis[0], out=vector)
-            vector.add_(torch.mul(end, basis[-1], out=scratch))
-            torch.mul(points[0], first, out=scratch)
-            for point, weight in zip(points[1:], others, strict=True):
+        of_start, of_first, *of_others, of_end = basis
+        for own, (first, *others) in zip(self.pieces, self.cut(control_points), strict=True):
+            start, end, decayed, vector, decayed_vector, scratch = own
+            torch.mul(start, of_start, out=vector)
+            vector.add_(torch.mul(end, of_end, out=scratch))
+            torch.mul(first, of_first, out=scratch)
+            for point, weight in zip(others, of_others, strict=True):
                 scratch.add_(point, alpha=weight)
             vector.add_(scratch)
             torch.mul(vector, decayed, out=decayed_vector)
+
+    def cut(self, rows: Tensor) -> list[Sequence[Tensor]]:
+        """Cut a matrix into pieces that fit into the cache, and each piece into its rows."""
+        if len(self.pieces) == 1:
+            return [rows.unbind()]
+        return [piece.unbind() for piece in rows.split(self.piece_size, dim=1)]
+
+    def weights(self) -> list[Tensor]:
+        """Cut ``vector`` into views of the shapes of the parameters."""
+        weights = list(self.vector.split_with_sizes(self._sizes))
+        views = [*self.views.values()]
+        for number in self._orders:
+            weights[number] = self.vector.as_strided(*views[number])
+        return weights
+
+    def flatten(self, gradients: Sequence[Tensor | None], out: Tensor) -> None:
+        """Join gradients of the weights into one vector; None is zero."""
+        flat = [
+            out.new_zeros(size) if gradient is None else gradient
+            for gradient, size in zip(gradients, self._sizes, strict=True)
+        ]
+        for number, order in self._orders.items():
+            if gradients[number] is not None:
+                flat[number] = flat[number].permute(order).reshape(-1)
+        torch.cat(flat, out=out)
+
+
+def _new_memory(shape: torch.Size, like: Tensor) -> Tensor:
+    """Return a tensor that is to be written, in few pages if it is large and on the CPU.
+
+    NumPy asks the kernel for huge pages. In those of 4 kB, writing to 102 MB of new memory for the
+    first time, and giving it back, takes four times as long as the arithmetic that is done there.
+    """
+    is_large = shape.numel() * like.element_size() >= _LARGE_IN_BYTES
+    if is_large and like.device.type == "cpu" and like.dtype == torch.float32:
+        return torch.from_numpy(np.empty(shape, np.float32))
+    return like.new_empty(shape)
 
 
 class _Point(torch.autograd.Function):
@@ -84,31 +127,26 @@ class _Point(torch.autograd.Function):
         ctx.save_for_backward(point.decayed_vector)
         ctx.point, ctx.basis, ctx.shape = point, basis, control_points.shape
         ctx.set_materialize_grads(False)
-        weights = [point.vector.as_strided(*view) for view in point.views.values()]
-        return torch.dot(point.decayed_vector, point.vector), *weights
+        squared_norm = torch.dot(point.decayed_vector, point.vector)
+        return 0.5 * point.weight_decay * squared_norm, *point.weights()
 
     @staticmethod
     def backward(
-        ctx: Any, norm_gradient: Tensor | None, *gradients: Tensor | None
+        ctx: Any, penalty_gradient: Tensor | None, *gradients: Tensor | None
     ) -> tuple[Tensor, None, None]:
         point: CurvePoint = ctx.point
-        (decayed_vector,) = ctx.saved_tensors
-        result = decayed_vector.new_empty(ctx.shape)
+        (saved,) = ctx.saved_tensors  # refuses if the next point has taken its memory
+        result = _new_memory(ctx.shape, saved)
+        pieces = point.cut(result)
         # The first row holds the gradient of the vector until it has become its own.
-        for view, gradient in zip(point.views.values(), gradients, strict=True):
-            place = result[0].as_strided(view[0], view[1], view[2])
-            if gradient is None:
-                place.zero_()
-            else:
-                place.copy_(gradient)
-        twice = None if norm_gradient is None else 2 * norm_gradient
-        first, *others = ctx.basis[1:-1]
-        for decayed, row, *rows in zip(
-            point.pieces(decayed_vector), *(point.pieces(row) for row in result), strict=True
-        ):
-            if twice is not None:
-                row.add_(torch.mul(decayed, twice, out=point.scratch[: len(row)]))
-            for other, weight in zip(rows, others, strict=True):
-                torch.mul(row, weight, out=other)
-            row.mul_(first)
+        point.flatten(gradients, out=pieces[0][0] if len(pieces) == 1 else result[0])
+        factor = None if penalty_gradient is None else point.weight_decay * penalty_gradient
+        _, of_first, *of_others, _ = ctx.basis
+        for own, (first, *others) in zip(point.pieces, pieces, strict=True):
+            _, _, _, _, decayed_vector, scratch = own
+            if factor is not None:
+                first.add_(torch.mul(decayed_vector, factor, out=scratch))
+            for other, weight in zip(others, of_others, strict=True):
+                torch.mul(first, weight, out=other)
+            first.mul_(of_first)
         return result, None, None

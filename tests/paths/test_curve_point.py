@@ -2,21 +2,38 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 from torch.func import functional_call
 
 from lightning_sparse.models.batch_norm import fresh_statistics
 from lightning_sparse.paths import curve_point
 from lightning_sparse.paths.path_module import PathModule
-from tests.training.problems import NUM_CLASSES, bits, make_network, make_settings
+from tests.training.problems import NUM_CLASSES, TinyNet, bits, make_network, make_settings
 
 IMAGES = torch.randn(8, 1, 6, 6, generator=torch.Generator().manual_seed(3))
 LABELS = torch.arange(8) % NUM_CLASSES
 
 
-def make_module(degree, *, memory_format=torch.contiguous_format, weight_decay=0.3):
-    start, end = (make_network(seed).state_dict() for seed in (1, 2))
+class WithOddParameters(TinyNet):
+    """One parameter is a number, and two are not used."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.5))
+        self.unused = nn.Parameter(torch.ones(3))
+        self.also_unused = nn.Parameter(torch.ones(2, 3))
+
+    def forward(self, images):
+        return self.scale * super().forward(images)
+
+
+def make_module(
+    degree, *, memory_format=torch.contiguous_format, weight_decay=0.3, network_type=TinyNet
+):
+    start, end = (make_network(seed, network_type=network_type).state_dict() for seed in (1, 2))
+    network = make_network(memory_format=memory_format, network_type=network_type)
     module = PathModule(
-        network=make_network(memory_format=memory_format), start=start, end=end, degree=degree,
+        network=network, start=start, end=end, degree=degree,
         subspace=None, settings=make_settings(weight_decay=weight_decay), seed=1,
     )  # fmt: skip
     with torch.no_grad():
@@ -38,27 +55,36 @@ def plain_step(module):
 
 @pytest.mark.parametrize("degree", [2, 3, 4])
 @pytest.mark.parametrize("elements", [2**17, 50])
+@pytest.mark.parametrize("large_in_bytes", [2**22, 1])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_loss_and_gradient_are_those_of_the_plain_twin(
-    monkeypatch, degree, elements, memory_format
+@pytest.mark.parametrize("network_type", [TinyNet, WithOddParameters])
+def test_loss_and_gradient_are_those_of_the_plain_twin_bit_for_bit(
+    monkeypatch, degree, elements, large_in_bytes, memory_format, network_type
 ):
     monkeypatch.setattr(curve_point, "_ELEMENTS_IN_CACHE", elements)
-    fast, plain = (make_module(degree, memory_format=memory_format) for _ in range(2))
+    monkeypatch.setattr(curve_point, "_LARGE_IN_BYTES", large_in_bytes)
+    fast, plain = (
+        make_module(degree, memory_format=memory_format, network_type=network_type)
+        for _ in range(2)
+    )
 
     for _ in range(2):
         losses = fast.training_step((IMAGES, LABELS), 0), plain_step(plain)
         for loss in losses:
             loss.backward()
 
-        gradients = fast.control_points.grad, plain.control_points.grad
-        if degree == 2:
-            assert bits(losses[0]) == bits(losses[1])
-            assert bits(gradients[0]) == bits(gradients[1])
-        else:
-            # The twin joins several inner points by a matrix product, and libraries choose by the
-            # processor whether to round between product and sum.
-            torch.testing.assert_close(losses[0], losses[1], rtol=1e-6, atol=0)
-            torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-7)
+        assert bits(losses[0]) == bits(losses[1])
+        assert bits(fast.control_points.grad) == bits(plain.control_points.grad)
+
+
+def test_the_weights_have_the_shapes_and_formats_of_the_parameters():
+    module = make_module(2, memory_format=torch.channels_last, network_type=WithOddParameters)
+
+    weights, _ = module._point(module.control_points, module._basis_of(0))
+
+    parameters = module._template[0].named_parameters()
+    expected = {name: (p.shape, p.stride()) for name, p in parameters}
+    assert {name: (w.shape, w.stride()) for name, w in weights.items()} == expected
 
 
 def test_the_comparison_can_tell_gradients_apart():
@@ -77,3 +103,11 @@ def test_a_point_whose_memory_was_taken_by_the_next_cannot_be_differentiated():
 
     with pytest.raises(RuntimeError, match="has been modified inplace"):
         first.backward()
+
+
+def test_t_belongs_to_its_step_whichever_step_was_asked_for_first():
+    module = make_module(3)
+
+    for step in (0, 1, 70, 2, 5000):
+        expected = module.basis_at(module.draw_t(step)).tolist()
+        assert module._basis_of(step) == expected

@@ -101,6 +101,18 @@ def test_selection_agrees_with_sorting_under_ties(scores, data):
     assert top_k_mask(torch.tensor(scores), kept).tolist() == sorted_top_k(scores, kept)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kept", [1, 2_000, 15_000, 20_160])
+def test_selection_agrees_with_sorting_in_a_large_layer(dtype, memory_format, kept, generator):
+    values = torch.randn(40, 56, 3, 3, generator=generator) * 1000
+    scores = values.to(dtype).to(memory_format=memory_format)
+    expected = torch.tensor(sorted_top_k(scores.flatten().tolist(), kept)).reshape(scores.shape)
+    mask = top_k_mask(scores, kept)
+    assert torch.equal(mask, expected)
+    assert mask.is_contiguous()
+
+
 @given(tied_scores)
 def test_masks_of_the_same_scores_are_nested(scores):
     masks = [top_k_mask(torch.tensor(scores), kept) for kept in range(len(scores) + 1)]
@@ -141,6 +153,8 @@ def test_a_count_out_of_range_is_refused(kept):
 def test_scores_that_are_not_numbers_are_refused(kept):
     with pytest.raises(ValueError, match="NaN"):
         top_k_mask(torch.tensor([1.0, float("nan"), 2.0, float("nan")]), kept)
+    with pytest.raises(ValueError, match="NaN"):
+        top_k_mask(torch.tensor([1.0, float("nan"), 1.0, 1.0, 1.0]), kept)
 
 
 def test_selecting_takes_less_than_half_the_time_of_sorting(generator):

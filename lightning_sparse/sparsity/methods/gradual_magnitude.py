@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
+from torch import Tensor
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.checks import check_count, check_sparsity
 from lightning_sparse.sparsity.distributions import AbstractDistribution, Shapes
-from lightning_sparse.sparsity.masks import Masks, Weights, full_masks, layerwise_masks, num_kept
+from lightning_sparse.sparsity.masks import Masks, Weights, full_masks, num_kept, top_k_mask
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.schedules import cubic_sparsity
 from lightning_sparse.sparsity.scores import magnitude
@@ -67,12 +68,11 @@ class GradualMagnitude(AbstractSparseMethod):
         counts = {
             name: num_kept(weight.numel(), sparsities[name]) for name, weight in weights.items()
         }
-        # Below every magnitude, so that a kept weight of exactly zero outranks a pruned one.
-        scores = {
-            name: torch.where(masks[name].to(weight.device), magnitude(weight), -1.0)
+        # Layer by layer, so that the scores of all layers never stand in memory together.
+        return {
+            name: top_k_mask(_scores(weight, masks[name].to(weight.device)), counts[name])
             for name, weight in weights.items()
         }
-        return layerwise_masks(scores, counts)
 
     def target_sparsity(self, step: int) -> float:
         """Cubic from 0 to ``sparsity``."""
@@ -87,3 +87,9 @@ class GradualMagnitude(AbstractSparseMethod):
         return cubic_sparsity(
             step, start=self.start_step, end=self.end_step, initial=0.0, final=final_sparsity
         )
+
+
+def _scores(weight: Tensor, mask: Tensor) -> Tensor:
+    scores = magnitude(weight)
+    # Below every magnitude, so that a kept weight of exactly zero outranks a pruned one.
+    return torch.where(mask, scores, scores.new_tensor(-1.0), out=scores)
