@@ -106,6 +106,26 @@ def _lengthened(settings: Settings) -> Settings:
     }
 
 
+def without_sweeps(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell overrides with one value from those with several, which Hydra's multirun expands.
+
+    What cannot be read has one value: composing says why it cannot.
+
+    Example:
+        >>> without_sweeps(["method=dense,prune", "seed=21", "sparsity=choice(0.8,0.9)"])
+        (['seed=21'], ['method=dense,prune', 'sparsity=choice(0.8,0.9)'])
+    """
+    single: list[str] = []
+    swept: list[str] = []
+    for override in overrides:
+        try:
+            is_swept = OverridesParser.create().parse_override(override).is_sweep_override()
+        except (HydraException, ValueError):
+            is_swept = False
+        (swept if is_swept else single).append(override)
+    return single, swept
+
+
 def with_values(settings: Settings, overrides: Sequence[str]) -> Settings:
     """Compose again with ``overrides`` added to those that ``settings`` came from; the later wins.
 
@@ -197,7 +217,10 @@ def _parsed(override: str) -> Override:
     if not parsed.key_or_group:
         raise UserError(f"{override!r}: names no setting; write name=value, for example seed=21")
     if parsed.is_sweep_override():
-        raise UserError(f"{override}: is a sweep; give one value, lists are written [1,2,3]")
+        raise UserError(
+            f"{override}: is a sweep; give one value, lists are written [1,2,3]; or run all of "
+            "them with the verb multirun"
+        )
     if parsed.is_delete() and not parsed.key_or_group.startswith(_ARGUMENTS):
         raise UserError(f"{override}: removes a setting that is needed; give it another value")
     return parsed

@@ -20,12 +20,12 @@ VERBS = {
     "pilot": "try the settings that are tuned, on the pilot seeds only",
     "report": "write the report again from records that exist",
     "verify": "check what runs left behind: hashes, masks, counts, ids: verify runs/NAME ...",
-    "multirun": "run the points of a sweep file, with no server: sweep.file=gap",
+    "multirun": "run points with no server: sweep.file=gap, or method=dense,prune seed=21,22",
     "sweep": "register a sweep file with W&B: sweep.file=gap",
     "agent": "run points of a registered sweep: sweep.id=ENTITY/PROJECT/ID",
     "data-imagenet": "write an image folder as FFCV's .beton files: imagenet=<folder>",
     "data-synthetic": "paint a procedural image set, as a folder and as .beton files",
-    "slurm-multirun": "submit the points of a sweep file, with no server",
+    "slurm-multirun": "submit points of a sweep file, or typed ones, with no server",
     "slurm-agents": "submit agents of a registered sweep, as an array: sweep.num_agents=8",
     "publish": "copy records and headline figure of a finished experiment to results/",
     "readme": "put the results under results/ into README.md",
@@ -33,6 +33,9 @@ VERBS = {
 
 # Verbs with a file of settings of their own under conf/command/.
 _ON_DATA = {"data-imagenet", "data-synthetic"}
+
+# Verbs for which a setting may have several values.
+_ON_POINTS = {"multirun", "slurm-multirun"}
 
 # Verbs that are told folders instead of settings.
 _ON_FOLDERS = {"verify"}
@@ -111,9 +114,11 @@ def _dispatch(words: list[str]) -> int:
         rest.remove("--settings")
         print(compose.as_yaml(compose.compose_settings(rest)), end="")
         return _OK
+    rest, swept = compose.without_sweeps(rest) if verb in _ON_POINTS else (rest, [])
     settings = compose.compose_settings(rest)
     importlib.import_module("lightning_sparse.cli.tracking").check_tracker(settings)
-    importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}").run(settings)
+    run = importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}").run
+    run(settings, swept) if verb in _ON_POINTS else run(settings)
     return _OK
 
 

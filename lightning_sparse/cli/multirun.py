@@ -1,4 +1,4 @@
-"""``lightning-sparse multirun``: the points of a sweep file, with no server. No torch in here."""
+"""``lightning-sparse multirun``: points of a file, or typed, with no server. No torch in here."""
 
 import re
 from collections.abc import Sequence
@@ -9,21 +9,33 @@ from rich.console import Console
 from lightning_sparse.cli.compose import Settings, compose_settings, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.session import num_cores
-from lightning_sparse.cli.sweep_file import Point, Sweep, points, read_sweep
+from lightning_sparse.cli.sweep_file import (
+    Point,
+    Sweep,
+    expand,
+    points,
+    read_sweep,
+    typed_sweep,
+)
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.runner import run_jobs
 
 
-def run(settings: Settings) -> None:
-    """Run the points that are missing; those that fail are named at the end."""
+def run(settings: Settings, swept: Sequence[str] = ()) -> None:
+    """Run the points that are missing; those that fail are named at the end.
+
+    Args:
+        settings: As composed from what has one value.
+        swept: What was typed with several values.
+    """
     console = Console()
-    sweep = read_sweep(sweep_name(settings))
-    jobs = plan_points(sweep, points(sweep), settings)
+    sweep, chosen = chosen_points(settings, swept)
+    jobs = plan_points(sweep, chosen, settings)
     mine = part(jobs, settings["sweep"]["part"])
     console.print(
-        f"{sweep.name}: {len(points(sweep))} points, {len(jobs)} different runs"
+        f"{sweep.name}: {len(chosen)} points, {len(jobs)} different runs"
         + ("" if len(mine) == len(jobs) else f", {len(mine)} of them here"),
         highlight=False,
     )
@@ -31,11 +43,31 @@ def run(settings: Settings) -> None:
     run_jobs(mine, run_job, num_processes=processes, console=console)
 
 
+def chosen_points(settings: Settings, swept: Sequence[str]) -> tuple[Sweep, list[Point]]:
+    """Return the points of the file that was named, or those that were typed.
+
+    Raises:
+        UserError: If both were given, or neither.
+    """
+    if not swept:
+        sweep = read_sweep(sweep_name(settings))
+        return sweep, points(sweep)
+    if settings["sweep"]["file"] is not None:
+        raise UserError(
+            f"sweep.file={settings['sweep']['file']}, {' '.join(swept)}: give a file, or settings "
+            "with several values, not both"
+        )
+    return typed_sweep(settings["sweep"]["verb"]), expand(swept)
+
+
 def sweep_name(settings: Settings) -> str:
     """Return which file was asked for."""
     name = settings["sweep"]["file"]
     if name is None:
-        raise UserError("sweep.file is not given; name one, for example sweep.file=gap")
+        raise UserError(
+            "sweep.file is not given; name one, for example sweep.file=gap (for multirun, "
+            "settings with several values do as well: method=dense,prune seed=21,22)"
+        )
     return str(name)
 
 

@@ -1,12 +1,13 @@
-"""``lightning-sparse slurm-multirun``: the points of a sweep file as SLURM jobs, with no server."""
+"""``lightning-sparse slurm-multirun``: points of a file, or typed, as SLURM jobs. No torch."""
+
+from collections.abc import Sequence
 
 from lightning_sparse.cli.compose import Settings
-from lightning_sparse.cli.multirun import plan_points, sweep_name
+from lightning_sparse.cli.multirun import chosen_points, plan_points
 from lightning_sparse.cli.slurm import submit
-from lightning_sparse.cli.sweep_file import points, read_sweep
 
 
-def run(settings: Settings) -> None:
-    """Submit the points that are missing: an array if none needs another, else jobs in order."""
-    sweep = read_sweep(sweep_name(settings))
-    submit(settings, plan_points(sweep, points(sweep), settings))
+def run(settings: Settings, swept: Sequence[str] = ()) -> None:
+    """Submit the points that are missing: those that need nothing as an array, then the others."""
+    sweep, chosen = chosen_points(settings, swept)
+    submit(settings, plan_points(sweep, chosen, settings))

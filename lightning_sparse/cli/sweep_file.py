@@ -1,10 +1,10 @@
 """W&B sweep files, read and expanded without W&B: the same points with a server and with none.
 
-Understood are grid and random search over ``value``, ``values``, and ``min`` with ``max``. Bayesian
-search needs the results of earlier points, which is the server's work. No torch in here.
+Understood are grid and random search over ``value``, ``values``, and ``min`` with ``max``. Grids
+are expanded by Hydra, as its multirun does it. Bayesian search needs the results of earlier points,
+which is the server's work. No torch in here.
 """
 
-import itertools
 import json
 import math
 import random
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 import lightning_sparse
 from lightning_sparse.errors import UserError
@@ -120,11 +123,46 @@ def points(sweep: Sweep) -> list[Point]:
         if not isinstance(number, int) or number < 1:
             raise UserError(f"{sweep.file}: run_cap={number}: a random search needs a number >= 1")
         return [_drawn(sweep, index) for index in range(number)]
-    choices = [
-        [_override(name, value) for value in _values(parameter)]
-        for name, parameter in sweep.parameters.items()
-    ]
-    return list(itertools.product(*choices))
+    return expand([_choice(name, _values(at)) for name, at in sweep.parameters.items()])
+
+
+def expand(overrides: Sequence[str]) -> list[Point]:
+    """Expand a grid that is written as for Hydra's multirun; the last setting varies fastest.
+
+    By the function of Hydra's own sweeper. Its launchers are not used: they would start every point
+    by itself, and the runs that points share, of which they know nothing, once for each.
+
+    Raises:
+        UserError: If Hydra does not understand it, or it is no grid.
+
+    Example:
+        >>> expand(["method=prune", "seed=21,22", "sparsity=range(0.8,1,0.1)"])[:2]
+        [('method=prune', 'seed=21', 'sparsity=0.8'), ('method=prune', 'seed=21', 'sparsity=0.9')]
+    """
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        [expanded] = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    except HydraException as error:
+        raise UserError(f"{' '.join(overrides)}: {' '.join(str(error).split())}") from error
+    return [tuple(point) for point in expanded]
+
+
+def typed_sweep(verb: str) -> Sweep:
+    """Return the sweep whose points are typed instead of read from a file.
+
+    Raises:
+        UserError: If its points would be of no kind that there is.
+    """
+    if verb not in VERBS:
+        raise UserError(f"sweep.verb={verb}: choose one of {', '.join(VERBS)}")
+    return Sweep(
+        name="multirun",
+        file=Path("command line"),
+        body={"method": "grid"},
+        verb=verb,
+        overrides=(),
+        parameters={},
+    )
 
 
 def corner_points(sweep: Sweep) -> list[Point]:
@@ -205,7 +243,16 @@ _DRAWS: Mapping[str, Callable[[random.Random, Any, Any], Any]] = {
 }
 
 
+def _choice(name: str, values: Sequence[Any]) -> str:
+    """Write all values of one setting, of which Hydra makes a sweep if they are several."""
+    return f"{name}={','.join(map(_text, values))}"
+
+
 def _override(name: str, value: Any) -> str:
-    """Write one setting; lists, truth values and null as Hydra reads them."""
-    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    return f"{name}={text}"
+    """Write one setting."""
+    return f"{name}={_text(value)}"
+
+
+def _text(value: Any) -> str:
+    """Write a value; lists, truth values and null as Hydra reads them."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.multirun import part, plan_points
+from lightning_sparse.cli.compose import compose_settings, without_sweeps
+from lightning_sparse.cli.multirun import chosen_points, part, plan_points
+from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.cli.sweep_file import (
     SWEEPS_DIR,
     corner_points,
@@ -67,7 +68,40 @@ def test_a_grid_is_the_product_in_the_order_of_the_file():
 
 def test_values_are_written_as_hydra_reads_them():
     grid = sweep({"a": {"values": [0.1, True, None, [8, 16], "x"]}})
-    assert points(grid) == [("a=0.1",), ("a=true",), ("a=null",), ("a=[8,16]",), ("a=x",)]
+    assert points(grid) == [("a=0.1",), ("a=True",), ("a=null",), ("a=[8,16]",), ("a=x",)]
+
+
+def test_typed_points_are_those_of_a_file_and_of_single_commands():
+    typed = ["experiment=smoke", "method=dense,prune", "seed=range(21,23)"]
+    single, swept = without_sweeps(typed)
+    settings = compose_settings(single)
+    jobs = plan_points(*chosen_points(settings, swept), settings)
+
+    file = sweep({"method": {"values": ["dense", "prune"]}, "seed": {"values": [21, 22]}})
+    assert [job.run_id for job in jobs] == [
+        job.run_id for job in plan_points(file, points(file), settings)
+    ]
+    alone = compose_settings(["experiment=smoke", "method=prune", "seed=22"])
+    assert plan_training(alone).run_id == jobs[-1].run_id
+
+
+def test_typed_points_may_be_paths():
+    settings = compose_settings(["experiment=smoke", "sweep.verb=path"])
+    jobs = plan_points(*chosen_points(settings, ["path.degree=2,3"]), settings)
+    assert [job.kind for job in jobs] == ["path", "path"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sweep.file=gap", "seed=1,2"], "sweep.file=gap, seed=1,2: give a file, or settings"),
+        (["sweep.verb=report", "seed=1,2"], "sweep.verb=report: choose one of train, line, path"),
+        (["seed=interval(1,2)"], "does not support sweep type"),
+        (["methd=dense,prune"], "no setting is called 'methd'; did you mean"),
+    ],
+)
+def test_typed_points_that_cannot_be_are_refused(refused, words, message):
+    assert message in refused("multirun", *words)
 
 
 def test_a_random_search_draws_the_same_points_each_time_within_their_ranges():
