@@ -27,7 +27,7 @@ _TESTS = ("tests/faults", "tests/hostile", "tests/training/test_checkpoints.py")
 _LARGEST_SHARE = 0.02
 
 _INTRODUCTION = (
-    "Made by `make reliability`. Every run here is interrupted by a real signal to a real process, "
+    "Made by make reliability. Every run here is interrupted by a real signal to a real process, "
     "started again, and compared with one that nothing disturbed: all files of tensors byte by "
     "byte, history and record but for durations and dates, and in the last checkpoint weights, "
     "momentum, masks, schedules, place in the data and generators bit by bit. SIGTERM and SIGUSR1 "
