@@ -29,7 +29,8 @@ _BARS = {"jpg": 1 / 3, "raw": 1 / 8}
 def trials(scale: Scale) -> Iterator[Trial]:
     """One epoch, per image."""
     use_cores()
-    num_images, batch_size = scale.choose((256, 32), (8, 4))
+    # As the beginning of an epoch would weigh little in one of a million images.
+    num_images, batch_size = scale.choose((1024, 32), (8, 4))
     num_workers = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -240,6 +240,11 @@ class _Epoch(EpochIterator):  # type: ignore[misc]
         self.failure: BaseException | None = None
         super().__init__(loader, order)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is written any more, and nothing waits to be read."""
+        return self.terminate_event.is_set() and not self.is_alive()
+
     def run(self) -> None:
         try:
             super().run()
@@ -271,6 +276,23 @@ class _Pipeline:
                 },
             )
 
+        self._memory: _Memory | None = None
+        if not to_device:
+            self._allocate = self._loader.graph.allocate_memory
+            self._loader.graph.allocate_memory = self._memory_for
+
+    def _memory_for(self, batch_size: int, num_batches: int) -> Any:
+        """Return the memory of the last iteration if nobody reads it any more, else new memory.
+
+        FFCV takes new memory for every epoch; the kernel hands it out page by page, which takes as
+        long as reading does. On an accelerator it might still be read, and is FFCV's own affair.
+        """
+        size = (batch_size, num_batches, self._decoder.size)
+        memory = self._memory
+        if memory is None or memory.size != size or not memory.epoch.is_over:
+            return self._allocate(batch_size, num_batches)
+        return memory.epoch.memory_allocations
+
     def start(
         self, batches: Sequence[Tensor], choose_views: ChooseViews, size: int, num_threads: int
     ) -> _Epoch:
@@ -279,7 +301,22 @@ class _Pipeline:
         self._decoder.size = size
         self._loader.batch_size = order.batch_size
         self._loader.num_workers = min(num_threads, MAX_THREADS)
-        return _Epoch(self._loader, order)
+        epoch = _Epoch(self._loader, order)
+        self._memory = _Memory((order.batch_size, self._loader.batches_ahead + 2, size), epoch)
+        return epoch
+
+
+@dataclass(frozen=True, eq=False)
+class _Memory:
+    """What an iteration writes its batches to.
+
+    Attributes:
+        size: Images of a batch, batches, height and width of an image.
+        epoch: The iteration.
+    """
+
+    size: tuple[int, int, int]
+    epoch: _Epoch
 
 
 class _ViewDecoder(SimpleRGBImageDecoder):  # type: ignore[misc]

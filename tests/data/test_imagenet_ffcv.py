@@ -134,6 +134,34 @@ def test_equal_settings_read_equal_bits(source):
     assert not torch.equal(other[0][0], first[0][0])
 
 
+def test_memory_that_is_used_again_holds_the_same_batches_as_new_memory(
+    source, beton_root, monkeypatch
+):
+    from lightning_sparse.data import beton
+
+    loader = data_module(source).train_dataloader()
+    again = [copied(loader) for _ in range(3)]
+    monkeypatch.setattr(beton._Epoch, "is_over", False)
+    loader = data_module(
+        build_imagenet_ffcv(beton_root, "nowhere", SIZE, RESIZE)
+    ).train_dataloader()
+    for batches, other in zip(again, [copied(loader) for _ in range(3)], strict=True):
+        assert_same_batches(batches, other)
+
+
+def test_iterations_side_by_side_do_not_write_over_each_other(source):
+    def loaders():
+        return [data_module(source, seed=seed).train_dataloader() for seed in (1, 2)]
+
+    alone = [copied(loader) for loader in loaders()]
+    both = [
+        [(images.clone(), labels.clone()) for images, labels in pair]
+        for pair in zip(*loaders(), strict=True)
+    ]
+    for number in (0, 1):
+        assert_same_batches(alone[number], [pair[number] for pair in both])
+
+
 @pytest.mark.parametrize("num_workers", [0, 1, 7])
 def test_the_number_of_threads_changes_nothing(source, num_workers):
     loaders = (data_module(source, num_workers=n).train_dataloader() for n in (num_workers, 2))
