@@ -65,8 +65,8 @@ def sweep_name(settings: Settings) -> str:
     name = settings["sweep"]["file"]
     if name is None:
         raise UserError(
-            "sweep.file is not given; name one, for example sweep.file=gap (for multirun, "
-            "settings with several values do as well: method=dense,prune seed=21,22)"
+            "sweep.file is not given; name one, for example sweep.file=gap (for multirun "
+            "and slurm-multirun settings with several values do too: method=dense,prune seed=21,22)"
         )
     return str(name)
 

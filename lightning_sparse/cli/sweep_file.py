@@ -123,6 +123,9 @@ def points(sweep: Sweep) -> list[Point]:
         if not isinstance(number, int) or number < 1:
             raise UserError(f"{sweep.file}: run_cap={number}: a random search needs a number >= 1")
         return [_drawn(sweep, index) for index in range(number)]
+    for name, parameter in sweep.parameters.items():
+        for value in _values(parameter):
+            _check_single(name, value, sweep.file)
     return expand([_choice(name, _values(at)) for name, at in sweep.parameters.items()])
 
 
@@ -143,7 +146,10 @@ def expand(overrides: Sequence[str]) -> list[Point]:
         parsed = OverridesParser.create().parse_overrides(list(overrides))
         [expanded] = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     except HydraException as error:
-        raise UserError(f"{' '.join(overrides)}: {' '.join(str(error).split())}") from error
+        raise UserError(
+            f"{' '.join(overrides)}: {' '.join(str(error).split())}; list the values, for example "
+            "seed=21,22"
+        ) from error
     return [tuple(point) for point in expanded]
 
 
@@ -243,6 +249,22 @@ _DRAWS: Mapping[str, Callable[[random.Random, Any, Any], Any]] = {
 }
 
 
+def _check_single(name: str, value: Any, file: Path) -> None:
+    """Refuse a value that Hydra would make several of, or cannot read."""
+    override = _override(name, value)
+    try:
+        is_sweep = OverridesParser.create().parse_override(override).is_sweep_override()
+    except HydraException as error:
+        raise UserError(
+            f"{file}: parameters.{name}: {override} is nothing that the command line takes; write "
+            "a number, a plain word, a list, or a text in quotes within quotes"
+        ) from error
+    if is_sweep:
+        raise UserError(
+            f"{file}: parameters.{name}: {override} is several values in one; list them as values"
+        )
+
+
 def _choice(name: str, values: Sequence[Any]) -> str:
     """Write all values of one setting, of which Hydra makes a sweep if they are several."""
     return f"{name}={','.join(map(_text, values))}"
@@ -255,4 +277,6 @@ def _override(name: str, value: Any) -> str:
 
 def _text(value: Any) -> str:
     """Write a value; lists, truth values and null as Hydra reads them."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    if isinstance(value, str):
+        return value or "''"
+    return json.dumps(value, separators=(",", ":"))

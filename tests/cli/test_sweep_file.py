@@ -85,6 +85,24 @@ def test_typed_points_are_those_of_a_file_and_of_single_commands():
     assert plan_training(alone).run_id == jobs[-1].run_id
 
 
+@pytest.mark.parametrize("value", ["21,22", "range(21,24)", "choice(21,22)"])
+def test_one_value_of_a_file_that_would_become_several_is_refused(value):
+    for parameter in ({"value": value}, {"values": [value, "23"]}):
+        with pytest.raises(UserError, match=r"a.yaml: parameters.seed: seed=.* is several values"):
+            points(sweep({"seed": parameter}))
+
+
+@pytest.mark.parametrize("value", ["it's", {"k": 1}, "nowhere/a(1)"])
+def test_a_value_that_no_command_line_takes_is_refused_by_the_name_of_its_parameter(value):
+    with pytest.raises(UserError, match=r"a.yaml: parameters.runs_dir: .* is nothing that the"):
+        points(sweep({"runs_dir": {"values": [value, "runs"]}}))
+
+
+def test_an_empty_text_is_a_value():
+    grid = sweep({"runs_dir": {"values": ["", "runs"]}})
+    assert points(grid) == [("runs_dir=''",), ("runs_dir=runs",)]
+
+
 def test_typed_points_may_be_paths():
     settings = compose_settings(["experiment=smoke", "sweep.verb=path"])
     jobs = plan_points(*chosen_points(settings, ["path.degree=2,3"]), settings)
@@ -97,6 +115,7 @@ def test_typed_points_may_be_paths():
         (["sweep.file=gap", "seed=1,2"], "sweep.file=gap, seed=1,2: give a file, or settings"),
         (["sweep.verb=report", "seed=1,2"], "sweep.verb=report: choose one of train, line, path"),
         (["seed=interval(1,2)"], "does not support sweep type"),
+        (["seed=glob(*)"], "seed=glob(*): ConfigLoader is not set; list the values, for example"),
         (["methd=dense,prune"], "no setting is called 'methd'; did you mean"),
     ],
 )

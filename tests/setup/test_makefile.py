@@ -93,6 +93,9 @@ def test_a_sweep_is_named_by_its_file_and_an_agent_by_the_sweeps_id():
     assert last_two.replace("\\", "").split() == [
         ".venv/bin/lightning-sparse", "multirun", "sweep.file=gap", "sweep.num_processes=2",
     ]  # fmt: skip
+    assert command("slurm-sweep", "SWEEP=gap", "EXPERIMENT=smoke").split() == [
+        "lightning-sparse", "slurm-multirun", "sweep.file=gap", "experiment=smoke",
+    ]  # fmt: skip
 
 
 def test_nodes_and_gpus_are_the_trainers():
