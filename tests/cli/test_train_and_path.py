@@ -223,6 +223,21 @@ def test_a_single_run_that_another_process_makes_is_refused_with_its_owner(tmp_p
     assert not job.run_dir.exists()
 
 
+def test_of_two_commands_that_begin_together_one_makes_the_run_and_the_other_names_it(tmp_path):
+    words = ["train", "experiment=smoke", f"runs_dir={tmp_path}", "training.num_steps=3000"]
+    command = [sys.executable, "-m", "lightning_sparse.cli.main", *words]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[0] for process in both]
+
+    assert sorted(process.returncode for process in both) == [0, 2], said
+    maker, refused = sorted(both, key=lambda process: process.returncode)
+    assert f"error: process {maker.pid} on " in said[both.index(refused)]
+    assert len(list(tmp_path.glob("*/record.json"))) == 1
+
+
 def test_settings_that_changed_since_the_plan_are_noticed(tmp_path):
     job = plan_training(compose_settings(["experiment=smoke", f"runs_dir={tmp_path}"]))
     stale = dataclasses.replace(job, overrides=(*job.overrides, "training.num_steps=13"))
