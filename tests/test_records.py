@@ -172,11 +172,15 @@ def test_a_missing_field_is_named(name):
 
 def test_what_records_have_only_lately_may_be_missing_and_is_not_added():
     published = Path(__file__).parents[1] / "results" / "digits" / "records.jsonl"
-    lines = published.read_text(encoding="utf-8").splitlines()
-    records = read_records(published)
+    lately = {"flops", "global_batch_size"}
+    older = [
+        {name: value for name, value in json.loads(line).items() if name not in lately}
+        for line in published.read_text(encoding="utf-8").splitlines()
+    ]
+    records = [from_json(json.dumps(body)) for body in older]
 
     assert {record.flops for record in records} == {None}
-    assert [json.loads(to_json(record)) for record in records] == [json.loads(x) for x in lines]
+    assert [json.loads(to_json(record)) for record in records] == older
 
 
 @pytest.mark.parametrize("record", [RUN, PATH], ids=["run", "path"])

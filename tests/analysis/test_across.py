@@ -52,8 +52,8 @@ def test_accuracy_is_that_of_the_runs_at_each_sparsity_with_an_interval_over_see
             runs = runs_of(records, line.name, point.x)
             values = {run.seed: run.test.accuracy for run in runs}
             assert point.values == values
-            assert len(values) == 5
-            assert point.mean == pytest.approx(sum(values.values()) / 5)
+            assert len(values) >= 5
+            assert point.mean == pytest.approx(sum(values.values()) / len(values))
             assert point.interval == t_interval(list(values.values()))
             assert point.records == tuple(run.run_id for run in runs)
 
@@ -67,7 +67,8 @@ def test_runs_with_other_settings_are_counted_and_not_mixed_in(records):
         line for line in accuracy_against_sparsity([*others, *records]) if line.name == "scratch"
     )
     assert scratch.num_left_out == 3
-    assert [len(point.values) for point in scratch.points] == [5, 5, 5, 5]
+    for point in scratch.points:
+        assert set(point.values) == {run.seed for run in runs_of(records, "scratch", point.x)}
 
 
 def test_the_gap_is_paired_by_the_run_that_the_mask_is_from(records):
@@ -98,7 +99,7 @@ def test_the_rise_is_that_of_the_lines_from_the_lottery_to_the_pruned_solution(r
         for record in records
         if isinstance(record, PathRecord) and record.start == "L-end" and record.end == "P-end"
     ]
-    assert len(lines) == 5
+    assert len(lines) == len(runs_of(records, "lottery"))
     rewound = [with_config(line, f"rewound-{line.run_id}", rewind_step=250) for line in lines]
     (series,) = rise_against_rewind_step([*records, *rewound])
     assert [point.x for point in series.points] == [0, 250]

@@ -93,20 +93,22 @@ def test_verdicts_are_counted_with_the_two_that_matter_always_shown():
 
 def test_the_page_shows_the_last_session_with_its_origin(tmp_path):
     for one in (record("1", 5.0), record("2", 1.0)):
-        append_record(one, tmp_path / "cpu.jsonl")
+        append_record(one, tmp_path / "benchmarks" / "cpu.jsonl")
 
-    write_page(tmp_path, tmp_path / "SPEED.md")
+    write_page(tmp_path / "benchmarks", tmp_path / "SPEED.md")
 
     page = (tmp_path / "SPEED.md").read_text()
     assert "1 holds, 0 falls short. Session 2, commit abc; torch 2." in page
     assert "## On 2 cores of simulated" in page
     (row,) = [line for line in page.splitlines() if line.startswith("| ours / theirs")]
-    finding = json.loads((tmp_path / "cpu.jsonl").read_text().splitlines()[1])["findings"][0]
+    finding = json.loads((tmp_path / "benchmarks" / "cpu.jsonl").read_text().splitlines()[1])[
+        "findings"
+    ][0]
     assert f"| 1.01 | {finding['estimate']:.4g} |" in row
     assert row.endswith("| holds |")
 
 
 def test_a_page_without_records_says_so(tmp_path):
-    write_page(tmp_path, tmp_path / "SPEED.md")
+    write_page(tmp_path / "benchmarks", tmp_path / "SPEED.md")
 
     assert "> No session has been published yet." in (tmp_path / "SPEED.md").read_text()
