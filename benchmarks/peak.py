@@ -4,8 +4,9 @@ In a process of its own, because what a process has once had resident is never g
 """
 
 import argparse
-import resource
 from collections.abc import Callable, Mapping
+
+import torch
 
 from benchmarks.evaluation import evaluate_noise
 from benchmarks.rows.trainer import run_digits
@@ -18,9 +19,9 @@ from benchmarks.workloads import (
     resnet50,
     use_cores,
 )
+from lightning_sparse.training.observations import peak_memory_gib
 
-# Linux counts in KiB.
-_MB_PER_KIB = 1024 / 1e6
+_MB_PER_GIB = 2**30 / 1e6
 
 
 def _step(make: Callable[[Scale], Callable[[], object]]) -> Callable[[Scale], object]:
@@ -57,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     use_cores()
     TASKS[options.task](Scale(is_tiny=options.tiny))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MB_PER_KIB)
+    print(peak_memory_gib(torch.device("cpu")) * _MB_PER_GIB)
 
 
 if __name__ == "__main__":

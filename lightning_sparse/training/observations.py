@@ -5,6 +5,7 @@ Read only when a look is due: every number here waits for the device.
 
 import resource
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from lightning_sparse.training.classifier_module import ClassifierModule
 from lightning_sparse.training.measurement import decayed_half_squared_norm
 from lightning_sparse.training.sparsity_callback import SparsityCallback
 
+_STATUS = Path("/proc/self/status")  # of Linux
 _KIB_PER_GIB = 2**20
 
 
@@ -97,4 +99,15 @@ def peak_memory_gib(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device)) / 2**30
     # Linux counts in KiB.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _KIB_PER_GIB
+    return _most_resident_kib() / _KIB_PER_GIB
+
+
+def _most_resident_kib() -> int:
+    """Read how much of this process was resident at most.
+
+    What ``getrusage`` says begins with the size of the process that started this one.
+    """
+    if not _STATUS.is_file():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fields = dict(line.split(":", 1) for line in _STATUS.read_text("utf-8").splitlines())
+    return int(fields["VmHWM"].split()[0])

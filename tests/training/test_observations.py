@@ -1,7 +1,10 @@
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -145,3 +148,14 @@ def test_the_memory_of_a_process_is_the_most_it_has_had_in_gib():
     status = Path("/proc/self/status").read_text()
     kib = int(re.search(r"^VmHWM:\s+(\d+) kB$", status, re.M).group(1))
     assert peak_memory_gib(torch.device("cpu")) == pytest.approx(kib / 2**20, rel=0.01)
+
+
+def test_the_memory_of_the_process_that_started_another_does_not_count():
+    held = np.ones(2**28)  # 2 GiB
+    code = (
+        "import torch; from lightning_sparse.training.observations import peak_memory_gib;"
+        "print(peak_memory_gib(torch.device('cpu')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert held[-1] == 1
+    assert 0.1 < float(done.stdout) < 1.9
