@@ -29,14 +29,15 @@ def differences(one: Path, other: Path) -> list[str]:
         different.append("names of files")
     if history(one) != history(other):
         different.append("history.jsonl")
-    if _record(one) != _record(other):
+    if record_of(one) != record_of(other):
         different.append("record.json")
     first, second = (dict(_leaves(_last_checkpoint(run_dir))) for run_dir in (one, other))
     different += [name for name in first.keys() | second if first.get(name) != second.get(name)]
     return different
 
 
-def _record(run_dir: Path) -> Any:
+def record_of(run_dir: Path) -> Any:
+    """What a record says, but for how long it took, when, and in how many parts."""
     body = json.loads((run_dir / "record.json").read_text())
     return _without_the_way(body)
 

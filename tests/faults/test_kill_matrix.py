@@ -20,7 +20,7 @@ import pytest
 
 from lightning_sparse.cli.compose import CONF_DIR
 from lightning_sparse.tensor_files import load_tensors, save_tensors
-from tests.faults.comparison import differences, note
+from tests.faults.comparison import differences, note, record_of
 from tests.faults.interrupted import planned, run
 
 pytestmark = pytest.mark.faults
@@ -173,6 +173,31 @@ def test_an_interrupted_run_ends_with_the_bits_of_the_straight_one(
     provenance = json.loads((tmp_path / run_id / "record.json").read_text())["provenance"]
     # Killed at its first step, a run has no checkpoint yet and begins again.
     assert provenance["num_resumed"] == (0 if (step, signal_name) == (1, "SIGKILL") else 1)
+
+
+def test_a_path_that_is_killed_while_it_is_measured_is_measured_again(straight_dir, tmp_path):
+    """A line is nothing but measured, and reports each round in which its grid is refined."""
+    words = [*SETTINGS, *SYNTHETIC, "path.degree=1", "evaluation.max_refinements=6"]
+
+    def measure(folder, after, status):
+        runs_dir = tmp_path / folder
+        mine = [*words, f"runs_dir={runs_dir}"]
+        run_id = planned("path", mine).run_id
+        if not runs_dir.exists():
+            copy_needs(straight_dir, runs_dir, run_id)
+        assert in_a_process("path", mine, after, "SIGKILL") == status
+        return runs_dir / run_id
+
+    no_step = -1
+    undisturbed = measure("undisturbed", no_step, 0)
+    # Its grid is measured, and nothing is refined.
+    killed = measure("killed", 0, -signal.SIGKILL)
+    assert not (killed / "record.json").exists()
+    assert measure("killed", no_step, 0) == killed
+
+    different = record_of(killed) != record_of(undisturbed)
+    note(test="kill while measured", of="line", step=0, signal="SIGKILL", differences=different)
+    assert not different
 
 
 def test_every_arm_is_in_the_matrix():
