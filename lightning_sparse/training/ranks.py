@@ -1,5 +1,6 @@
 """The processes that share one run: what they must wait for, and what they must have alike."""
 
+import atexit
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,3 +77,10 @@ def share_buffers_(network: nn.Module) -> None:
     if is_shared():
         for buffer in network.buffers():
             distributed.broadcast(buffer, src=0)
+
+
+@atexit.register
+def _leave_group() -> None:
+    """End the threads of the process group: at exit, they now and then abort a process."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
