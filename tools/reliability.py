@@ -9,11 +9,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 from lightning_sparse.records import read_record
-from lightning_sparse.report.blocks import Document, Paragraph, Row, Section, Table
+from lightning_sparse.report.blocks import Block, Document, Paragraph, Row, Section, Table
 from lightning_sparse.report.markdown import render_markdown
 from lightning_sparse.storage import write_text_atomic
 
@@ -23,8 +25,14 @@ PAGE = Path("RELIABILITY.md")
 # The tests that note what they find.
 _TESTS = ("tests/faults", "tests/hostile", "tests/training/test_checkpoints.py")
 
-# Of the time of a run, that writing checkpoints may take at the default interval.
+# What is asked for: runs of the matrix (four arms, five steps, two ways to end), kills of the
+# pipeline, and the share of a run's time that writing checkpoints may take at the default interval.
+_SIZE_OF_MATRIX = 4 * 5 * 2
+_NUM_PIPELINE_KILLS = 20
 _LARGEST_SHARE = 0.02
+_DEFAULT_SECONDS = 30
+
+Findings = Sequence[dict[str, Any]]
 
 _INTRODUCTION = (
     "Made by make reliability. Every run here is interrupted by a real signal to a real process, "
@@ -36,84 +44,144 @@ _INTRODUCTION = (
 
 
 def measure() -> None:
-    """Run all tests of faults, then two runs of digits, and keep what they find."""
+    """Run all tests of faults, then runs of digits, and keep what they find."""
     from lightning_sparse.training.provenance import provenance  # noqa: PLC0415 (torch)
 
     with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder) / "found.jsonl"
+        found, results = Path(folder) / "found.jsonl", Path(folder) / "tests.xml"
         found.write_text(_line(test="machine", **provenance()))
-        command = [sys.executable, "-m", "pytest", *_TESTS]
+        command = [sys.executable, "-m", "pytest", *_TESTS, f"--junit-xml={results}"]
         environment = {**os.environ, "RELIABILITY": str(found)}
-        subprocess.run(command, env=environment, check=True)
+        # Tests that fail are a finding too.
+        subprocess.run(command, env=environment, check=False)
         with found.open("a", encoding="utf-8") as stream:
+            stream.write(_count_of_tests(results))
             for arm in ("dense", "prune"):
-                stream.write(_cost(arm, Path(folder) / arm))
+                for seconds in (_DEFAULT_SECONDS, 1):
+                    stream.write(_cost(arm, seconds, Path(folder) / f"{arm}_{seconds}"))
         write_text_atomic(FINDINGS, found.read_text(encoding="utf-8"))
 
 
-def _cost(arm: str, runs_dir: Path) -> str:
+def _count_of_tests(results: Path) -> str:
+    """Read from pytest's own report how many tests there were, and how many did not pass."""
+    cases = list(ElementTree.parse(results).iter("testcase"))  # noqa: S314 (our own file)
+    not_passed = [
+        f"{case.get('classname')}.{case.get('name')}"
+        for case in cases
+        if any(case.find(end) is not None for end in ("failure", "error", "skipped"))
+    ]
+    return _line(test="tests", number=len(cases), not_passed=not_passed)
+
+
+def _cost(arm: str, seconds: int, runs_dir: Path) -> str:
     """Train one arm of digits as `reproduce` does; return what its checkpoints took."""
-    words = ["train", "experiment=digits", f"method={arm}", f"runs_dir={runs_dir}"]
+    words = [
+        "train", "experiment=digits", f"method={arm}", f"runs_dir={runs_dir}",
+        f"checkpoint.every_seconds={seconds}",
+    ]  # fmt: skip
     subprocess.run([sys.executable, "-m", "lightning_sparse.cli.main", *words], check=True)
     (run_dir,) = runs_dir.iterdir()
     record = read_record(run_dir)
-    seconds = record.provenance["checkpoint_seconds"]
-    return _line(test="cost", of=arm, seconds=seconds, of_seconds=record.wall_seconds)
+    return _line(
+        test="cost",
+        of=arm,
+        every_seconds=seconds,
+        seconds=record.provenance["checkpoint_seconds"],
+        of_seconds=record.wall_seconds,
+    )
 
 
 def _line(**found: Any) -> str:
     return json.dumps(found) + "\n"
 
 
-def write_page() -> None:
-    """Write the page from the findings."""
-    findings = [json.loads(line) for line in FINDINGS.read_text(encoding="utf-8").splitlines()]
-    (machine,) = (item for item in findings if item["test"] == "machine")
+@dataclass(frozen=True)
+class Judged:
+    """What was found beside what was asked for."""
+
+    what: str
+    found: str
+    asked_for: str
+    holds: bool
+
+
+def judge(findings: Findings) -> list[Judged]:
+    """Hold what was found against what was asked for; what is missing does not hold."""
+    (tests,) = _of_test(findings, "tests")
+    matrix = _of_test(findings, "kill matrix")
+    pipeline = [item for item in _of_test(findings, "pipeline kills") if item["running"]]
+    claims = _of_test(findings, "pipeline claims")
+    hostile = _of_test(findings, "hostile files")
+    different = sum(bool(item["differences"]) for item in matrix)
+    survived = sum(not item["differences"] for item in pipeline)
+    equal = bool(claims) and not any(item["differences"] for item in claims)
+    executed = sum(item["executed"] for item in hostile)
+    failed = len(tests["not_passed"])
+    share = max(_share(item) for item in _costs_by_default(findings))
+    return [
+        Judged("tests of faults that fail or are skipped", f"{failed} of {tests['number']}", "0",
+               holds=not failed and tests["number"] > 0),
+        Judged("runs of the kill matrix that end with other bits", f"{different} of {len(matrix)}",
+               f"0 of {_SIZE_OF_MATRIX}", holds=not different and len(matrix) >= _SIZE_OF_MATRIX),
+        Judged("kills of the pipeline that lose nothing finished", f"{survived} of {len(pipeline)}",
+               "20 of 20", holds=survived == len(pipeline) == _NUM_PIPELINE_KILLS),
+        Judged("claims after them, and those of an undisturbed run",
+               "equal" if equal else "not equal", "equal", holds=equal),
+        Judged("hostile files whose code was executed", f"{executed} of {len(hostile)}", "0",
+               holds=not executed and len(hostile) > 0),
+        Judged("largest share of a run's time for checkpoints, by default", f"{share:.2%}",
+               f"{_LARGEST_SHARE:.0%}", holds=share <= _LARGEST_SHARE),
+    ]  # fmt: skip
+
+
+def _of_test(findings: Findings, test: str) -> list[dict[str, Any]]:
+    return [item for item in findings if item["test"] == test]
+
+
+def _costs_by_default(findings: Findings) -> list[dict[str, Any]]:
+    costs = _of_test(findings, "cost")
+    return [item for item in costs if item["every_seconds"] == _DEFAULT_SECONDS]
+
+
+def _share(cost: dict[str, Any]) -> float:
+    return float(cost["seconds"] / cost["of_seconds"])
+
+
+def page(findings: Findings) -> Document:
+    """Put the findings on a page."""
+    (machine,) = _of_test(findings, "machine")
+    (tests,) = _of_test(findings, "tests")
     kills = [item for item in findings if "differences" in item and item.get("running", True)]
-    costs = [item for item in findings if item["test"] == "cost"]
-    hostile = [item for item in findings if item["test"] == "hostile files"]
     origin = (
         f"{machine['num_cores']} cores of {machine['processor']}, torch "
-        f"{machine['versions']['torch']}, {machine['num_threads']} thread, commit "
+        f"{machine['versions']['torch']}, {machine['num_threads']} threads, commit "
         f"{machine['commit']}, {machine['date']}."
     )
-    document = Document(
+    opening: list[Block] = [
+        Paragraph(_INTRODUCTION),
+        _table_of_verdicts(judge(findings)),
+        Paragraph(origin),
+    ]
+    if tests["not_passed"]:
+        opening.append(Paragraph(f"Not passed: {', '.join(tests['not_passed'])}.", tone="note"))
+    return Document(
         title="Killed and started again",
-        opening=[Paragraph(_INTRODUCTION), _summary(kills, hostile, costs), Paragraph(origin)],
+        opening=opening,
         sections=[
             Section("Interruptions", [_table_of_kills(kills)]),
-            Section("What checkpoints cost at the default interval", [_table_of_costs(costs)]),
+            Section("What checkpoints cost", [_table_of_costs(_of_test(findings, "cost"))]),
         ],
     )
-    write_text_atomic(PAGE, render_markdown(document))
 
 
-def _summary(
-    kills: Sequence[dict[str, Any]],
-    hostile: Sequence[dict[str, Any]],
-    costs: Sequence[dict[str, Any]],
-) -> Table:
-    """Count what came out against what was asked for."""
-    matrix = [item for item in kills if item["test"] == "kill matrix"]
-    pipeline = [item for item in kills if item["test"] == "pipeline kills"]
-    claims = [item for item in kills if item["test"] == "pipeline claims"]
-    survived = sum(not item["differences"] for item in pipeline) if claims else 0
-    different = sum(bool(item["differences"]) for item in matrix)
-    equal = "equal" if claims and not any(item["differences"] for item in claims) else "not equal"
-    executed = sum(item["executed"] for item in hostile)
-    share = max(item["seconds"] / item["of_seconds"] for item in costs)
-    rows = [
-        ("runs of the kill matrix that end with other bits", f"{different} of {len(matrix)}", "0"),
-        (
-            "kills of the pipeline that lose nothing finished",
-            f"{survived} of {len(pipeline)}",
-            "20 of 20",
-        ),
-        ("claims after them, and those of an undisturbed run", equal, "equal"),
-        ("hostile files whose code was executed", f"{executed} of {len(hostile)}", "0"),
-        ("largest share of a run's time for checkpoints", f"{share:.2%}", f"{_LARGEST_SHARE:.0%}"),
-    ]
-    return Table(("what", "found", "asked for"), [Row([*row]) for row in rows])
+def _table_of_verdicts(rows: Sequence[Judged]) -> Table:
+    return Table(
+        ("what", "found", "asked for", "verdict"),
+        [
+            Row([row.what, row.found, row.asked_for, "holds" if row.holds else "falls short"])
+            for row in rows
+        ],
+    )
 
 
 def _table_of_kills(kills: Sequence[dict[str, Any]]) -> Table:
@@ -131,20 +199,28 @@ def _table_of_kills(kills: Sequence[dict[str, Any]]) -> Table:
 
 
 def _table_of_costs(costs: Sequence[dict[str, Any]]) -> Table:
-    columns = ("run of digits", "writing checkpoints", "training", "share")
+    columns = ("run of digits", "a checkpoint", "writing them", "training", "share")
     rows = [
         Row([
             item["of"],
+            f"every {item['every_seconds']} s, and at the end",
             f"{item['seconds']:.3f} s",
             f"{item['of_seconds']:.1f} s",
-            f"{item['seconds'] / item['of_seconds']:.2%}",
+            f"{_share(item):.2%}",
         ])
         for item in costs
     ]  # fmt: skip
-    return Table(columns, rows, numeric=frozenset(columns[1:]))
+    return Table(columns, rows, numeric=frozenset(columns[2:]))
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure, unless the one word is ``page``; write the page; return 0 if everything holds."""
+    if "page" not in words:
+        measure()
+    findings = [json.loads(line) for line in FINDINGS.read_text(encoding="utf-8").splitlines()]
+    write_text_atomic(PAGE, render_markdown(page(findings)))
+    return 0 if all(row.holds for row in judge(findings)) else 1
 
 
 if __name__ == "__main__":
-    if "page" not in sys.argv[1:]:
-        measure()
-    write_page()
+    sys.exit(main(sys.argv[1:]))

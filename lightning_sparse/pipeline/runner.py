@@ -110,5 +110,6 @@ def _describe(schedule: _Schedule) -> str:
         for error, (first, *others) in titles.items()
     ]
     if schedule.dropped:
-        lines.append(f"{len(schedule.dropped)} jobs that need these were not begun")
+        number = len(schedule.dropped)
+        lines.append(f"{number} {'job' if number == 1 else 'jobs'} in need of these not begun")
     return "; ".join(lines)

@@ -16,6 +16,7 @@ from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.execution import execute
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.worker import silence_lightning
+from lightning_sparse.data import loader
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.preemption import Preempted, ends_when_asked
@@ -31,10 +32,11 @@ def planned(kind: str, overrides: Sequence[str]) -> Job:
 
 
 NO_MORE_MEMORY = "no more memory"
+OTHER_CROPS = "other crops"
 
 
 def signal_at(step: int, name: str, rank: int = 0) -> Callable[[int, int], None]:
-    """Make a report that sends this process a signal after ``step``; 0 for none."""
+    """Make a report that does this to the process after ``step``: a signal or `NO_MORE_MEMORY`."""
 
     def report(done: int, _: int) -> None:
         if done != step or int(os.environ.get("LOCAL_RANK", "0")) != rank:
@@ -51,12 +53,36 @@ def _deny_more_memory() -> None:
     """Let the kernel refuse what is asked for beyond the present address space and a little."""
     num_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = (num_pages + 1024) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _, largest = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, largest))
+
+
+def _draw_other_crops() -> None:
+    """Crop and mirror as a loader does that keeps no account of seed, epoch and index."""
+    draw = loader.uniform_draws
+    loader.uniform_draws = lambda key, *rest: draw(key + 1, *rest)
+
+
+def execute_short_of_memory(job: Job, report: Callable[[int, int], None] | None) -> str:
+    """Make one run of a pipeline; to one that prunes, deny memory near its end."""
+    denies = job.run_id.startswith("smoke-prune")
+    unlimited = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        execute(job, signal_at(20, NO_MORE_MEMORY) if denies else report)
+    finally:
+        # The process goes on to other runs.
+        resource.setrlimit(resource.RLIMIT_AS, unlimited)
+    return "made"
 
 
 def run(kind: str, overrides: Sequence[str], step: int, name: str, rank: int = 0) -> int:
-    """Make one run; return the status to exit with."""
+    """Make one run, in which this happens after ``step``; return the status to exit with.
+
+    `OTHER_CROPS` are drawn from the beginning, whatever the step.
+    """
     silence_lightning()
+    if name == OTHER_CROPS:
+        _draw_other_crops()
     try:
         with ends_when_asked():
             execute(planned(kind, overrides), signal_at(step, name, rank))

@@ -21,7 +21,7 @@ import pytest
 from lightning_sparse.cli.compose import CONF_DIR
 from lightning_sparse.tensor_files import load_tensors, save_tensors
 from tests.faults.comparison import differences, note, record_of
-from tests.faults.interrupted import planned, run
+from tests.faults.interrupted import OTHER_CROPS, planned, run
 
 pytestmark = pytest.mark.faults
 
@@ -60,15 +60,17 @@ RUNS = {
 
 
 def random_steps(name: str) -> list[int]:
-    """Draw five steps: before, during and after pruning, on an epoch's end, and anywhere."""
+    """Draw five steps, no two alike, one from each of these."""
     draw = random.Random(name)
-    return [
-        draw.randrange(1, FIRST_PRUNING),
-        draw.randrange(FIRST_PRUNING, LAST_PRUNING),
-        draw.randrange(LAST_PRUNING, NUM_STEPS),
-        STEPS_PER_EPOCH * draw.randrange(1, NUM_STEPS // STEPS_PER_EPOCH + 1),
-        draw.randrange(1, NUM_STEPS + 1),
-    ]
+    before_pruning = range(1, FIRST_PRUNING)
+    during = range(FIRST_PRUNING, LAST_PRUNING)
+    after = range(LAST_PRUNING, NUM_STEPS)
+    ends_of_epochs = range(STEPS_PER_EPOCH, NUM_STEPS, STEPS_PER_EPOCH)
+    anywhere = range(1, NUM_STEPS + 1)
+    steps: list[int] = []
+    for choice in (before_pruning, during, after, ends_of_epochs, anywhere):
+        steps.append(draw.choice([step for step in choice if step not in steps]))
+    return steps
 
 
 CASES = [
@@ -200,9 +202,11 @@ def test_a_path_that_is_killed_while_it_is_measured_is_measured_again(straight_d
     assert not different
 
 
-def test_every_arm_is_in_the_matrix():
+def test_every_arm_is_in_the_matrix_and_interrupted_at_five_steps():
     assert {f"arm {name}" for name in ARMS} <= set(RUNS)
     assert {"dense", "lottery", "prune", "scratch"} <= set(ARMS)
+    steps_of = {name: {case.values[1] for case in CASES if case.values[0] == name} for name in RUNS}
+    assert {name: len(steps) for name, steps in steps_of.items()} == dict.fromkeys(RUNS, 5)
 
 
 def test_the_comparison_sees_one_bit(straight_dir, tmp_path):
@@ -232,3 +236,18 @@ def test_the_comparison_sees_a_run_that_took_another_step(straight_dir, tmp_path
 
     assert {"weights.safetensors", "record.json"} <= set(different)
     assert any(name.endswith("momentum_buffer") for name in different)
+
+
+def test_the_comparison_sees_pixels_that_differ_after_a_resume(straight_dir, words_of, tmp_path):
+    """A reader that crops by its own generator gives other weights, though all else is the same."""
+    kind, _ = RUNS["arm prune, FFCV"]
+    words = words_of("arm prune, FFCV", tmp_path)
+    run_id = planned(kind, words).run_id
+    copy_needs(straight_dir, tmp_path, run_id)
+    assert in_a_process(kind, words, 12, "SIGKILL") == -signal.SIGKILL
+    assert in_a_process(kind, words, 0, OTHER_CROPS) == 0
+
+    different = differences(straight_dir / run_id, tmp_path / run_id)
+
+    assert {"weights.safetensors", "history.jsonl", "record.json"} <= set(different)
+    assert not [name for name in different if name.startswith("/loader")]

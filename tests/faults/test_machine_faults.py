@@ -1,5 +1,6 @@
 """A disk that is full or read-only, no memory, a loader that dies, a clock that is set back."""
 
+import io
 import json
 import multiprocessing
 import os
@@ -11,15 +12,19 @@ import time
 
 import pytest
 import torch
+from rich.console import Console
 
+from lightning_sparse.cli import execution
 from lightning_sparse.cli.main import main
+from lightning_sparse.cli.worker import run_job
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.checkpoints import CheckpointSettings
 from tests.faults.comparison import differences, note
-from tests.faults.interrupted import NO_MORE_MEMORY
+from tests.faults.interrupted import NO_MORE_MEMORY, execute_short_of_memory, planned
 from tests.training.problems import (
     IMAGE_SHAPE,
     NUM_CLASSES,
@@ -192,6 +197,45 @@ def test_a_run_for_which_there_is_no_memory_says_so_and_goes_on_when_there_is(tm
     note(test="no memory", of="arm prune", step=20, signal="", differences=different)
     assert different == []
     assert json.loads((cut / "record.json").read_text())["provenance"]["num_resumed"] == 1
+
+
+def test_a_worker_for_which_there_is_no_memory_leaves_the_other_workers_alone(tmp_path):
+    def jobs(folder):
+        words = [*LARGE_EVALUATION, f"runs_dir={folder}"]
+        return [
+            planned("train", [*words, f"method={arm}"]) for arm in ("dense", "prune", "scratch")
+        ]
+
+    def run(folder, execute):
+        console = Console(file=io.StringIO())
+        run_jobs(jobs(folder), execute, num_processes=2, console=console)
+
+    run(tmp_path / "straight", run_job)
+    with pytest.raises(UserError) as caught:
+        run(tmp_path / "cut", execute_short_of_memory)
+
+    assert "there is not enough memory" in str(caught.value)
+    assert "with fewer reproduce.num_processes" in str(caught.value)
+    assert str(caught.value).endswith("1 job in need of these not begun")
+    dense, pruned, scratch = jobs(tmp_path / "cut")
+    assert (dense.is_finished, pruned.is_finished, scratch.is_finished) == (True, False, False)
+    run(tmp_path / "cut", run_job)
+    for made, undisturbed in zip(
+        (dense, pruned, scratch), jobs(tmp_path / "straight"), strict=True
+    ):
+        different = differences(undisturbed.run_dir, made.run_dir)
+        note(test="no memory in a worker", of=made.title, signal="", differences=different)
+        assert different == []
+
+
+def test_a_gpu_without_memory_is_the_same_one_line(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 ...")
+
+    monkeypatch.setattr(execution, "_train", refuse)
+
+    with pytest.raises(UserError, match=r"not enough memory \(CUDA out of memory\. [^\n]*\); free"):
+        execution.execute(planned("train", ["experiment=smoke", f"runs_dir={tmp_path}"]))
 
 
 def test_a_clock_that_is_set_back_changes_nothing(tmp_path, monkeypatch):

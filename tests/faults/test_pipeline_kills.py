@@ -60,8 +60,10 @@ def interrupt(runs_dir: Path, how: str, seconds: float, draw: random.Random) -> 
     time.sleep(seconds)
     is_running = process.poll() is None
     if is_running:
-        victims = workers_of(process.pid) if how == "a worker killed" else []
-        victim = draw.choice(victims) if victims else process.pid
+        workers = workers_of(process.pid)
+        if how == "a worker killed" and not workers:
+            how = "all killed"  # none has begun yet
+        victim = draw.choice(workers) if how == "a worker killed" else process.pid
         os.kill(victim, signal.SIGTERM if how == "asked to stop" else signal.SIGKILL)
     output, _ = process.communicate(timeout=900)
 

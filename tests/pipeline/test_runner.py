@@ -99,7 +99,7 @@ def test_a_failure_drops_what_needs_it_and_nothing_else(tmp_path, console):
 
     assert {name for event, name in events(tmp_path) if event == "end"} == {"x", "y"}
     assert str(caught.value) == (
-        "job bad: value=bad: cannot be; try another; 2 jobs that need these were not begun"
+        "job bad: value=bad: cannot be; try another; 2 jobs in need of these not begun"
     )
 
 

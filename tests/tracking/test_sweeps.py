@@ -207,7 +207,7 @@ def test_without_a_server_the_points_are_run_a_failed_one_stops_no_other_and_is_
     error = said.strip().splitlines()[-1]
     assert error.startswith("error: train prune at sparsity 0.9, seed 11: ")
     assert "lower training.learning_rate=1000000.0" in error
-    assert error.endswith("1 jobs that need these were not begun")
+    assert error.endswith("1 job in need of these not begun")
     finished = {file.parent.name: file.stat().st_mtime_ns for file in tmp_path.rglob("record.json")}
     assert sorted(name.split("-s0.9")[0] for name in finished) == ["smoke-prune", "smoke-scratch"]
     assert not list(tmp_path.rglob("wandb.json"))  # nobody asked for the tracker here
