@@ -29,6 +29,7 @@ from lightning_sparse.cli.tracking import tracker_for
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import EvaluationBatches
 from lightning_sparse.errors import UserError
+from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.paths.end_points import load_end_point, load_run_record
 from lightning_sparse.paths.run import PathIdentity, make_path
 from lightning_sparse.pipeline.jobs import Job
@@ -100,6 +101,8 @@ def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
     if _is_first():
         remove_unfinished_files(job.run_dir)
     torch.set_num_threads(settings["num_threads"])
+    if settings["trainer"]["accelerator"] == "cpu":
+        keep_freed_memory()
     _seed_global_generators(settings["seed"])
     make = _train if job.kind == "train" else _connect
     with (

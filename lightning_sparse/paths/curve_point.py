@@ -7,6 +7,7 @@ what is as large as the network is allocated once. The numbers are those of
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,19 @@ _ELEMENTS_IN_CACHE = 2**17
 _LARGE_IN_BYTES = 2**22
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Piece:
+    """A stretch of all vectors that fits into the cache; ``decayed`` is the part that decays."""
+
+    start: Tensor
+    end: Tensor
+    vector: Tensor
+    decayed: Tensor
+    subspace: Tensor | None
+    scratch: Tensor
+    decayed_scratch: Tensor
+
+
 class CurvePoint:
     """Computes points of one curve; owns the memory that every step needs again.
 
@@ -29,24 +43,37 @@ class CurvePoint:
     Args:
         layout: Where each parameter lies in the vector.
         ends: Both ends of the curve: shape (2, num_weights).
-        decayed: 1.0 where the penalty counts, else 0.0: shape (num_weights).
+        subspace: 1.0 where control points may move, else 0.0: shape (num_weights); None where all
+            may. Gradients are zero outside.
         weight_decay: Twice the factor of the squared norm in the penalty, at least 0.
     """
 
     def __init__(
-        self, layout: WeightLayout, ends: Tensor, decayed: Tensor, weight_decay: float
+        self, layout: WeightLayout, ends: Tensor, subspace: Tensor | None, weight_decay: float
     ) -> None:
         self.weight_decay = weight_decay
         self.views = layout.views()
-        self.vector = torch.empty_like(decayed)
-        self.decayed_vector = torch.empty_like(decayed)
-        self.piece_size = _ELEMENTS_IN_CACHE if decayed.device.type == "cpu" else decayed.numel()
-        scratch = decayed.new_empty(min(self.piece_size, decayed.numel()))
-        own = (*ends, decayed, self.vector, self.decayed_vector)
-        self.pieces = [
-            (*pieces, scratch[: len(pieces[0])])
-            for pieces in zip(*(each.split(self.piece_size) for each in own), strict=True)
-        ]
+        self.vector = torch.empty_like(ends[0])
+        self.decayed = self.vector[: layout.num_decayed]
+        length = layout.num_weights
+        self.piece_size = _ELEMENTS_IN_CACHE if ends.device.type == "cpu" else length
+        scratch = ends.new_empty(min(self.piece_size, length))
+        self.pieces = []
+        for offset in range(0, length, self.piece_size):
+            size = min(self.piece_size, length - offset)
+            here = slice(offset, offset + size)
+            num_decayed = min(max(layout.num_decayed - offset, 0), size)
+            self.pieces.append(
+                _Piece(
+                    start=ends[0, here],
+                    end=ends[1, here],
+                    vector=self.vector[here],
+                    decayed=self.vector[offset : offset + num_decayed],
+                    subspace=None if subspace is None else subspace[here],
+                    scratch=scratch[:size],
+                    decayed_scratch=scratch[:num_decayed],
+                )
+            )
         self._sizes = [shape.numel() for shape, _, _ in self.views.values()]
         # All but vectors, by number: how their dimensions follow each other in the vector.
         self._orders = {
@@ -68,17 +95,15 @@ class CurvePoint:
         return dict(zip(self.views, weights, strict=True)), penalty
 
     def compute(self, control_points: Tensor, basis: Sequence[float]) -> None:
-        """Fill ``vector`` and ``decayed_vector``."""
+        """Fill ``vector``."""
         of_start, of_first, *of_others, of_end = basis
         for own, (first, *others) in zip(self.pieces, self.cut(control_points), strict=True):
-            start, end, decayed, vector, decayed_vector, scratch = own
-            torch.mul(start, of_start, out=vector)
-            vector.add_(torch.mul(end, of_end, out=scratch))
-            torch.mul(first, of_first, out=scratch)
+            torch.mul(own.start, of_start, out=own.vector)
+            own.vector.add_(torch.mul(own.end, of_end, out=own.scratch))
+            torch.mul(first, of_first, out=own.scratch)
             for point, weight in zip(others, of_others, strict=True):
-                scratch.add_(point, alpha=weight)
-            vector.add_(scratch)
-            torch.mul(vector, decayed, out=decayed_vector)
+                own.scratch.add_(point, alpha=weight)
+            own.vector.add_(own.scratch)
 
     def cut(self, rows: Tensor) -> list[Sequence[Tensor]]:
         """Cut a matrix into pieces that fit into the cache, and each piece into its rows."""
@@ -124,10 +149,10 @@ class _Point(torch.autograd.Function):
         ctx: Any, control_points: Tensor, point: CurvePoint, basis: Sequence[float]
     ) -> tuple[Tensor, ...]:
         point.compute(control_points, basis)
-        ctx.save_for_backward(point.decayed_vector)
+        ctx.save_for_backward(point.vector)
         ctx.point, ctx.basis, ctx.shape = point, basis, control_points.shape
         ctx.set_materialize_grads(False)
-        squared_norm = torch.dot(point.decayed_vector, point.vector)
+        squared_norm = torch.dot(point.decayed, point.decayed)
         return 0.5 * point.weight_decay * squared_norm, *point.weights()
 
     @staticmethod
@@ -143,9 +168,11 @@ class _Point(torch.autograd.Function):
         factor = None if penalty_gradient is None else point.weight_decay * penalty_gradient
         _, of_first, *of_others, _ = ctx.basis
         for own, (first, *others) in zip(point.pieces, pieces, strict=True):
-            _, _, _, _, decayed_vector, scratch = own
             if factor is not None:
-                first.add_(torch.mul(decayed_vector, factor, out=scratch))
+                decayed = torch.mul(own.decayed, factor, out=own.decayed_scratch)
+                first[: len(decayed)].add_(decayed)
+            if own.subspace is not None:
+                first.mul_(own.subspace)
             for other, weight in zip(others, of_others, strict=True):
                 torch.mul(first, weight, out=other)
             first.mul_(of_first)

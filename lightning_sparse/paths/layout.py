@@ -17,15 +17,21 @@ _ROW_MAJOR: dict[str, Any] = {"device": "meta", "memory_format": torch.contiguou
 class WeightLayout:
     """Where each parameter of a network lies in one flat vector.
 
+    Convolution and linear weights, which alone decay, come first, so that they are one slice.
     Convolution weights are laid out channels-last if the network's are: the views handed back then
     have the memory format that the network was trained in, at no cost.
 
     Args:
         network: Gives names, shapes and memory formats; its values are not read.
+
+    Attributes:
+        num_weights: Length of the vector.
+        num_decayed: How many of its first entries the L2 term acts on.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        parameters = dict(network.named_parameters())
+        prunable = prunable_weights(network)
+        parameters = {**prunable, **dict(network.named_parameters())}
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
         self._sizes = [shape.numel() for shape in self._shapes.values()]
         self._channels_last = {
@@ -37,10 +43,10 @@ class WeightLayout:
             and parameter.stride() != torch.empty_like(parameter, **_ROW_MAJOR).stride()
         }
         self._prunable = {
-            name: torch.empty_like(weight, device="meta")
-            for name, weight in prunable_weights(network).items()
+            name: torch.empty_like(weight, device="meta") for name, weight in prunable.items()
         }
         self.num_weights = sum(self._sizes)
+        self.num_decayed = sum(weight.numel() for weight in prunable.values())
 
     def flatten(self, weights: Mapping[str, Tensor]) -> Tensor:
         """Join the parameters into one vector; other entries of ``weights`` are left out.
@@ -83,15 +89,6 @@ class WeightLayout:
         check_masks_fit(masks, self._prunable)
         ones = {name: torch.ones(shape) for name, shape in self._shapes.items()}
         return self.flatten({**ones, **{name: mask.float() for name, mask in masks.items()}})
-
-    def decayed(self) -> Tensor:
-        """1.0 where the L2 term acts: convolution and linear weights; 0.0 elsewhere."""
-        return self.flatten(
-            {
-                name: torch.full(shape, float(name in self._prunable))
-                for name, shape in self._shapes.items()
-            }
-        )
 
     def prunable_counts(self, chosen: Tensor) -> dict[str, LayerSparsity]:
         """Count the prunable weights that a Boolean vector chooses, layer by layer."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
-from torch.optim import SGD, Optimizer
+from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_sparse.errors import UserError
@@ -82,7 +82,6 @@ class PathModule(LeanModule):
         self._template = [template]
         self._call = torch.compile(functional_call) if compiled else None
         self._ends = torch.stack([self.layout.flatten(start), self.layout.flatten(end)])
-        self._decayed = self.layout.decayed()
         self._subspace = self.layout.subspace(subspace) if subspace is not None else None
         self._prepare()
         self._latest = (torch.empty(0), torch.empty(0))  # logits and penalty of the last batch
@@ -102,7 +101,6 @@ class PathModule(LeanModule):
     def on_fit_start(self) -> None:
         """Follow the parameters to their device."""
         self._ends = self._ends.to(self.device)
-        self._decayed = self._decayed.to(self.device)
         self._template[0].to(self.device)
         if self._subspace is not None:
             self._subspace = self._subspace.to(self.device)
@@ -111,7 +109,9 @@ class PathModule(LeanModule):
     def _prepare(self) -> None:
         """Allocate, on the device of the ends, what every step uses again."""
         template = self._template[0]
-        self._point = CurvePoint(self.layout, self._ends, self._decayed, self.settings.weight_decay)
+        self._point = CurvePoint(
+            self.layout, self._ends, self._subspace, self.settings.weight_decay
+        )
         self._run = StatelessCall(template)
         # Training mode writes running statistics and does not read them: these are thrown away.
         self._statistics = fresh_statistics(template)
@@ -166,18 +166,13 @@ class PathModule(LeanModule):
     def observe(self, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
         """Return what can be seen after a step on ``batch``, at the t of that step.
 
-        The gradient norm is that of the control points: outside their subspace it is zero by now.
+        The gradient norm is that of the control points: outside their subspace it is zero.
         """
         logits, penalty = self._latest
         return {
             **batch_results(logits, batch[1], penalty=float(penalty)),
             "gradient_norm": gradient_norm([self.control_points]),
         }
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Keep the control points in their subspace: no gradient, hence no momentum, leaves it."""
-        if self._subspace is not None and self.control_points.grad is not None:
-            self.control_points.grad.mul_(self._subspace)
 
     def configure_optimizers(self) -> Any:
         """Build SGD for the control points, without weight decay, and the schedule."""

@@ -35,7 +35,7 @@ from lightning_sparse.training.trainer import fit, quiet_trainer
 
 CHECKPOINTS_DIR = "checkpoints"
 
-_FORMAT = 2
+_FORMAT = 3
 _STATE_FILE = "state.pt"
 _NUM_KEPT = 2
 # Ranks ask each other every so many optimizer steps; a single process looks at every step.

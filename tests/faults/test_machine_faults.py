@@ -167,7 +167,7 @@ def test_loaders_outlive_the_signal_that_a_scheduler_sends_to_all(tmp_path):
 # Measured in one batch that is far larger than what a step needs.
 LARGE_EVALUATION = (
     "experiment=smoke", "data=synthetic", "+data.size=32", "+data.num_train=2048",
-    "+data.num_test=12", "+data.num_classes=3", "model.widths=[16,4]", "batch_size=8",
+    "+data.num_test=12", "+data.num_classes=3", "model.widths=[64,4]", "batch_size=8",
     "evaluation.batch_size=2048", "training.num_steps=24", "training.learning_rate=0.1",
     "method=prune", "pruning.start_step=6", "pruning.end_step=16", "pruning.update_every=2",
     "checkpoint.keep=true",

@@ -5,7 +5,9 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from benchmarks.workloads import magnitude_masks
 from lightning_sparse.models.batch_norm import fresh_statistics
+from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.paths import curve_point
 from lightning_sparse.paths.path_module import PathModule
 from tests.training.problems import NUM_CLASSES, TinyNet, bits, make_network, make_settings
@@ -28,17 +30,24 @@ class WithOddParameters(TinyNet):
 
 
 def make_module(
-    degree, *, memory_format=torch.contiguous_format, weight_decay=0.3, network_type=TinyNet
+    degree,
+    *,
+    memory_format=torch.contiguous_format,
+    weight_decay=0.3,
+    network_type=TinyNet,
+    is_sparse=False,
 ):
     start, end = (make_network(seed, network_type=network_type).state_dict() for seed in (1, 2))
     network = make_network(memory_format=memory_format, network_type=network_type)
+    masks = magnitude_masks(prunable_weights(network)) if is_sparse else None
     module = PathModule(
         network=network, start=start, end=end, degree=degree,
-        subspace=None, settings=make_settings(weight_decay=weight_decay), seed=1,
+        subspace=masks, settings=make_settings(weight_decay=weight_decay), seed=1,
     )  # fmt: skip
     with torch.no_grad():
         noise = torch.Generator().manual_seed(4)
-        module.control_points.add_(torch.randn(module.control_points.shape, generator=noise))
+        moved = torch.randn(module.control_points.shape, generator=noise)
+        module.control_points.add_(moved if module._subspace is None else moved * module._subspace)
     return module
 
 
@@ -49,29 +58,36 @@ def plain_step(module):
     state = {**module.layout.unflatten(vector), **fresh_statistics(network)}
     logits = functional_call(network, state, (IMAGES,))
     loss = torch.nn.functional.cross_entropy(logits, LABELS)
-    decayed = module.layout.decayed()
-    return loss + 0.5 * module.settings.weight_decay * torch.dot(vector * decayed, vector)
+    decayed = vector[: module.layout.num_decayed]
+    return loss + 0.5 * module.settings.weight_decay * torch.dot(decayed, decayed)
 
 
+@pytest.mark.parametrize("is_sparse", [False, True])
 @pytest.mark.parametrize("degree", [2, 3, 4])
 @pytest.mark.parametrize("elements", [2**17, 50])
 @pytest.mark.parametrize("large_in_bytes", [2**22, 1])
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("network_type", [TinyNet, WithOddParameters])
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"memory_format": memory_format, "network_type": network_type}
+        for memory_format in (torch.contiguous_format, torch.channels_last)
+        for network_type in (TinyNet, WithOddParameters)
+    ],
+)
 def test_loss_and_gradient_are_those_of_the_plain_twin_bit_for_bit(
-    monkeypatch, degree, elements, large_in_bytes, memory_format, network_type
+    monkeypatch, is_sparse, degree, elements, large_in_bytes, network
 ):
     monkeypatch.setattr(curve_point, "_ELEMENTS_IN_CACHE", elements)
     monkeypatch.setattr(curve_point, "_LARGE_IN_BYTES", large_in_bytes)
-    fast, plain = (
-        make_module(degree, memory_format=memory_format, network_type=network_type)
-        for _ in range(2)
-    )
+    fast, plain = (make_module(degree, is_sparse=is_sparse, **network) for _ in range(2))
 
     for _ in range(2):
         losses = fast.training_step((IMAGES, LABELS), 0), plain_step(plain)
         for loss in losses:
             loss.backward()
+
+        if is_sparse:
+            plain.control_points.grad.mul_(plain._subspace)
 
         assert bits(losses[0]) == bits(losses[1])
         assert bits(fast.control_points.grad) == bits(plain.control_points.grad)

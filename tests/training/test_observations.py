@@ -130,14 +130,14 @@ def test_a_curve_is_observed_at_the_point_where_its_batch_was(monkeypatch):
     )  # fmt: skip
     monkeypatch.setattr(module, "draw_t", lambda _: 0.25)
     before = module.weights_at(0.25).detach().double()
-    decayed = before * module._decayed
+    decayed = before[: module.layout.num_decayed]
     progress = ProgressCallback(every_steps=1, report=None, advice="", observe=module.observe)
     trainer = quiet_trainer(1, [progress], {"accelerator": "cpu", "devices": 1})
 
     fit(trainer, module, make_data(), 1)
 
     (entry,) = progress.history
-    penalty = 0.5 * 0.01 * float(decayed @ before)
+    penalty = 0.5 * 0.01 * float(decayed @ decayed)
     assert entry["batch_objective"] == pytest.approx(entry["batch_loss"], rel=1e-5)
     assert entry["batch_loss"] - entry["batch_cross_entropy"] == pytest.approx(penalty, rel=1e-3)
     expected = module.control_points.grad.double().norm().item()
