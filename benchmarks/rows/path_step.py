@@ -47,7 +47,7 @@ def trials(scale: Scale) -> Iterator[Trial]:
     size = scale.choose((32, 128), (2, 16))
     yield _trial(
         f"path step of ResNet-50, {size[0]} x {size[1]} px",
-        resnet50(scale), random_batch(*size, scale), scale, bar=1.05, repeats=1, seconds=90,
+        resnet50(scale), random_batch(*size, scale), scale, bar=1.05, repeats=1, seconds=150,
     )  # fmt: skip
 
 
