@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ INTERVAL_RULE = (
 # An interval must clear zero by more than the rounding of sums of floats, so that values which are
 # equal by construction (two floored rises) never decide.
 ROUNDING = 1e-9
+
+_BETWEEN_REMARKS = "; "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +136,7 @@ class Claim:
             unit=self.unit,
             seeds=tuple(sorted(evidence.values)),
             rule=self.rule,
-            note="; ".join(self._remarks(evidence)),
+            note=_BETWEEN_REMARKS.join(self._remarks(evidence)),
             records=tuple(dict.fromkeys(evidence.records)),
         )
 
@@ -156,8 +158,8 @@ class Claim:
             unit=self.unit,
             seeds=weakest.seeds,
             rule=self.rule,
-            note="; ".join(
-                [f"weakest part is {weakest.claim}", *(part.note for part in telling if part.note)]
+            note=_BETWEEN_REMARKS.join(
+                dict.fromkeys([f"weakest part is {weakest.claim}", *_remarks_of(telling)])
             ),
             parts=tuple(parts),
             records=tuple(dict.fromkeys(run_id for part in parts for run_id in part.records)),
@@ -207,6 +209,11 @@ class Claim:
         if part.estimate is None:
             return True, 0.0
         return False, part.estimate if self.side == "below" else -part.estimate
+
+
+def _remarks_of(parts: Iterable[ClaimResult]) -> Iterator[str]:
+    for part in parts:
+        yield from filter(None, part.note.split(_BETWEEN_REMARKS))
 
 
 def combined_verdict(verdicts: Sequence[Verdict]) -> Verdict:

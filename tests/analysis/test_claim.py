@@ -96,6 +96,12 @@ def test_the_whole_shows_its_weakest_part(side, sign):
     assert result.note == "weakest part is X: b"
 
 
+def test_what_is_remarked_of_several_parts_is_said_once():
+    whole = claim()
+    result = whole.combine(parts_of(whole, a=[1.0], b=[1.1]))
+    assert result.note == "weakest part is X: a; seeds: 1, an interval needs 2"
+
+
 def test_the_numbers_of_the_whole_explain_its_verdict():
     # b is nearer to zero, but a is what leaves the claim open.
     whole = claim()
