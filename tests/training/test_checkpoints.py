@@ -380,7 +380,7 @@ def test_a_checkpoint_of_another_version_is_refused(cut):
     state_file = (folder / "state.pt").read_bytes()
     write_folder_atomic(folder, {"state.pt": state_file}, {**facts, "format": "99"})
 
-    with pytest.raises(UserError, match=r"with format '99', this run has '2'; remove .* to start"):
+    with pytest.raises(UserError, match=r"with format '99', this run has '3'; remove .* to start"):
         train(cut, method=make_pruning())
 
 
