@@ -15,6 +15,8 @@ import pytest
 import torch
 import torch.distributed
 
+from tests.faults.findings import note
+
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["WANDB_MODE"] = "offline"
 
@@ -32,6 +34,20 @@ hypothesis.settings.load_profile("project")
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Note for the page of reliability how many tests there were, and which did not pass."""
+    reports = terminalreporter.stats
+    not_passed = [
+        report.nodeid for outcome in ("failed", "error", "skipped")
+        for report in reports.get(outcome, [])
+    ]  # fmt: skip
+    note(
+        test="tests",
+        number=len(reports.get("passed", [])) + len(not_passed),
+        not_passed=not_passed,
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,5 @@
 import subprocess
 import sys
-from pathlib import Path
-
-import pytest
 
 from lightning_sparse.heap import keep_freed_memory
 
@@ -24,14 +21,6 @@ print([faults_of_step() for _ in range(30)][-1])
 """
 
 
-def pages_are_huge():
-    """Where the kernel gives huge pages unasked, there are few faults in either case."""
-    file = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    return file.is_file() and "[always]" in file.read_text()
-
-
-@pytest.mark.skipif(not keep_freed_memory(), reason="no glibc")
-@pytest.mark.skipif(pages_are_huge(), reason="transparent huge pages are always on")
 def test_a_step_finds_its_memory_where_the_last_one_left_it():
     def faults(*words):
         done = subprocess.run(
@@ -39,8 +28,8 @@ def test_a_step_finds_its_memory_where_the_last_one_left_it():
         )
         return int(done.stdout)
 
-    assert faults() > 10_000
-    assert faults("keep") < 100
+    # Pages may be huge and faults few, so it is the ratio that counts.
+    assert faults() > 10 * faults("keep")
 
 
 def test_another_c_library_is_left_alone(monkeypatch):

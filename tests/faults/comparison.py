@@ -1,7 +1,6 @@
 """Whether two runs are one and the same: every file that they leave, tensor by tensor."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,6 @@ from tests.training.problems import bits, history
 
 # How long it took, when, and in how many parts: all else must agree.
 _OF_THE_WAY = {"wall_seconds", "date", "num_resumed", "checkpoint_seconds"}
-
-
-def note(**found: object) -> None:
-    """Append what was found to the file that `RELIABILITY` names, if it names one."""
-    if file := os.environ.get("RELIABILITY"):
-        with Path(file).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(found) + "\n")
 
 
 def differences(one: Path, other: Path) -> list[str]:

@@ -36,7 +36,10 @@ OTHER_CROPS = "other crops"
 
 
 def signal_at(step: int, name: str, rank: int = 0) -> Callable[[int, int], None]:
-    """Make a report that does this to the process after ``step``: a signal or `NO_MORE_MEMORY`."""
+    """Make a report that does this to the process after ``step``; 0 for never.
+
+    ``name`` is that of a signal, or `NO_MORE_MEMORY`.
+    """
 
     def report(done: int, _: int) -> None:
         if done != step or int(os.environ.get("LOCAL_RANK", "0")) != rank:

@@ -20,7 +20,8 @@ import pytest
 
 from lightning_sparse.cli.compose import CONF_DIR
 from lightning_sparse.tensor_files import load_tensors, save_tensors
-from tests.faults.comparison import differences, note, record_of
+from tests.faults.comparison import differences, record_of
+from tests.faults.findings import note
 from tests.faults.interrupted import OTHER_CROPS, planned, run
 
 pytestmark = pytest.mark.faults

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lightning_sparse.preemption import EXIT_STATUS
-from tests.faults.comparison import note
+from tests.faults.findings import note
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow_faults, pytest.mark.pipeline]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults import interrupted
-from tests.faults.comparison import differences, note
+from tests.faults.comparison import differences
+from tests.faults.findings import note
 from tests.faults.interrupted import planned
 
 pytestmark = [pytest.mark.faults, pytest.mark.dist]

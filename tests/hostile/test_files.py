@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from lightning_sparse.cli.main import main
-from tests.faults.comparison import note
+from tests.faults.findings import note
 
 SMOKE = "experiment=smoke"
 

@@ -5,12 +5,17 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from benchmarks.workloads import magnitude_masks
 from lightning_sparse.models.batch_norm import fresh_statistics
-from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.paths import curve_point
 from lightning_sparse.paths.path_module import PathModule
-from tests.training.problems import NUM_CLASSES, TinyNet, bits, make_network, make_settings
+from tests.training.problems import (
+    NUM_CLASSES,
+    TinyNet,
+    bits,
+    make_masks,
+    make_network,
+    make_settings,
+)
 
 IMAGES = torch.randn(8, 1, 6, 6, generator=torch.Generator().manual_seed(3))
 LABELS = torch.arange(8) % NUM_CLASSES
@@ -39,10 +44,10 @@ def make_module(
 ):
     start, end = (make_network(seed, network_type=network_type).state_dict() for seed in (1, 2))
     network = make_network(memory_format=memory_format, network_type=network_type)
-    masks = magnitude_masks(prunable_weights(network)) if is_sparse else None
     module = PathModule(
         network=network, start=start, end=end, degree=degree,
-        subspace=masks, settings=make_settings(weight_decay=weight_decay), seed=1,
+        subspace=make_masks() if is_sparse else None,
+        settings=make_settings(weight_decay=weight_decay), seed=1,
     )  # fmt: skip
     with torch.no_grad():
         noise = torch.Generator().manual_seed(4)

@@ -5,12 +5,11 @@ from torch import nn
 from torchvision.models import resnet18
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.streams import stream_generator
 from lightning_sparse.training.trainer import fit, quiet_trainer
 from tests.reference import interpolation
-from tests.training.problems import make_data, make_network, make_settings, same_bits
+from tests.training.problems import make_data, make_masks, make_network, make_settings, same_bits
 
 T = 0.3
 
@@ -23,14 +22,6 @@ def make_end(seed):
         norm.weight.data = 0.5 + torch.rand(norm.weight.shape, generator=generator)
         norm.bias.data = torch.randn(norm.bias.shape, generator=generator)
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
-def make_masks(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        name: torch.rand(weight.shape, generator=generator) > 0.6
-        for name, weight in prunable_weights(make_network()).items()
-    }
 
 
 def masked(state, masks):

@@ -22,16 +22,20 @@ INTACT = [
 ]  # fmt: skip
 
 
+def first(test):
+    """Return where the first finding of a test stands."""
+    return next(number for number, item in enumerate(INTACT) if item["test"] == test)
+
+
 def with_change(test, **change):
     """Change the first finding of a test."""
-    position = next(number for number, item in enumerate(INTACT) if item["test"] == test)
+    position = first(test)
     return [*INTACT[:position], INTACT[position] | change, *INTACT[position + 1 :]]
 
 
 def without(test):
     """Leave out the first finding of a test."""
-    position = next(number for number, item in enumerate(INTACT) if item["test"] == test)
-    return INTACT[:position] + INTACT[position + 1 :]
+    return [item for number, item in enumerate(INTACT) if number != first(test)]
 
 
 def run(findings, tmp_path, monkeypatch):

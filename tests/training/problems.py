@@ -8,6 +8,7 @@ from torch import nn
 from lightning_sparse.data.augmentation import RandomShift
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource, TensorImages
+from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.sparsity.distributions import Uniform
 from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
@@ -71,6 +72,14 @@ def make_network(seed=0, network_type=TinyNet, memory_format=torch.contiguous_fo
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return network_type().to(memory_format=memory_format)
+
+
+def make_masks(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        name: torch.rand(weight.shape, generator=generator) > 0.6
+        for name, weight in prunable_weights(make_network()).items()
+    }
 
 
 def make_data(**changes):

@@ -1,0 +1,12 @@
+"""What the tests of faults find, for the page that `make reliability` writes. No torch in here."""
+
+import json
+import os
+from pathlib import Path
+
+
+def note(**found: object) -> None:
+    """Append what was found to the file that `RELIABILITY` names, if it names one."""
+    if file := os.environ.get("RELIABILITY"):
+        with Path(file).open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(found) + "\n")
