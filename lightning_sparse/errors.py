@@ -1,5 +1,9 @@
 """The one exception that reaches the user as a sentence instead of a traceback, and its form."""
 
+import contextlib
+import errno
+from collections.abc import Iterator
+
 
 class UserError(Exception):
     """Something the user asked for cannot be done, and the message says how to mend it.
@@ -10,6 +14,67 @@ class UserError(Exception):
 
         raise UserError(f"sparsity={value}: must lie in [0, 1); try sparsity=0.98")
     """
+
+
+@contextlib.contextmanager
+def theirs(what: str, remedy: str = "") -> Iterator[None]:
+    """Run code that is not ours: whatever it raises becomes one line that says whose it is.
+
+    For a user's network, data set or settings, and for a library that is given a user's words.
+    `UserError` passes as it is, and so does lack of memory, which is answered elsewhere. The cause
+    is kept: ``LIGHTNING_SPARSE_TRACEBACK=1`` shows it.
+
+    Args:
+        what: Whose code it is, as the user named it: ``model._target_=my_package.Net``.
+        remedy: What the user can do about it, if more can be said than the error says.
+
+    Raises:
+        UserError: With type and message of whatever was raised.
+
+    Example:
+        >>> with theirs("data._target_=mine.build"):
+        ...     raise KeyError("train")
+        Traceback (most recent call last):
+            ...
+        lightning_sparse.errors.UserError: data._target_=mine.build: KeyError: 'train'
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        raise UserError(f"{what}: {in_short(error)}{f'; {remedy}' if remedy else ''}") from error
+
+
+def in_short(error: BaseException) -> str:
+    """Say type and message of an error in at most a few hundred characters.
+
+    Example:
+        >>> in_short(ValueError("no such row"))
+        'ValueError: no such row'
+    """
+    text = " ".join(str(error).split())
+    shown = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]} ..."
+    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+
+
+_LONGEST_MESSAGE = 300
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether memory, of the machine or of a device, was not enough.
+
+    Torch has a class for this on accelerators alone; here it goes by its name, without torch.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def as_line(text: str) -> str:

@@ -1,7 +1,6 @@
 """From jobs to run folders: builds what a job's settings name and calls training or paths."""
 
 import contextlib
-import errno
 import functools
 import json
 import random
@@ -28,7 +27,7 @@ from lightning_sparse.cli.planning import plan_ends, plan_path, plan_pruned_run,
 from lightning_sparse.cli.tracking import tracker_for
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import EvaluationBatches
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import UserError, is_out_of_memory
 from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.paths.end_points import load_end_point, load_run_record
 from lightning_sparse.paths.run import PathIdentity, make_path
@@ -120,7 +119,7 @@ def _says_that_memory_lacks(job: Job) -> Iterator[None]:
     try:
         yield
     except (MemoryError, OSError, RuntimeError) as error:
-        if not _is_for_want_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise UserError(
             f"{job.run_id}: there is not enough memory ({_first_line(error)}); "
@@ -132,15 +131,6 @@ def _says_that_memory_lacks(job: Job) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _is_for_want_of_memory(error: Exception) -> bool:
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    # Torch has a class for this on accelerators alone.
-    return isinstance(
-        error, MemoryError | torch.OutOfMemoryError
-    ) or "can't allocate memory" in str(error)
 
 
 def tell_tracker_again(job: Job) -> None:

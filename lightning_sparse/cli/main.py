@@ -1,7 +1,9 @@
 """``lightning-sparse VERB [name=value ...]``: finds the verb; errors become one line."""
 
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from lightning_sparse import __version__
@@ -58,6 +60,8 @@ options:
   -h, --help     show this text
   --version      show the version
   --settings     show every setting of a verb, as composed: lightning-sparse train --settings
+
+LIGHTNING_SPARSE_TRACEBACK=1 in the environment shows where an error came from.
 """
 
 
@@ -78,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ends_when_asked():
             return _dispatch(words)
     except UserError as error:
+        if os.environ.get("LIGHTNING_SPARSE_TRACEBACK"):
+            traceback.print_exc()
         print(f"error: {as_line(str(error))}", file=sys.stderr)
         return _USER_ERROR
     except KeyboardInterrupt:
