@@ -9,7 +9,13 @@ from rich.console import Console
 
 from benchmarks.comparison import changes
 from benchmarks.page import comparison_table, write_page
-from benchmarks.records import RESULTS_DIR, by_session, read_records
+from benchmarks.records import (
+    ACCELERATOR_FILE,
+    CPU_FILE,
+    RESULTS_DIR,
+    by_session,
+    read_records,
+)
 from benchmarks.rows import ACCELERATOR_ROWS, ROWS
 from lightning_sparse.errors import UserError
 
@@ -71,7 +77,7 @@ def _rows(chosen: Sequence[str], known: Sequence[str]) -> Sequence[str]:
 
 def _records_file(options: argparse.Namespace) -> Path:
     folder: Path = options.results
-    return folder / ("accelerator.jsonl" if options.accelerator else "cpu.jsonl")
+    return folder / (ACCELERATOR_FILE if options.accelerator else CPU_FILE)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,8 +1,10 @@
 """Records of benchmarks as tables: in the terminal, and as the page of results."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Group
 from rich.table import Table as TerminalTable
@@ -10,7 +12,15 @@ from rich.text import Text
 
 from benchmarks.comparison import Change
 from benchmarks.pairing import Verdict
-from benchmarks.records import FindingRecord, SideRecord, TrialRecord, by_session, read_records
+from benchmarks.records import (
+    ACCELERATOR_FILE,
+    CPU_FILE,
+    FindingRecord,
+    SideRecord,
+    TrialRecord,
+    by_session,
+    read_records,
+)
 from benchmarks.spent import time_spent
 from lightning_sparse.records import read_records as read_experiment
 from lightning_sparse.report.blocks import Block, Document, Paragraph, Row, Section, Table
@@ -29,13 +39,15 @@ _SPENT_COLUMNS = ("kind of job", "jobs", "core-seconds", "each", "share")
 _NUMERIC = frozenset({*_FINDING_COLUMNS[1:5], *_SIDE_COLUMNS[2:], *_SPENT_COLUMNS[1:]})
 
 _INTRODUCTION = (
-    "Made by make bench-page from the last session of each file under results/benchmarks; "
-    "make bench appends a session, make bench-compare sets the last two against each other. "
+    "Made by make bench-page from the records under results/benchmarks: the last session on CPUs "
+    "and the last on each kind of GPU. make bench and make bench-gpu append a session, make "
+    "bench-compare sets the last two against each other. "
     "All sides of a table were measured in turns within one run, in rotated order; a claim is the "
     "median over the rounds of one number per round, with its 95 % interval (Hodges-Lehmann). It "
     "holds when the whole interval lies below the bar plus half a per cent (below the bar itself "
     "where a peer is to be beaten), falls short when the whole interval lies above, and is not "
-    "resolved otherwise. Rows without a bar are measured, and nothing is promised."
+    "resolved otherwise. Rows without a bar are measured, and nothing is promised. Bars are those "
+    "of the commit that measured."
 )
 
 
@@ -79,15 +91,15 @@ def comparison_table(compared: Sequence[Change]) -> TerminalTable:
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Write the page from the last session in each file of records; without any, it says so.
+    """Write the page from the last session on CPUs and on each kind of GPU, or say there is none.
 
     Args:
         results: Folder of the sessions; those of published experiments stand beside it.
         page: The file to write.
     """
     sessions = [
-        list(by_session(read_records(file)).values())[-1]
-        for file in sorted(results.glob("*.jsonl"))
+        *_last_sessions(results / CPU_FILE, gpu_of=lambda _: ""),
+        *_last_sessions(results / ACCELERATOR_FILE, gpu_of=lambda of: str(of["accelerator"])),
     ]
     nothing = [Paragraph("No session has been published yet.", tone="note")]
     document = Document(
@@ -101,18 +113,38 @@ def write_page(results: Path, page: Path) -> None:
     write_text_atomic(page, render_markdown(document))
 
 
-def _sections(records: Sequence[TrialRecord]) -> list[Section]:
-    origin = records[0].provenance
+@dataclass(frozen=True, kw_only=True)
+class _Session:
+    """The last session on one kind of GPU, or on CPUs, whose ``gpu`` has no name."""
+
+    gpu: str
+    records: Sequence[TrialRecord]
+
+
+def _last_sessions(file: Path, *, gpu_of: Callable[[Mapping[str, Any]], str]) -> list[_Session]:
+    """Read the last session of each kind of GPU, by provenance; none if there is no file."""
+    sessions = by_session(read_records(file)) if file.is_file() else {}
+    last = {gpu_of(records[0].provenance): records for records in sessions.values()}
+    return [_Session(gpu=gpu, records=records) for gpu, records in sorted(last.items())]
+
+
+def _sections(session: _Session) -> list[Section]:
+    records, origin = session.records, session.records[0].provenance
     versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
-    hardware = origin["accelerator"] or f"{origin['num_cores']} cores of {origin['processor']}"
+    cores = f"{origin['num_cores']} cores of {origin['processor']}"
     counts = ", ".join(f"{count} {name}" for name, count in count_verdicts(records).items())
     head: list[Block] = [
         Paragraph(f"{counts}. Session {records[0].session}, commit {origin['commit']}; {versions}.")
     ]
     return [
-        Section(f"On {hardware}", head),
-        *(Section(_capitalised(record.trial), _blocks(record)) for record in records),
+        Section(f"On {session.gpu} beside {cores}" if session.gpu else f"On {cores}", head),
+        *(Section(_heading(session.gpu, record.trial), _blocks(record)) for record in records),
     ]
+
+
+def _heading(gpu: str, trial: str) -> str:
+    # Headings of one page must tell the same trial on two devices apart.
+    return f"{gpu}: {trial}" if gpu else f"{trial[:1].upper()}{trial[1:]}"
 
 
 def _spent(file: Path) -> Section:
@@ -185,10 +217,6 @@ def _quantity(value: float, unit: str) -> str:
         if value * factor >= 1:
             return f"{value * factor:.3g} {name}"
     return f"{value * 1e6:.3g} us"
-
-
-def _capitalised(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _terminal(columns: Sequence[str]) -> TerminalTable:

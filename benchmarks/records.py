@@ -13,6 +13,7 @@ from lightning_sparse.errors import UserError
 
 RECORD_VERSION = 1
 RESULTS_DIR = Path("results/benchmarks")
+CPU_FILE, ACCELERATOR_FILE = "cpu.jsonl", "accelerator.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,49 @@ def test_the_page_shows_the_last_session_with_its_origin(tmp_path):
     ][0]
     assert f"| 1.01 | {finding['estimate']:.4g} |" in row
     assert row.endswith("| holds |")
+
+
+def test_every_kind_of_gpu_has_its_last_session_on_the_page_after_the_cpus(tmp_path):
+    append_record(record("1", 1.0, accelerator="GPU B"), tmp_path / "benchmarks" / "cpu.jsonl")
+    for one in (
+        record("2", 5.0, accelerator="GPU B"), record("3", 1.0, accelerator="GPU B"),
+        record("4", 2.0, accelerator="GPU A"),
+    ):  # fmt: skip
+        append_record(one, tmp_path / "benchmarks" / "accelerator.jsonl")
+
+    write_page(tmp_path / "benchmarks", tmp_path / "SPEED.md")
+
+    page = (tmp_path / "SPEED.md").read_text()
+    assert [line for line in page.splitlines() if line.startswith("## ")] == [
+        "## On 2 cores of simulated",
+        "## Simulated",
+        "## On GPU A beside 2 cores of simulated",
+        "## GPU A: simulated",
+        "## On GPU B beside 2 cores of simulated",
+        "## GPU B: simulated",
+    ]
+    for last in (1, 3, 4):
+        assert f"Session {last}, commit abc" in page
+    assert "Session 2," not in page
+
+
+PUBLISHED = Path(__file__).parents[2] / "results" / "benchmarks" / "accelerator.jsonl"
+
+
+def test_the_readmes_speeds_of_a_gpu_are_those_of_the_published_record():
+    first = next(iter(by_session(read_records(PUBLISHED)).values()))
+    readme = PUBLISHED.parents[2].joinpath("README.md").read_text()
+
+    assert {record.provenance["accelerator"] for record in first} == {"NVIDIA H200"}
+    for pixels, batch in ((224, 256), (160, 256)):
+        (trial,) = [record for record in first if record.trial.endswith(f"{batch} x {pixels} px")]
+        seconds = {side.name: side.median for side in trial.sides}
+        eager, compiled = (
+            f"{batch / seconds[name]:,.0f}" for name in ("masked", "compiled, masked")
+        )
+        assert f"{eager} images/s at {pixels} px, {compiled} compiled" in readme
+        ratios = {finding.statement: finding.estimate for finding in trial.findings}
+        assert f"{ratios['path / dense']:.3f} at {pixels} px" in readme
 
 
 def test_a_page_without_records_says_so(tmp_path):
