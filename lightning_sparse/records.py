@@ -176,9 +176,10 @@ class PathRecord:
         space: Where control points may move: ``dense``, or the mask (``start_mask``, ``end_mask``,
             ``union``, ``intersection``).
         batch_norm: Policy for batch-norm statistics along the path.
-        num_recalibration_images: Training images behind ``recalibrated`` statistics, else 0.
+        num_recalibration_images: Training images behind recalibrated statistics, else 0.
         points: Measured points in increasing ``t``; those outside [0, 1] are drawn, never judged.
-        refinement_converged: Whether the last refinement moved the largest rise by less than 2 %.
+        refinement_converged: Whether the refinement came to rest: the last two rounds moved neither
+            descent, rise nor barrier by 2 %; in records of rules 1, the last one not the rise.
         distance: Euclidean distance between the ends in weight space.
         length: Length of the path in weight space; equals ``distance`` for a line.
         num_steps: Optimizer steps the curve was trained for; 0 for a line.
@@ -195,6 +196,14 @@ class PathRecord:
             was counted.
         prunable: Weights that could be masked; None likewise.
         flops: What an image costs there; None likewise.
+        rules: Set of rules of PROTOCOL.md that it was measured by; None in records of rules 1,
+            whose ``recalibrated`` is ``recalibrated_plain`` now.
+        num_classes: Number of classes, from which the margin of rules 2 follows; None likewise.
+        descent_standard_error: Of the descent R of the training loss over images, in nats, from
+            paired differences; 0 where all training images were measured; None likewise.
+        barrier_standard_error: Of the barrier H likewise.
+        steps_multiplier: How many times the experiment's own steps the curve was fitted for, where
+            that is asked; None for once.
     """
 
     kind: ClassVar[str] = "path"
@@ -224,6 +233,11 @@ class PathRecord:
     kept: int | None = None
     prunable: int | None = None
     flops: Flops | None = None
+    rules: int | None = None
+    num_classes: int | None = None
+    descent_standard_error: float | None = None
+    barrier_standard_error: float | None = None
+    steps_multiplier: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse counts that no mask gives."""

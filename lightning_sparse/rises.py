@@ -1,10 +1,13 @@
 """How far the loss rises along a path: the numbers that the claims are about. No torch.
 
-Every function takes ``ts`` in increasing order and the value at each of them. Points outside [0, 1]
-are extrapolation: they are drawn, and left out of every number here.
+Three words, each defined by its function: the *descent* R (`descent`), the *rise* M
+(`largest_rise`) and the *barrier* H (`barriers`, over the worse end). Every function takes ``ts``
+in increasing order and the value at each of them. Points outside [0, 1] are extrapolation: they are
+drawn, and left out of every number here.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,6 +53,42 @@ def largest_rise(ts: Sequence[float], values: Sequence[float]) -> Rise:
     return best
 
 
+def descent(ts: Sequence[float], values: Sequence[float]) -> Rise:
+    """Find the largest rise on the way down to the level of the end: R of rules 2.
+
+    The way goes from t = 0 to the first later point whose value is the end's or below, to the end
+    if there is none before. So R says how far one has to climb from here until things are as good
+    as at the end; what the path does below that level does not count, which makes R at most
+    `largest_rise`.
+
+    Raises:
+        ValueError: As `largest_rise`.
+
+    Example:
+        >>> values = [3.0, 0.5, 1.0]  # falls below the end, then climbs to it
+        >>> descent([0.0, 0.5, 1.0], values).value, largest_rise([0.0, 0.5, 1.0], values).value
+        (0.0, 0.5)
+        >>> descent([0.0, 0.5, 1.0], [3.0, 3.5, 1.0])
+        Rise(value=0.5, from_t=0.0, to_t=0.5)
+    """
+    inside = _inside(ts, values)
+    end = inside[-1][1]
+    later = range(1, len(inside))
+    arrived = next((place for place in later if inside[place][1] <= end), 0)
+    way = inside[: arrived + 1]
+    return largest_rise([t for t, _ in way], [value for _, value in way])
+
+
+def margin(num_classes: int) -> float:
+    """Smallest rise that counts under rules 2, delta: 1 % of the loss of blind guessing, in nats.
+
+    Example:
+        >>> round(margin(10), 4), round(margin(1000), 4)
+        (0.023, 0.0691)
+    """
+    return 0.01 * math.log(num_classes)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Barriers:
     """Three barriers of the literature, beside the largest rise; all in the unit of the values.
@@ -58,12 +97,14 @@ class Barriers:
         chord: Largest excess over the straight line between the end values (Entezari et al. 2021).
         mean_of_ends: Maximum minus the mean of the end values (Frankle et al. 2020). It is positive
             even on a falling path whose ends differ, so no claim uses it.
-        worse_end: Maximum minus the larger end value.
+        worse_end: Maximum minus the larger end value: H of rules 2, for pairs of equals.
+        top_t: Where the maximum is.
     """
 
     chord: float
     mean_of_ends: float
     worse_end: float
+    top_t: float
 
 
 def barriers(ts: Sequence[float], values: Sequence[float]) -> Barriers:
@@ -71,12 +112,12 @@ def barriers(ts: Sequence[float], values: Sequence[float]) -> Barriers:
 
     Example:
         >>> barriers([0.0, 0.5, 1.0], [1.0, 4.0, 3.0])
-        Barriers(chord=2.0, mean_of_ends=2.0, worse_end=1.0)
+        Barriers(chord=2.0, mean_of_ends=2.0, worse_end=1.0, top_t=0.5)
     """
     inside = _inside(ts, values)
     (first_t, first), (last_t, last) = inside[0], inside[-1]
     span = last_t - first_t
-    highest = max(value for _, value in inside)
+    top_t, highest = max(inside, key=lambda point: point[1])
     chord = max(
         value - (first + (last - first) * (t - first_t) / span if span else first)
         for t, value in inside
@@ -85,11 +126,12 @@ def barriers(ts: Sequence[float], values: Sequence[float]) -> Barriers:
         chord=chord,
         mean_of_ends=highest - (first + last) / 2,
         worse_end=highest - max(first, last),
+        top_t=top_t,
     )
 
 
 def tolerance(*, standard_error: float, first: float, last: float) -> float:
-    """Smallest rise that counts: two standard errors, and at least 1 % of the ends' difference.
+    """Smallest rise that counts under rules 1: two standard errors, at least 1 % of the drop.
 
     Example:
         >>> tolerance(standard_error=0.001, first=2.0, last=1.0)

@@ -1,10 +1,11 @@
 import itertools
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_sparse.rises import Rise, barriers, largest_rise, tolerance
+from lightning_sparse.rises import Rise, barriers, descent, largest_rise, margin, tolerance
 
 # Multiples of 1/64, small and large, on which float arithmetic is exact.
 losses = st.lists(st.integers(-500, 500).map(lambda n: n / 64), min_size=2, max_size=12)
@@ -130,3 +131,47 @@ def test_tolerance_is_two_standard_errors_or_a_hundredth_of_the_gap():
 def test_a_path_that_is_none_is_refused(function, ts, values, message):
     with pytest.raises(ValueError, match=message):
         function(ts, values)
+
+
+def walked(values):
+    """R by the book: climb counted from t = 0 until the loss has come down to the end's."""
+    way = [values[0]]
+    for value in values[1:]:
+        way.append(value)
+        if value <= values[-1]:
+            break
+    return all_pairs_rise(way)
+
+
+@given(losses)
+def test_the_descent_is_what_a_walker_climbs_before_it_is_as_good_as_the_end(values):
+    found = descent(evenly(values), values)
+    ts = evenly(values)
+    assert found.value == walked(values)
+    assert values[ts.index(found.to_t)] - values[ts.index(found.from_t)] == found.value
+    assert found.value <= largest_rise(ts, values).value
+
+
+@given(losses)
+def test_the_descent_is_the_whole_rise_where_nothing_lies_below_the_end(values):
+    path = [*values, min(values) - 1]
+    assert descent(evenly(path), path) == largest_rise(evenly(path), path)
+
+
+def test_a_climb_back_from_below_the_end_is_a_rise_but_no_obstacle():
+    # As a dense curve does: down to 0.001, then up to the pruned solution's 0.036.
+    ts, values = [-0.2, 0.0, 0.3, 0.6, 1.0, 1.2], [9.0, 0.1, 0.11, 0.001, 0.036, 5.0]
+    assert descent(ts, values).value == pytest.approx(0.01)
+    assert largest_rise(ts, values).value == pytest.approx(0.035)
+    assert barriers(ts, values).worse_end == pytest.approx(0.01)
+    assert barriers(ts, values).top_t == 0.3
+
+
+def test_from_a_start_that_is_no_worse_than_the_end_the_first_step_may_end_the_descent():
+    assert descent([0.0, 0.5, 1.0], [1.0, 0.9, 1.0]).value == 0.0
+    assert descent([0.0, 0.5, 1.0], [1.0, 1.5, 1.2]).value == 0.5
+
+
+def test_the_margin_depends_on_the_number_of_classes_alone():
+    assert margin(10) == pytest.approx(0.01 * math.log(10))
+    assert margin(1000) == pytest.approx(3 * margin(10))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_sparse.records import Evaluation, PathRecord, Record, RunRecord
-from lightning_sparse.rises import barriers, largest_rise
+from lightning_sparse.rises import barriers, descent, largest_rise
 
 CURVE_COLUMNS = (
     "t",
@@ -81,6 +81,7 @@ def _path_summary(path: PathRecord) -> dict[str, float | int | None]:
     losses = [point.train.loss for point in path.points]
     rise, over = largest_rise(ts, losses), barriers(ts, losses)
     return {
+        "path/descent": descent(ts, losses).value,
         "path/largest_rise": rise.value,
         "path/rise_from_t": rise.from_t,
         "path/rise_to_t": rise.to_t,
