@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
-from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_sparse.errors import UserError
@@ -22,6 +21,7 @@ from lightning_sparse.streams import stream_generator
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.lean_module import LeanModule
 from lightning_sparse.training.observations import batch_results, gradient_norm
+from lightning_sparse.training.optimizers import build_sgd
 
 # A line has no control point to fit.
 _LOWEST_DEGREE = 2
@@ -177,12 +177,10 @@ class PathModule(LeanModule):
     def configure_optimizers(self) -> Any:
         """Build SGD for the control points, without weight decay, and the schedule."""
         settings = self.settings
-        optimizer = SGD(
-            [self.control_points],
-            lr=settings.learning_rate,
+        optimizer = build_sgd(
+            [{"params": [self.control_points]}],
+            learning_rate=settings.learning_rate,
             momentum=settings.momentum,
-            nesterov=settings.momentum > 0,
-            fused=True,
         )
         schedule = LambdaLR(
             optimizer, lambda step: settings.lr_schedule.factor(step, settings.num_steps)

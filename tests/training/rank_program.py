@@ -37,6 +37,7 @@ EVALUATION = EvaluationSettings(
     num_points=8, num_recalibration_images=48, recalibration_batch_size=16, max_refinements=2
 )
 IMAGES_PER_STEP = 8
+CLIP_NORM = 1e-4
 
 
 class WithDropout(TinyNet):
@@ -107,7 +108,7 @@ def main(folder):
             method=method,
             data=make_data(batch_size=IMAGES_PER_STEP // world_size),
             identity=make_identity(run_id=name),
-            trainer_options=options_for(world_size),
+            trainer_options={**options_for(world_size), **options.pop("trainer_options", {})},
             **options,
         )
         seen[name] = {key: tensor.clone() for key, tensor in network.state_dict().items()}
@@ -115,6 +116,13 @@ def main(folder):
 
     run("prune", make_pruning(), settings=make_settings(num_steps=20))
     run("dense", settings=make_settings(num_steps=20, learning_rate=0.05))
+    clipping = {"gradient_clip_norm": CLIP_NORM, "weight_decay": 0.0}
+    run(
+        "clipped",
+        make_pruning(),
+        settings=make_settings(num_steps=20, **clipping),
+        trainer_options={"precision": "bf16-mixed"},
+    )
     try:
         run("odd", DrawsItsMasks())
     except UserError as error:

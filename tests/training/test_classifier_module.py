@@ -1,13 +1,18 @@
+import math
+
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import MixedPrecision
 from torch.nn import functional
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.training.classifier_module import ClassifierModule
 from lightning_sparse.training.lr_schedules import WarmupCosine
+from lightning_sparse.training.sparsity_callback import SparsityCallback
 from lightning_sparse.training.trainer import fit, quiet_trainer
-from tests.training.problems import make_data, make_network, make_settings
+from tests.training.problems import bits, make_data, make_masks, make_network, make_settings
 
 
 class Rates(pl.Callback):
@@ -74,16 +79,97 @@ class GradientNorms(pl.Callback):
             self.seen.append(float(torch.nn.utils.get_total_norm(gradients)))
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize(("limit", "is_clipped"), [(None, False), (0.01, True)])
-def test_gradients_are_clipped_to_their_limit(limit, is_clipped):
+def test_gradients_are_clipped_to_their_limit(limit, is_clipped, precision):
     settings, norms = make_settings(gradient_clip_norm=limit), GradientNorms()
 
-    options = settings.with_clipping({"accelerator": "cpu", "devices": 1})
+    options = {"accelerator": "cpu", "devices": 1, "precision": precision}
     fit(
-        quiet_trainer(12, [norms], options),
+        quiet_trainer(12, [norms], settings.with_clipping(options)),
         ClassifierModule(make_network(), settings),
         make_data(),
         12,
     )
 
     assert (max(norms.seen) <= 0.01 * 1.001) == is_clipped
+
+
+class Gradients(pl.Callback):
+    """Keeps the gradients of one step as they are after the masks, and as the step takes them."""
+
+    def __init__(self):
+        self.masked, self.taken = [], []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        # In the order of the optimizer, in which their norm is added up.
+        self._weights = [item for group in optimizer.param_groups for item in group["params"]]
+        self.masked = [weight.grad.clone() for weight in self._weights]
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.taken = [weight.grad.clone() for weight in self._weights]
+
+
+def fit_in(precision, *callbacks, num_steps=1, network=None, **changes):
+    """Fit under masks; 16-mixed on the CPU, which Lightning's own words do not offer."""
+    settings = make_settings(**changes)
+    plugins = [MixedPrecision(precision, "cpu")] if precision == "16-mixed" else []
+    options = {"plugins": plugins} if plugins else {"precision": precision}
+    fit(
+        quiet_trainer(
+            num_steps,
+            [SparsityCallback(GivenMask(masks=make_masks())), *callbacks],
+            settings.with_clipping({"accelerator": "cpu", "devices": 1, **options}),
+        ),
+        ClassifierModule(network or make_network(), settings),
+        make_data(),
+        num_steps,
+    )
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_what_is_clipped_is_the_true_gradient_after_the_masks(precision):
+    gradients = Gradients()
+
+    fit_in(precision, gradients, gradient_clip_norm=0.01)
+
+    norm = torch.nn.utils.get_total_norm(gradients.masked)
+    assert norm > 0.01
+    expected = [gradient * (0.01 / (norm + 1e-6)) for gradient in gradients.masked]
+    assert [bits(item) for item in gradients.taken] == [bits(item) for item in expected]
+
+
+def test_scaled_gradients_are_true_again_where_they_are_masked_and_observed():
+    true, scaled = Gradients(), Gradients()
+
+    fit_in("32-true", true)
+    fit_in("16-mixed", scaled)
+
+    norms = [float(torch.nn.utils.get_total_norm(item.masked)) for item in (true, scaled)]
+    assert norms[1] == pytest.approx(norms[0], rel=0.02)
+
+
+class Overflows(pl.Callback):
+    """Makes the gradients of the second step infinite, and keeps what that step leaves behind."""
+
+    def __init__(self):
+        self.states = []
+
+    def on_after_backward(self, trainer, pl_module):
+        if trainer.global_step == 1:
+            pl_module.network.fc.weight.grad.fill_(math.inf)
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        weight = pl_module.network.fc.weight
+        momentum = trainer.optimizers[0].state[weight]["momentum_buffer"]
+        self.states.append((bits(weight), bits(momentum)))
+
+
+def test_a_step_that_overflows_in_sixteen_bits_changes_neither_weights_nor_momentum():
+    overflows = Overflows()
+
+    fit_in("16-mixed", overflows, num_steps=3)
+
+    first, skipped, last = overflows.states
+    assert skipped == first
+    assert last != first

@@ -94,3 +94,32 @@ def test_two_steps_follow_nesterovs_rule():
         weight -= 0.1 * (gradient + 0.9 * velocity)
 
     assert network.weight.item() == pytest.approx(weight, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_every_entry_of_a_parameter_moves_in_every_precision(dtype):
+    network = nn.Linear(37, 5, bias=False, dtype=dtype)
+    optimizer = build(network)
+    nn.init.ones_(network.weight)
+
+    network.weight.grad = torch.ones_like(network.weight)
+    optimizer.step()
+
+    # Nesterov's first step: (1 + 0.01) (1 + 0.9) times the rate, in any precision.
+    assert torch.allclose(network.weight.double(), torch.tensor(0.8081).double(), atol=4e-3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "is_fused"), [(torch.float32, True), (torch.float64, True), (torch.bfloat16, False)]
+)
+def test_half_precision_parameters_on_the_cpu_are_not_stepped_by_the_fused_kernel(dtype, is_fused):
+    network = nn.Linear(3, 2, dtype=dtype)
+
+    assert [group["fused"] for group in build(network).param_groups] == [is_fused] * 2
+
+
+def test_the_optimizer_leaves_scaled_gradients_to_the_scaler():
+    optimizer = build(nn.Linear(3, 2))
+
+    # What torch's GradScaler and Lightning's precision plugin ask.
+    assert not getattr(optimizer, "_step_supports_amp_scaling", False)

@@ -20,7 +20,7 @@ from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
 from lightning_sparse.training.ranks import is_first_rank, mean_over_ranks
 from tests.training.problems import NUM_CLASSES, make_data, make_network, same_bits
-from tests.training.rank_program import EVALUATION
+from tests.training.rank_program import CLIP_NORM, EVALUATION
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -67,7 +67,7 @@ def shared(request, tmp_path_factory):
 @pytest.mark.dist
 def test_weights_and_statistics_are_the_same_bits_on_every_rank(shared):
     folder, seen = shared
-    for run in ("prune", "dense"):
+    for run in ("prune", "dense", "clipped"):
         saved = load_tensors(folder / run / "weights.safetensors")
         assert all(same_bits(dict(sorted(rank[run].items())), saved) for rank in seen)
     masks = load_masks(folder / "prune" / "masks.safetensors")
@@ -94,6 +94,22 @@ def test_a_record_of_several_ranks_measures_the_saved_network_on_every_image_onc
         assert measured.loss == pytest.approx(alone.loss, rel=1e-12)
         assert measured.loss_standard_error == pytest.approx(alone.loss_standard_error, rel=1e-9)
     assert record.global_batch_size == 8
+
+
+@pytest.mark.dist
+def test_gradients_are_clipped_on_every_rank_in_mixed_precision_too(shared):
+    folder, _ = shared
+    start = load_tensors(folder / "clipped" / "start.safetensors")
+    end = load_tensors(folder / "clipped" / "weights.safetensors")
+    masks = load_masks(folder / "clipped" / "masks.safetensors")
+
+    # A step is at most the rate of 0.1 times 1 / (1 - 0.9) times the limit, and there are 20.
+    moved = [
+        (end[name] - weight)[masks.get(name, torch.ones_like(weight).bool())].flatten()
+        for name, weight in start.items()
+        if not name.startswith("bn") or name.endswith(("weight", "bias"))
+    ]
+    assert 0 < torch.cat(moved).norm() <= 20 * 0.1 * 10 * CLIP_NORM
 
 
 @pytest.mark.dist
