@@ -240,7 +240,7 @@ def path_step(
 def magnitude_masks(weights: Mapping[str, Tensor], sparsity: float = SPARSITY) -> Masks:
     """Keep the largest weights of every layer."""
     return layerwise_masks(
-        {name: weight.detach().abs() for name, weight in weights.items()},
+        ((name, weight.detach().abs()) for name, weight in weights.items()),
         {name: round((1 - sparsity) * weight.numel()) for name, weight in weights.items()},
     )
 

@@ -1,6 +1,6 @@
 """Masks at work on the parameters of one network: zero stays exactly zero, as cheaply as can be."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,16 +35,21 @@ class MaskApplication:
     @torch.no_grad()
     def mask_all_(self, optimizer: Optimizer) -> None:
         """Zero what is masked in weights, gradients and momentum."""
+        pairs = []
         for weight, factor in self._factors:
             state: Mapping[str, Any] = optimizer.state.get(weight, {})
-            for tensor in (weight, weight.grad, state.get("momentum_buffer")):
-                if tensor is not None:
-                    tensor.mul_(factor)
+            tensors = (weight, weight.grad, state.get("momentum_buffer"))
+            pairs += [(tensor, factor) for tensor in tensors if tensor is not None]
+        _multiply_(pairs)
 
     @torch.no_grad()
     def mask_gradients_(self) -> None:
         """Zero what is masked in the gradients alone: all that a step needs."""
-        pairs = [(w.grad, factor) for w, factor in self._factors if w.grad is not None]
-        if pairs:
-            gradients, factors = zip(*pairs, strict=True)
-            torch._foreach_mul_(gradients, factors)
+        _multiply_([(w.grad, factor) for w, factor in self._factors if w.grad is not None])
+
+
+def _multiply_(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Multiply the first of each pair by the second, on an accelerator in few launches."""
+    if pairs:
+        tensors, factors = zip(*pairs, strict=True)
+        torch._foreach_mul_(tensors, factors)

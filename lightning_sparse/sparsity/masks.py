@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Shaped, UInt8
 from safetensors import safe_open
 from torch import Tensor
+from torch.nn import functional
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import LayerSparsity
@@ -58,14 +59,14 @@ def top_k_mask(scores: Shaped[Tensor, "*shape"], num_kept: int) -> Bool[Tensor, 
 
     Exactly ``num_kept`` entries are kept even when scores are tied, because the measured sparsity
     is reported to the reader and must match the requested one. Among equal scores the entry that
-    comes first in row-major order wins. A selection, not a sort: linear in the number of scores.
+    comes first in row-major order wins; zeros of either sign are equal.
 
     Args:
         scores: Importance of each entry; larger is kept longer.
         num_kept: Between 0 and the number of scores.
 
     Returns:
-        The mask, on the device of the scores.
+        The mask, on the device of the scores, row-major.
 
     Raises:
         ValueError: If ``num_kept`` is out of range, or a NaN is among the ranked scores.
@@ -74,49 +75,87 @@ def top_k_mask(scores: Shaped[Tensor, "*shape"], num_kept: int) -> Bool[Tensor, 
         >>> top_k_mask(torch.tensor([2.0, 1.0, 3.0, 2.0]), 2)
         tensor([ True, False,  True, False])
     """
+    return layerwise_masks([("scores", scores)], {"scores": num_kept})["scores"]
+
+
+def layerwise_masks(
+    scores: Iterable[tuple[str, Tensor]], num_kept_per_layer: Mapping[str, int]
+) -> Masks:
+    """Rank each layer by itself and keep its own exact count; see `top_k_mask`.
+
+    On an accelerator the scores stay there, and it is waited for once, after the last layer.
+
+    Args:
+        scores: Names and scores of the layers. Taken one by one, so that a generator need not hold
+            the scores of all layers at once.
+        num_kept_per_layer: How many entries each of them keeps.
+
+    Raises:
+        ValueError: If a count is out of range, or a NaN is among the ranked scores.
+
+    Example:
+        >>> scores = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3.0])}
+        >>> layerwise_masks(scores.items(), {"a": 1, "b": 0})
+        {'a': tensor([False,  True]), 'b': tensor([False])}
+    """
+    masks: dict[str, Tensor] = {}
+    extremes: list[Tensor] = []
+    for name, ranked in scores:
+        masks[name], extreme = _mask_and_extremes(ranked.detach(), num_kept_per_layer[name])
+        extremes.append(extreme)
+        del ranked  # its memory serves the next layer
+    if extremes and bool(torch.cat(extremes).isnan().any()):
+        raise ValueError("scores contain NaN")
+    return masks
+
+
+def _mask_and_extremes(scores: Tensor, num_kept: int) -> tuple[Tensor, Tensor]:
+    """Return the mask, and some of the ranked scores: a NaN is among these if there is any."""
     if not 0 <= num_kept <= scores.numel():
         raise ValueError(f"cannot keep {num_kept} of {scores.numel()} entries")
-    scores = scores.detach()
     if num_kept == 0:
-        return torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-    lowest_kept = _kth_largest(scores, num_kept)
+        nothing = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+        return nothing, scores.new_empty(0)
+    rank = _select_by_partition if scores.device.type == "cpu" else _select_by_sorting
+    return rank(scores, num_kept)
+
+
+def _select_by_partition(scores: Tensor, num_kept: int) -> tuple[Tensor, Tensor]:
+    """Select by NumPy, on the CPU: linear, and many times faster than `torch.kthvalue`.
+
+    NumPy partitions with vector instructions, where ``kthvalue`` moves one element at a time. Which
+    entry of a rank is found does not matter, so the scores are taken in the order in which they lie
+    in memory, without a copy.
+    """
+    by_stride = sorted(range(scores.dim()), key=scores.stride, reverse=True)
+    flat = scores.permute(by_stride).reshape(-1)
+    # NumPy knows no bfloat16; a half-precision number is exact in single precision.
+    values = (flat.float() if flat.dtype in _HALF_PRECISION else flat).numpy()
+    highest = np.partition(values, len(values) - num_kept)[-num_kept:]
+    lowest_kept = torch.as_tensor(highest[0]).to(scores.dtype)
     mask = (scores >= lowest_kept).contiguous()
     num_from_tie = num_kept - int(mask.count_nonzero())
     if num_from_tie < 0:  # of equal scores, the last ones go
         tied = (scores == lowest_kept).reshape(-1).nonzero().squeeze(1)
         mask.view(-1)[tied[num_from_tie:]] = False
-    return mask
+    # NaN ranks highest.
+    return mask, torch.as_tensor(highest.max()).to(scores.dtype)[None]
 
 
-def _kth_largest(scores: Tensor, k: int) -> Tensor:
-    """Select by NumPy, on the CPU: many times faster than `torch.kthvalue`.
+def _select_by_sorting(scores: Tensor, num_kept: int) -> tuple[Tensor, Tensor]:
+    """Select by a stable sort: no number of it is needed on the host, so nothing waits.
 
-    NumPy partitions with vector instructions; ``kthvalue`` moves one element at a time, and its
-    CUDA version is refused under deterministic algorithms. Which entry of a rank is found does not
-    matter, so the scores are taken in the order in which they lie in memory, without a copy.
-
-    Raises:
-        ValueError: If there is a NaN, which ranks highest.
+    Of what finds the largest on a GPU, only this is allowed under deterministic algorithms *and*
+    says which of equal scores come first. The radix sort behind it compares bits: zeros of either
+    sign are made equal by CUB (``DeviceRadixSort``), and NaN comes first or last by its sign.
     """
-    by_stride = sorted(range(scores.dim()), key=scores.stride, reverse=True)
-    flat = scores.permute(by_stride).reshape(-1).cpu()
-    # NumPy knows no bfloat16; a half-precision number is exact in single precision.
-    values = (flat.float() if flat.dtype in _HALF_PRECISION else flat).numpy()
-    highest = np.partition(values, len(values) - k)[-k:]
-    if np.isnan(highest.max()):
-        raise ValueError("scores contain NaN")
-    return torch.as_tensor(highest[0]).to(scores.dtype)
-
-
-def layerwise_masks(scores: Weights, num_kept_per_layer: Mapping[str, int]) -> Masks:
-    """Rank each layer by itself and keep its own exact count.
-
-    Example:
-        >>> scores = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3.0])}
-        >>> layerwise_masks(scores, {"a": 1, "b": 0})
-        {'a': tensor([False,  True]), 'b': tensor([False])}
-    """
-    return {name: top_k_mask(score, num_kept_per_layer[name]) for name, score in scores.items()}
+    flat = scores.reshape(-1)
+    values, order = flat.sort(stable=True, descending=True)
+    mask = torch.zeros_like(flat, dtype=torch.bool)
+    # Unlike assignment to an index, which under deterministic algorithms sorts once more.
+    mask.index_fill_(0, order[:num_kept], value=True)
+    # A copy: a view would keep the sorted scores of all layers in memory.
+    return mask.view(scores.shape), values[:: max(1, len(values) - 1)].clone()
 
 
 def full_masks(weights: Weights) -> Masks:
@@ -144,10 +183,11 @@ def apply_masks_(tensors: Weights, masks: Masks) -> None:
 
 
 def layer_counts(masks: Masks) -> dict[str, LayerSparsity]:
-    """Count kept and prunable weights of each layer."""
+    """Count kept and prunable weights of each layer, waiting for an accelerator only once."""
+    kept = torch.stack([mask.count_nonzero() for mask in masks.values()]).tolist() if masks else []
     return {
-        name: LayerSparsity(kept=int(mask.count_nonzero()), prunable=mask.numel())
-        for name, mask in masks.items()
+        name: LayerSparsity(kept=count, prunable=mask.numel())
+        for (name, mask), count in zip(masks.items(), kept, strict=True)
     }
 
 
@@ -158,8 +198,7 @@ def kept_and_prunable(masks: Masks) -> tuple[int, int]:
         >>> kept_and_prunable({"a": torch.tensor([True, False, True])})
         (2, 3)
     """
-    counts = layer_counts(masks).values()
-    return sum(count.kept for count in counts), sum(count.prunable for count in counts)
+    return _over_all_layers(layer_counts(masks))
 
 
 def measured_sparsity(masks: Masks) -> float:
@@ -169,8 +208,18 @@ def measured_sparsity(masks: Masks) -> float:
         >>> measured_sparsity({"a": torch.tensor([True, False, True, True])})
         0.25
     """
-    kept, prunable = kept_and_prunable(masks)
+    return sparsity_of(layer_counts(masks))
+
+
+def sparsity_of(counts: Mapping[str, LayerSparsity]) -> float:
+    """Fraction of prunable weights that are not kept, in [0, 1], from `layer_counts`."""
+    kept, prunable = _over_all_layers(counts)
     return 1 - kept / prunable
+
+
+def _over_all_layers(counts: Mapping[str, LayerSparsity]) -> tuple[int, int]:
+    layers = counts.values()
+    return sum(layer.kept for layer in layers), sum(layer.prunable for layer in layers)
 
 
 def check_masks_fit(masks: Masks, weights: Weights) -> None:
@@ -216,11 +265,35 @@ def intersection(first: Masks, second: Masks) -> Masks:
 def pack_mask(mask: Bool[Tensor, "..."]) -> UInt8[Tensor, " num_bytes"]:
     """Pack eight entries into a byte: row-major, highest bit first, zeros behind the last entry.
 
+    The bytes are where the mask is: to the host an eighth of it travels.
+
     Example:
         >>> pack_mask(torch.tensor([True, False, True]))
         tensor([160], dtype=torch.uint8)
     """
-    return torch.from_numpy(np.packbits(mask.cpu().numpy()))
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.packbits(mask.numpy()))
+    return _packed_by_shifts(mask)
+
+
+def _packed_by_shifts(mask: Tensor) -> Tensor:
+    bits = functional.pad(mask.reshape(-1).to(torch.uint8), (0, -mask.numel() % 8))
+    # Made where it is used: a tensor of given values would come from the host.
+    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=mask.device)
+    return (bits.view(-1, 8) << shifts).sum(dim=1, dtype=torch.uint8)
+
+
+def pack_masks(masks: Masks) -> dict[str, UInt8[Tensor, " num_bytes"]]:
+    """Pack every mask, and bring the bytes to the CPU, all at once.
+
+    Args:
+        masks: All on one device.
+    """
+    packed = [pack_mask(mask) for mask in masks.values()]
+    if not packed:
+        return {}
+    on_host = torch.cat(packed).cpu().split([len(part) for part in packed])
+    return {name: part.clone() for name, part in zip(masks, on_host, strict=True)}
 
 
 def unpack_mask(packed: UInt8[Tensor, " num_bytes"], shape: Sequence[int]) -> Bool[Tensor, "..."]:
@@ -250,9 +323,10 @@ def masks_hash(masks: Masks) -> str:
         '77fd2c28'
     """
     digest = hashlib.sha256()
+    packed = pack_masks(masks)
     for name in sorted(masks):
         digest.update(json.dumps([name, list(masks[name].shape)]).encode())
-        digest.update(pack_mask(masks[name]).numpy().tobytes())
+        digest.update(packed[name].numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -260,7 +334,7 @@ def save_masks(masks: Masks, file: Path) -> None:
     """Write the masks as packed bits in a safetensors file, all of it or nothing."""
     shapes = {name: list(mask.shape) for name, mask in masks.items()}
     metadata = {"format": _FORMAT, "shapes": json.dumps(shapes), "hash": masks_hash(masks)}
-    save_tensors({name: pack_mask(mask) for name, mask in masks.items()}, file, metadata=metadata)
+    save_tensors(pack_masks(masks), file, metadata=metadata)
 
 
 def load_masks(file: Path) -> Masks:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_sparse.models.prunable import prunable_weights
-from lightning_sparse.sparsity.masks import layer_counts, measured_sparsity
+from lightning_sparse.sparsity.masks import layer_counts, sparsity_of
 from lightning_sparse.training.classifier_module import ClassifierModule
 from lightning_sparse.training.measurement import decayed_half_squared_norm
 from lightning_sparse.training.sparsity_callback import SparsityCallback
@@ -40,16 +40,16 @@ class EndPointObserver:
         The gradient norm is that of the prunable weights that are kept: gradients of the others are
         zero by now. The objective adds the penalty of the weights *after* the step.
         """
-        module, masks = self._module, self._sparsity.masks
+        module = self._module
         network = module.network
         penalty = module.settings.weight_decay * decayed_half_squared_norm(
             network, dict(network.named_parameters())
         )
-        counts = layer_counts(masks)
+        counts = layer_counts(self._sparsity.masks)
         return {
             **batch_results(module.latest_logits, batch[1], penalty=penalty),
             "target_sparsity": self._sparsity.method.target_sparsity(module.schedule_step),
-            "measured_sparsity": measured_sparsity(masks),
+            "measured_sparsity": sparsity_of(counts),
             "gradient_norm": gradient_norm(prunable_weights(network).values()),
             "layer_sparsity": {
                 name: 1 - count.kept / count.prunable for name, count in counts.items()

@@ -16,7 +16,7 @@ from lightning_sparse.sparsity.masks import (
     check_masks_fit,
     layer_counts,
     masks_hash,
-    pack_mask,
+    pack_masks,
     unpack_mask,
 )
 from lightning_sparse.sparsity.method import AbstractSparseMethod
@@ -55,10 +55,11 @@ class SparsityCallback(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the masks, which Lightning puts into the checkpoint, and how they came about."""
+        packed = pack_masks(self.masks)
         return {
             # Packed, they add 2 % to a checkpoint with momentum; as they are, it would be 12 %.
             "masks": {
-                name: {"shape": list(mask.shape), "bits": pack_mask(mask)}
+                name: {"shape": list(mask.shape), "bits": packed[name]}
                 for name, mask in self.masks.items()
             },
             "kept_by_step": self.kept_by_step,
@@ -89,6 +90,8 @@ class SparsityCallback(pl.Callback):
         """Zero what is masked; every strategy has the weights in their final place by now."""
         weights = _prunable(pl_module)
         check_masks_fit(self.masks, weights)
+        # A checkpoint's masks, and those made before the network moved, are on the CPU.
+        self.masks = {name: mask.to(weights[name].device) for name, mask in self.masks.items()}
         self._last_step = _module(pl_module).schedule_step
         self._use(self.masks, weights, trainer)
 

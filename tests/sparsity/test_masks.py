@@ -1,6 +1,8 @@
 import itertools
 import json
+import math
 import time
+import warnings
 
 import pytest
 import torch
@@ -11,7 +13,10 @@ from torch.nn.utils import prune
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import LayerSparsity
+from lightning_sparse.sparsity import masks as masks_module
 from lightning_sparse.sparsity.masks import (
+    _packed_by_shifts,
+    _select_by_sorting,
     apply_masks_,
     check_masks_fit,
     full_masks,
@@ -24,12 +29,14 @@ from lightning_sparse.sparsity.masks import (
     measured_sparsity,
     num_kept,
     pack_mask,
+    pack_masks,
     save_masks,
     top_k_mask,
     union,
     unpack_mask,
 )
 from tests.reference.sparsity import sorted_top_k
+from tests.waits import Waits
 
 # Few distinct values, so that ties are the rule.
 tied_scores = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=40)
@@ -157,6 +164,99 @@ def test_scores_that_are_not_numbers_are_refused(kept):
         top_k_mask(torch.tensor([1.0, float("nan"), 1.0, 1.0, 1.0]), kept)
 
 
+special_scores = st.lists(
+    st.sampled_from(
+        [0.0, -0.0, 5e-324, 1e-45, -1e-45, 1e-40, 1.0, -1.0, math.inf, -math.inf, 3e38]
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(special_scores, st.sampled_from([torch.float32, torch.float64, torch.bfloat16]), st.data())
+def test_what_runs_on_a_gpu_selects_what_the_cpu_selects(scores, dtype, data):
+    values = torch.tensor(scores, dtype=torch.float64).to(dtype)
+    kept = data.draw(st.integers(1, len(scores)))
+
+    mask, _ = _select_by_sorting(values, kept)
+
+    assert mask.tolist() == top_k_mask(values, kept).tolist()
+    assert mask.tolist() == sorted_top_k(values.double().tolist(), kept)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kept", [1, 2_000, 15_000, 20_160])
+def test_so_it_does_in_a_large_layer_with_ties(dtype, memory_format, kept, generator):
+    values = torch.randn(40, 56, 3, 3, generator=generator) * 1000
+    scores = values.to(dtype).to(memory_format=memory_format)
+
+    mask, _ = _select_by_sorting(scores, kept)
+
+    assert torch.equal(mask, top_k_mask(scores, kept))
+    assert mask.is_contiguous()
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Let tensors on the CPU be ranked as those on a GPU are."""
+    monkeypatch.setattr(masks_module, "_select_by_partition", _select_by_sorting)
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("kept", [1, 3])
+def test_so_it_does_refuse_scores_that_are_not_numbers(sign, kept):
+    not_a_number = torch.tensor(math.nan).copysign(torch.tensor(sign))
+    scores = torch.stack([torch.tensor(1.0), not_a_number, torch.tensor(2.0)])
+    with pytest.raises(ValueError, match="NaN"):
+        top_k_mask(scores, kept)
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.parametrize("num_layers", [1, 5])
+def test_however_many_layers_there_are_a_gpu_is_waited_for_once(num_layers, generator):
+    scores = {f"{i}": torch.rand(3, 5, generator=generator) for i in range(num_layers)}
+
+    with Waits() as waits:
+        masks = layerwise_masks(scores.items(), dict.fromkeys(scores, 4))
+
+    assert waits.number == 1
+    assert kept_and_prunable(masks) == (4 * num_layers, 15 * num_layers)
+    with Waits() as waits:
+        layer_counts(masks)
+    assert waits.seen == ["tolist"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("shape", [(7,), (64, 3, 7, 7), (512, 512, 3, 3)])
+def test_masks_made_on_the_gpu_are_those_of_the_cpu(dtype, shape, generator):
+    scores = (torch.randn(shape, generator=generator) * 100).round() / 100  # full of ties
+    scores.view(-1)[:4] = torch.tensor([-0.0, 0.0, 1e-45, -1e-45])
+    scores = scores.to(dtype)
+    on_gpu = scores.cuda()
+    torch.use_deterministic_algorithms(mode=True)
+    for kept in {1, scores.numel() // 50, scores.numel() // 2, scores.numel()}:
+        mask = top_k_mask(on_gpu, kept)
+        assert mask.is_cuda
+        assert torch.equal(mask.cpu(), top_k_mask(scores, kept))
+        assert torch.equal(pack_mask(mask).cpu(), pack_mask(mask.cpu()))
+
+
+@pytest.mark.gpu
+def test_an_update_on_the_gpu_waits_for_it_once(generator):
+    scores = {f"{i}": torch.rand(300, 500, generator=generator).cuda() for i in range(9)}
+    torch.cuda.set_sync_debug_mode("warn")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            layerwise_masks(scores.items(), dict.fromkeys(scores, 4))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(caught) == 1, [str(warning.message) for warning in caught]
+
+
 def test_selecting_takes_less_than_half_the_time_of_sorting(generator):
     scores = torch.randn(2_000_000, generator=generator)
 
@@ -185,7 +285,7 @@ def test_transposed_scores_are_ranked_where_they_stand():
 
 def test_each_layer_keeps_its_own_count():
     scores = {"small": torch.tensor([0.1, 0.2, 0.3]), "large": torch.tensor([10.0, 20.0])}
-    masks = layerwise_masks(scores, {"small": 2, "large": 1})
+    masks = layerwise_masks(scores.items(), {"small": 2, "large": 1})
     assert {name: mask.int().tolist() for name, mask in masks.items()} == {
         "small": [0, 1, 1],
         "large": [0, 1],
@@ -271,6 +371,20 @@ def test_bits_are_packed_row_by_row_from_the_highest():
     mask = torch.tensor([[1, 0, 0, 0, 1], [0, 0, 1, 1, 0]]).bool()
     assert pack_mask(mask).tolist() == [0b10001001, 0b10000000]
     assert pack_mask(mask.t().contiguous().t()).tolist() == [0b10001001, 0b10000000]
+
+
+@given(shapes, st.integers(0, 100))
+def test_where_no_numpy_is_bits_are_packed_alike(shape, seed):
+    mask = random_mask(shape, seed)
+    assert torch.equal(_packed_by_shifts(mask), pack_mask(mask))
+    assert torch.equal(_packed_by_shifts(mask.movedim(0, -1)), pack_mask(mask.movedim(0, -1)))
+
+
+def test_all_masks_are_packed_as_each_alone():
+    masks = {"b": random_mask((5, 3)), "a": random_mask((17,), seed=1)}
+    packed = pack_masks(masks)
+    assert list(packed) == ["b", "a"]
+    assert all(torch.equal(packed[name], pack_mask(mask)) for name, mask in masks.items())
 
 
 @pytest.mark.parametrize("shape", [(9, 2), (3,)])

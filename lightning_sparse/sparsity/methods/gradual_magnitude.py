@@ -9,7 +9,7 @@ from torch import Tensor
 from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.checks import check_count, check_sparsity
 from lightning_sparse.sparsity.distributions import AbstractDistribution, Shapes
-from lightning_sparse.sparsity.masks import Masks, Weights, full_masks, num_kept, top_k_mask
+from lightning_sparse.sparsity.masks import Masks, Weights, full_masks, layerwise_masks, num_kept
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.schedules import cubic_sparsity
 from lightning_sparse.sparsity.scores import magnitude
@@ -69,10 +69,11 @@ class GradualMagnitude(AbstractSparseMethod):
             name: num_kept(weight.numel(), sparsities[name]) for name, weight in weights.items()
         }
         # Layer by layer, so that the scores of all layers never stand in memory together.
-        return {
-            name: top_k_mask(_scores(weight, masks[name].to(weight.device)), counts[name])
+        scores = (
+            (name, _scores(weight, masks[name].to(weight.device)))
             for name, weight in weights.items()
-        }
+        )
+        return layerwise_masks(scores, counts)
 
     def target_sparsity(self, step: int) -> float:
         """Cubic from 0 to ``sparsity``."""
@@ -91,5 +92,6 @@ class GradualMagnitude(AbstractSparseMethod):
 
 def _scores(weight: Tensor, mask: Tensor) -> Tensor:
     scores = magnitude(weight)
-    # Below every magnitude, so that a kept weight of exactly zero outranks a pruned one.
-    return torch.where(mask, scores, scores.new_tensor(-1.0), out=scores)
+    # Below every magnitude, so that a kept weight of exactly zero outranks a pruned one. Filled in
+    # where it is used: a tensor of a given value would be copied from the host, which waits.
+    return torch.where(mask, scores, scores.new_full((), -1.0), out=scores)
