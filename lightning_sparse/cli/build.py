@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from torch import nn
 
 from lightning_sparse.cli.compose import Settings
+from lightning_sparse.data.checks import check_source
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError
@@ -37,6 +38,7 @@ def build_data(settings: Settings, *, first_step: int = 0) -> ImageDataModule:
             f"data._target_={settings['data'].get('_target_')}: gave a {type(source).__name__}; it "
             "must return a lightning_sparse.data.source.ImageSource"
         )
+    check_source(source)
     return ImageDataModule(
         source,
         batch_size=settings["batch_size"],

@@ -8,6 +8,7 @@ from jaxtyping import Int64
 from torch import Tensor, distributed
 
 from lightning_sparse.data.augmentation import RandomResizedCropFlip
+from lightning_sparse.data.checks import checked_items
 from lightning_sparse.data.draws import fixed_permutation
 from lightning_sparse.data.loader import (
     CPU,
@@ -104,14 +105,12 @@ class ImageDataModule(pl.LightningDataModule):
 
     def train_subset_batches(self) -> EvaluationBatches:
         """Return the fixed training subset, not augmented."""
-        return self._evaluation_batches(
-            self.source.train, self._train_subset, self.evaluation_batch_size
-        )
+        return self._evaluation_batches("training", self._train_subset, self.evaluation_batch_size)
 
     def test_batches(self) -> EvaluationBatches:
         """Return the test set."""
         return self._evaluation_batches(
-            self.source.test, _permutation(self.source.test), self.evaluation_batch_size
+            "test", _permutation(self.source.test), self.evaluation_batch_size
         )
 
     def recalibration_batches(
@@ -134,10 +133,10 @@ class ImageDataModule(pl.LightningDataModule):
                 "equal batches; choose another number of either"
             )
         indices = self._subset("num_recalibration_images", num_images)
-        return self._evaluation_batches(self.source.train, indices, batch_size, shared=shared)
+        return self._evaluation_batches("training", indices, batch_size, shared=shared)
 
     def _training_loader(self, order: EpochOrder) -> AbstractTrainingLoader:
-        train, augmentation = self.source.train, self.source.augmentation
+        train, augmentation = self._items("training"), self.source.augmentation
         if isinstance(train, TensorImages):
             return TensorLoader(train, augmentation, order)
         if isinstance(train, ViewReader) and isinstance(augmentation, RandomResizedCropFlip):
@@ -150,13 +149,20 @@ class ImageDataModule(pl.LightningDataModule):
             )
         return DatasetLoader(train, augmentation, order, self.num_workers)
 
+    def _items(self, kind: str) -> Images:
+        """Return a set, of which each item is looked at if items are what is asked for."""
+        images = self.source.sets()[kind]
+        crops = isinstance(self.source.augmentation, RandomResizedCropFlip)
+        is_read_whole = crops and isinstance(images, ViewReader)
+        return images if is_read_whole else checked_items(self.source, kind)
+
     def _evaluation_batches(
-        self, images: Images, indices: Int64[Tensor, " n"], batch_size: int, *, shared: bool = True
+        self, kind: str, indices: Int64[Tensor, " n"], batch_size: int, *, shared: bool = True
     ) -> EvaluationBatches:
         rank, world_size = self._rank_and_world_size() if shared else (0, 1)
         mine = torch.split(indices, batch_size)[rank::world_size]
         return EvaluationBatches(
-            images,
+            self._items(kind),
             self.source.augmentation,
             torch.cat(mine) if mine else indices[:0],
             batch_size,

@@ -5,7 +5,7 @@ evaluation goes over every image once, in one fixed order.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from lightning_sparse.data.augmentation import (
     AbstractAugmentation,
@@ -22,7 +22,7 @@ from lightning_sparse.data.augmentation import (
 )
 from lightning_sparse.data.draws import uniform_draws
 from lightning_sparse.data.source import ImageDataset, Images, TensorImages, ViewReader
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.preemption import spare_loader
 from lightning_sparse.streams import stream_generator, stream_seed
 
@@ -197,8 +197,7 @@ class DatasetLoader(AbstractTrainingLoader):
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         self._sampler.epoch, self._sampler.first = epoch, first
-        # DataLoader makes lists.
-        yield from map(tuple, self._loader)
+        yield from _batches_or_error(self._loader)
 
 
 @final
@@ -303,7 +302,7 @@ class EvaluationBatches:
             generator=torch.Generator(),
             **_worker_options(self._num_workers, persistent=False),
         )
-        yield from loader
+        yield from _batches_or_error(loader)
 
 
 class _EpochSampler(Sampler[list[tuple[int, int]]]):
@@ -333,7 +332,50 @@ class _FixedSampler(Sampler[list[int]]):
         return (indices.tolist() for indices in self.batches)
 
 
-class _AugmentedImages(Dataset[tuple[Tensor, int]]):
+_Item = tuple[Tensor, int]
+
+
+class _Items(Dataset[_Item | UserError]):
+    """Items for a DataLoader; an error is handed over in the place of one.
+
+    Raised in a loader process, it would come out with the whole traceback for its message.
+    """
+
+    @abstractmethod
+    def item(self, key: Any) -> _Item:
+        """Make one item."""
+
+    @final
+    def __getitem__(self, key: Any) -> _Item | UserError:
+        try:
+            return self.item(key)
+        except UserError as error:
+            return error
+
+
+def _batch_or_error(items: Sequence[_Item | UserError]) -> Batch | UserError:
+    """Stack items, in a loader process if there are any."""
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+    try:
+        with theirs("images of one batch, once augmented, cannot be stacked"):
+            images, labels = default_collate(list(items))
+    except UserError as error:
+        return error
+    return images, labels
+
+
+def _batches_or_error(loader: Iterable[Batch | UserError]) -> Iterator[Batch]:
+    for batch in loader:
+        if isinstance(batch, UserError):
+            raise batch
+        # Pinned, it is a list.
+        images, labels = batch
+        yield images, labels
+
+
+class _AugmentedImages(_Items):
     def __init__(
         self, dataset: ImageDataset, augmentation: AbstractAugmentation, seed: int
     ) -> None:
@@ -341,22 +383,24 @@ class _AugmentedImages(Dataset[tuple[Tensor, int]]):
         self.augmentation = augmentation
         self.seed = seed
 
-    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+    def item(self, key: tuple[int, int]) -> _Item:
         epoch, index = key
         image, label = self.dataset[index]
-        augmentation = self.augmentation.at_epoch(epoch)
-        draws = _augmentation_draws(augmentation, self.seed, epoch, np.array([index]))
-        return augmentation.augment(image[None], torch.from_numpy(draws))[0], label
+        with theirs(f"augmentation of training image {index}"):
+            augmentation = self.augmentation.at_epoch(epoch)
+            draws = _augmentation_draws(augmentation, self.seed, epoch, np.array([index]))
+            return augmentation.augment(image[None], torch.from_numpy(draws))[0], label
 
 
-class _PlainImages(Dataset[tuple[Tensor, int]]):
+class _PlainImages(_Items):
     def __init__(self, dataset: ImageDataset, augmentation: AbstractAugmentation) -> None:
         self.dataset = dataset
         self.augmentation = augmentation
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        image, label = self.dataset[index]
-        return self.augmentation.plain(image[None])[0], label
+    def item(self, key: int) -> _Item:
+        image, label = self.dataset[key]
+        with theirs(f"view of image {key}"):
+            return self.augmentation.plain(image[None])[0], label
 
 
 def _augmentation_draws(
@@ -369,6 +413,7 @@ def _augmentation_draws(
 def _worker_options(num_workers: int, *, persistent: bool = True) -> dict[str, Any]:
     return {
         "num_workers": num_workers,
+        "collate_fn": _batch_or_error,
         "worker_init_fn": spare_loader,
         "persistent_workers": persistent and num_workers > 0,
         "pin_memory": torch.cuda.is_available(),

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from lightning_sparse.data.source import TensorImages
+from lightning_sparse.errors import UserError
 
 
 def test_the_length_is_the_number_of_images():
@@ -27,5 +28,5 @@ def test_what_the_loaders_would_misread_is_refused(images, labels, message):
     object.__setattr__(unchecked, "images", images)
     object.__setattr__(unchecked, "labels", labels)
 
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         unchecked.__post_init__()
