@@ -36,6 +36,7 @@ _OPEN = (
     "data",
     "model",
     "distribution",
+    "method.sparse_method.distribution",
     "trainer",
     "slurm.options",
     "training.lr_schedule",
@@ -249,12 +250,18 @@ def _without_arguments_of_others(
         place = f"{group}.{argument}"
         return argument.startswith("_") or any(f"{name}.".startswith(f"{place}.") for name in named)
 
-    return {
+    kept = {
         name: {argument: value for argument, value in part.items() if is_kept(name, argument)}
         if name in _GROUPS and part.get("_target_") != defaults[name].get("_target_")
         else part
         for name, part in settings.items()
     }
+    sparse_method = settings["method"]["sparse_method"]
+    # A method that has a distribution has a copy of it.
+    if sparse_method.get("distribution") != settings["distribution"]:
+        return kept
+    sparse_method = {**sparse_method, "distribution": kept["distribution"]}
+    return {**kept, "method": {**kept["method"], "sparse_method": sparse_method}}
 
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:

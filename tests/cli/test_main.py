@@ -145,6 +145,10 @@ def test_a_missing_data_set_is_named_with_where_it_was_looked_for(refused, tmp_p
         ["training.learning_rate=-1"],
         ["training.lr_schedule.warmup_fraction=2"],
         ["distribution.first_layer=2", "method=prune"],
+        ["distribution=by_layer", "method=prune"],
+        ["+distribution.layers.nowhere=0.5", "distribution=by_layer", "method=prune"],
+        ["+distribution.layers.classifier*=0.5", "distribution=by_layer", "method=prune"],
+        ["sparsity=0.98", "distribution=by_layer", "+distribution.layers={*:0.9}", "method=prune"],
     ],
 )
 def test_what_cannot_be_built_is_one_line_that_names_it_and_leaves_nothing(

@@ -26,6 +26,7 @@ from torch import nn
 
 from lightning_sparse.data.augmentation import RandomShift
 from lightning_sparse.data.source import ImageSource, TensorImages
+from lightning_sparse.sparsity.distributions import AbstractDistribution
 
 
 class Net(nn.Module):
@@ -36,6 +37,14 @@ class Net(nn.Module):
 
     def forward(self, images):
         return self.head(self.body(images))
+
+
+class Rule(AbstractDistribution):
+    def __init__(self, head):
+        self.head = head
+
+    def layer_sparsities(self, shapes, sparsity):
+        return {name: self.head if "head" in name else sparsity for name in shapes}
 
 
 def not_a_net(num_classes):
@@ -88,6 +97,31 @@ def test_a_network_and_a_data_set_of_ones_own_enter_from_the_command_line(mine, 
     assert (record.kept, record.prunable) == (14, 140)
     assert record.train.num_images == 80
     assert "(kept 14 of 140 prunable weights, nominal 0.9)" in capsys.readouterr().out
+
+
+def test_the_sparsity_of_each_layer_may_be_given_by_hand(mine, tmp_path):
+    # 60 and 10 weights: body.1 loses 45, head 2 of its 10; together 47 of 70.
+    by_hand = ["distribution=by_layer", "+distribution.layers={body.*:0.75,head.weight:0.2}"]
+    assert main(["train", *mine, "method=prune", *by_hand, "sparsity=0.6714"]) == 0
+
+    record = only_record(tmp_path / "runs", "smoke-prune-*")
+    assert isinstance(record, RunRecord)
+    assert {name: layer.kept for name, layer in record.layers.items()} == {
+        "body.1.weight": 15, "head.weight": 8,
+    }  # fmt: skip
+    assert (record.kept, record.prunable, record.target_sparsity) == (23, 70, 0.6714)
+    assert main(["verify", str(tmp_path / "runs")]) == 0
+    last = (next((tmp_path / "runs").glob("smoke-prune-*")) / "history.jsonl").read_text()
+    assert '"target_sparsity": 0.6714' in last.splitlines()[-1]
+
+
+def test_a_rule_of_ones_own_for_the_layers_gets_its_own_arguments_alone(mine, tmp_path):
+    own = ["distribution._target_=my_package.Rule", "+distribution.head=0.5"]
+    assert main(["train", *mine, "method=prune", *own]) == 0
+    record = only_record(tmp_path / "runs", "smoke-prune-*")
+    assert {name: layer.kept for name, layer in record.layers.items()} == {
+        "body.1.weight": 6, "head.weight": 5,
+    }  # fmt: skip
 
 
 def test_a_curve_joins_networks_of_ones_own(mine, tmp_path, capsys):

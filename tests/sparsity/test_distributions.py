@@ -1,3 +1,4 @@
+import re
 from math import prod
 
 import pytest
@@ -5,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.sparsity.distributions import ErdosRenyi, ErdosRenyiKernel, Uniform
+from lightning_sparse.sparsity.distributions import ByLayer, ErdosRenyi, ErdosRenyiKernel, Uniform
 from lightning_sparse.sparsity.masks import num_kept
 from tests.reference.sparsity import bisected_densities
 
@@ -139,6 +140,64 @@ def test_the_scale_agrees_with_bisection(shapes, sparsity):
     densities = bisected_densities(relative, sizes, sparsity)
     layers = ErdosRenyiKernel().layer_sparsities(shapes, sparsity)
     assert layers == pytest.approx({name: 1 - d for name, d in densities.items()}, abs=1e-9)
+
+
+HAND = {"conv1.weight": (4, 1, 5, 5), "conv2.weight": (8, 4, 5, 5), "fc.weight": (10, 10)}
+
+
+def test_layers_given_by_hand_get_what_is_said_whatever_the_order_of_the_patterns():
+    # 100 * 0 + 800 * 0.75 + 100 * 0.5 of 1000.
+    said = {"*": 0.5, "conv*": 0.75, "conv1*": 0.0}
+    for layers in (said, dict(reversed(said.items()))):
+        found = ByLayer(layers=layers).layer_sparsities(HAND, 0.65)
+        assert found == {"conv1.weight": 0.0, "conv2.weight": 0.75, "fc.weight": 0.5}
+        kept = {name: num_kept(prod(HAND[name]), value) for name, value in found.items()}
+        assert kept == {"conv1.weight": 100, "conv2.weight": 200, "fc.weight": 50}
+
+
+def test_a_question_mark_stands_for_one_character_and_the_rest_may_have_a_sparsity_of_its_own():
+    rule = ByLayer(layers={"conv?.weight": 0.9}, otherwise=0.2)
+    found = rule.layer_sparsities(HAND, (900 * 0.9 + 100 * 0.2) / 1000)
+    assert list(found.values()) == [0.9, 0.9, 0.2]
+
+
+def test_the_nominal_sparsity_may_be_typed_rounded_but_must_be_that_of_the_layers():
+    rule = ByLayer(layers={"conv*": 0.8766, "fc.*": 0.5})
+    assert rule.layer_sparsities(HAND, 0.839)["fc.weight"] == 0.5
+    with pytest.raises(UserError) as caught:
+        rule.layer_sparsities(HAND, 0.98)
+    assert str(caught.value) == (
+        "sparsity=0.98: the layers of distribution.layers come to 0.8389 overall, which is what "
+        "this run is to be called by; say sparsity=0.8389"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"layers": {"conv*": 0.9, "fv.weight": 0.5}}, "'fv.weight' matches no weight; there"),
+        ({"layers": {"*": 0.9, "zzz": 0.5}}, "'zzz' matches no weight; there are conv1"),
+        ({"layers": {"conv*": 0.9}}, "no pattern matches 'fc.weight'; add one, or say"),
+        ({"layers": {"*": 0.9, "conv1*": 0.5, "*onv1.*": 0.4}},
+         "'conv1*' and '*onv1.*' say different things of 'conv1.weight'"),
+    ],
+)  # fmt: skip
+def test_patterns_that_do_not_settle_every_layer_are_refused(rule, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        ByLayer(**rule).layer_sparsities(HAND, 0.9)
+
+
+@pytest.mark.parametrize("sparsity", [1.0, -0.1, 90, True])
+def test_a_sparsity_by_hand_that_is_no_fraction_is_refused_by_the_name_of_its_pattern(sparsity):
+    with pytest.raises(UserError, match=re.escape("distribution.layers.conv*=")):
+        ByLayer(layers={"conv*": sparsity})
+    with pytest.raises(UserError, match=re.escape("distribution.otherwise=")):
+        ByLayer(layers={"conv*": 0.5}, otherwise=sparsity)
+
+
+def test_no_layers_at_all_are_refused_with_an_example():
+    with pytest.raises(UserError, match=r"distribution\.layers is empty: .*layers={conv"):
+        ByLayer()
 
 
 def test_resnet50_has_the_published_layers_and_weights(resnet50_shapes):

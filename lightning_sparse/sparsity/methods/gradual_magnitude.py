@@ -51,7 +51,13 @@ class GradualMagnitude(AbstractSparseMethod):
             )
 
     def initial_masks(self, weights: Weights) -> Masks:
-        """Keep everything."""
+        """Keep everything.
+
+        Raises:
+            UserError: If the distribution refuses these layers, which must not wait for the first
+                update.
+        """
+        self.layer_sparsities({name: weight.shape for name, weight in weights.items()}, 0)
         return full_masks(weights)
 
     def is_due(self, step: int) -> bool:
