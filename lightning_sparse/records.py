@@ -115,6 +115,8 @@ class RunRecord:
         global_batch_size: Images per optimizer step, over all ranks; None in records written
             before it was counted. Batch norm sees ``config["batch_size"]`` of them at a time.
         flops: What an image costs, in training and at the end; None likewise.
+        num_parameters: Entries of all parameters, prunable or not; None likewise.
+        remarks: What was said of network and data before the run, a sentence each; None if nothing.
     """
 
     kind: ClassVar[str] = "run"
@@ -139,15 +141,26 @@ class RunRecord:
     provenance: Mapping[str, Any] = field(repr=False)
     global_batch_size: int | None = None
     flops: Flops | None = None
+    num_parameters: int | None = None
+    remarks: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse counts that no mask gives."""
         _check_counts(self.kept, self.prunable)
+        if self.num_parameters is not None:
+            _check_counts(self.prunable, self.num_parameters)
 
     @property
     def measured_sparsity(self) -> float:
         """Fraction of prunable weights that the masks remove, in [0, 1]; 0 if there are none."""
         return 1 - self.kept / self.prunable if self.prunable else 0.0
+
+    @property
+    def overall_sparsity(self) -> float | None:
+        """Fraction of all parameters that the masks remove, in [0, 1]; None if not counted."""
+        if not self.num_parameters:
+            return None
+        return (self.prunable - self.kept) / self.num_parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,6 +217,7 @@ class PathRecord:
         barrier_standard_error: Of the barrier H likewise.
         steps_multiplier: How many times the experiment's own steps the curve was fitted for, where
             that is asked; None for once.
+        remarks: As in `RunRecord`.
     """
 
     kind: ClassVar[str] = "path"
@@ -238,6 +252,7 @@ class PathRecord:
     descent_standard_error: float | None = None
     barrier_standard_error: float | None = None
     steps_multiplier: int | None = None
+    remarks: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         """Refuse counts that no mask gives."""
@@ -380,8 +395,9 @@ def _check_names(record: Record, where: str) -> None:
 def _build(annotation: Any, value: Any, where: str) -> Any:
     """Turn decoded JSON into ``annotation``, or say which field does not fit."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if type(None) in arguments and value is not None and dataclasses.is_dataclass(arguments[0]):
+    if type(None) in arguments and value is not None and not _is_plain_type(arguments[0]):
         annotation = arguments[0]
+        origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if dataclasses.is_dataclass(annotation):
         return _build_dataclass(annotation, value, where)
     if origin is Mapping:
@@ -397,6 +413,10 @@ def _build(annotation: Any, value: Any, where: str) -> Any:
     if annotation is Any:
         return value
     return _build_plain(annotation, value, where)
+
+
+def _is_plain_type(annotation: Any) -> bool:
+    return isinstance(annotation, type) and not dataclasses.is_dataclass(annotation)
 
 
 def _build_plain(annotation: Any, value: Any, where: str) -> Any:

@@ -1,9 +1,12 @@
+import random
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_sparse.streams import stream_generator, stream_seed
+from lightning_sparse.streams import global_generators_of, stream_generator, stream_seed
 
 STREAMS = ("init", "init/scratch", "order", "augment", "mask", "curve", "network")
 places = st.tuples(
@@ -38,3 +41,24 @@ def test_a_generator_draws_the_same_whatever_was_drawn_before():
 
     assert first.tolist() == again.tolist()
     assert first.tolist() != torch.randperm(9, generator=stream_generator(2, "order", 5)).tolist()
+
+
+def drawn(*place):
+    with global_generators_of(*place):
+        return torch.rand(2).tolist(), np.random.rand(2).tolist(), random.random()
+
+
+@pytest.mark.usefixtures("global_generators_untouched")
+def test_code_that_draws_from_global_generators_draws_from_a_place_in_a_stream():
+    first = drawn(1, "init")
+
+    assert drawn(1, "init") == first
+    assert first[0] == torch.rand(2, generator=stream_generator(1, "init")).tolist()
+    for place in ((2, "init"), (1, "init/scratch"), (1, "init", 0)):
+        assert all(one != other for one, other in zip(drawn(*place), first, strict=True))
+
+
+@pytest.mark.usefixtures("global_generators_untouched")
+def test_global_generators_are_as_before_when_code_that_uses_them_fails():
+    with pytest.raises(ZeroDivisionError), global_generators_of(1, "init"):
+        random.seed(torch.randint(9, ()).item() / 0)

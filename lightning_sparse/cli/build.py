@@ -16,12 +16,13 @@ from lightning_sparse.cli.compose import Settings
 from lightning_sparse.data.checks import check_source
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.models.build import build_model
 from lightning_sparse.paths.evaluation import EvaluationSettings
 from lightning_sparse.records import RunRecord
 from lightning_sparse.sparsity.masks import load_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
+from lightning_sparse.streams import StartStream
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.checkpoints import CheckpointSettings
 from lightning_sparse.training.classifier_module import TrainingSettings
@@ -51,11 +52,14 @@ def build_data(settings: Settings, *, first_step: int = 0) -> ImageDataModule:
     )
 
 
-def build_network(settings: Settings, source: ImageSource) -> nn.Module:
-    """Build the network at the start weights of the method's stream."""
+def build_network(
+    settings: Settings, source: ImageSource, stream: StartStream | None = None
+) -> nn.Module:
+    """Build the network at the start weights of ``stream``; None is the method's own stream."""
     constructor = build_object({**settings["model"], "_partial_": True}, "model")
     constructor = _checked(constructor, settings["model"]["_target_"])
-    network = build_model(constructor, source, settings["seed"], settings["method"]["start"])
+    chosen = stream or settings["method"]["start"]
+    network = build_model(constructor, source, settings["seed"], chosen)
     if settings["channels_last"]:
         network = network.to(memory_format=torch.channels_last)
     if settings["compile"]:
@@ -77,7 +81,8 @@ def _checked(constructor: "functools.partial[Any]", target: str) -> "functools.p
 
     @functools.wraps(function, updated=())
     def construct(*args: Any, **kwargs: Any) -> nn.Module:
-        network = function(*args, **kwargs)
+        with theirs(field):
+            network = function(*args, **kwargs)
         if not isinstance(network, nn.Module):
             raise UserError(
                 f"{field}: made a {type(network).__name__}; name a torch.nn.Module or a function "

@@ -29,6 +29,7 @@ from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import EvaluationBatches
 from lightning_sparse.errors import UserError, is_out_of_memory
 from lightning_sparse.heap import keep_freed_memory
+from lightning_sparse.models.starts import check_starts
 from lightning_sparse.paths.end_points import load_end_point, load_run_record
 from lightning_sparse.paths.run import PathIdentity, make_path
 from lightning_sparse.pipeline.jobs import Job
@@ -176,6 +177,8 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
     rewind_step = settings["rewind_step"] if method["rewound"] else 0
     data = build_data(settings, first_step=rewind_step)
     network = build_network(settings, data.source)
+    build = functools.partial(build_network, settings, data.source)
+    remarks = [] if method["rewound"] else check_starts(network, method["start"], build)
     if method["rewound"]:
         assert mask_dir is not None
         rewind_(network, load_run_record(mask_dir), mask_dir, rewind_step)
@@ -197,6 +200,7 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
         ),
         run_dir=job.run_dir,
         capture_steps=settings["capture_steps"],
+        remarks=remarks,
         recalibration=_recalibration(settings, data),
         trainer_options=settings["trainer"],
         checkpointing=build_checkpointing(settings),

@@ -24,12 +24,23 @@ def counts(run: RunRecord) -> str:
     return f"kept {run.kept:,} of {run.prunable:,} weights"
 
 
+def of_all_parameters(run: RunRecord) -> str:
+    """Return the sparsity of all parameters where much of the network cannot be pruned."""
+    overall = run.overall_sparsity
+    if overall is None or run.measured_sparsity - overall < _WORTH_SAYING:
+        return ""
+    return f"{overall:.4f} of all {run.num_parameters:,} parameters, "
+
+
+_WORTH_SAYING = 0.01
+
+
 def describe_run(run: RunRecord) -> str:
     """Return what a person asks of one trained end point."""
     return (
         f"{run.method}: sparsity {run.measured_sparsity:.4f} "
         f"(kept {run.kept:,} of {run.prunable:,} prunable weights, "
-        f"nominal {run.target_sparsity:g})\n"
+        f"{of_all_parameters(run)}nominal {run.target_sparsity:g})\n"
         f"training loss {run.train.loss:.4f} nats, training accuracy {run.train.accuracy:.4f}, "
         f"test accuracy {run.test.accuracy:.4f} ({run.test.num_images} images)"
     )

@@ -13,6 +13,7 @@ from lightning_sparse.data.draws import fixed_permutation
 from lightning_sparse.data.loader import (
     CPU,
     AbstractTrainingLoader,
+    Batch,
     DatasetLoader,
     EpochOrder,
     EvaluationBatches,
@@ -112,6 +113,21 @@ class ImageDataModule(pl.LightningDataModule):
         return self._evaluation_batches(
             "test", _permutation(self.source.test), self.evaluation_batch_size
         )
+
+    def first_images(self, size: int) -> list[Batch]:
+        """Return one small batch of training images, not augmented, and one of test images, if any.
+
+        Read in this process and by every rank: for a look at them before anything begins.
+        """
+        chosen = (
+            (self.source.train, self._train_subset),
+            (self.source.test, _permutation(self.source.test)),
+        )
+        return [
+            batch
+            for images, indices in chosen
+            for batch in EvaluationBatches(images, self.source.augmentation, indices[:size], size)
+        ]
 
     def recalibration_batches(
         self, num_images: int, batch_size: int, *, shared: bool = False

@@ -1,6 +1,6 @@
 """What a network costs in floating-point operations, dense and sparse, in RigL's convention.
 
-Multiply and add count as two. Convolutions and linear layers count; biases, normalisation,
+Multiply and add count as two. Convolutions and products of matrices count; biases, normalisation,
 activations and pooling do not. A sparse layer costs its share of kept weights, which is the cost of
 ideal sparse kernels and not of any hardware (Evci et al. 2020, appendix H).
 """
@@ -9,47 +9,55 @@ import copy
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch import nn
 
+from lightning_sparse.models.probe import ForwardProbe, operations_in_the_open
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.records import Flops
 
 
-def layer_flops(model: nn.Module, image_shape: Sequence[int]) -> dict[str, int]:
-    """Count the operations of each prunable layer in the forward pass of one image.
+@dataclass(frozen=True, kw_only=True)
+class ForwardFlops:
+    """Operations in the forward pass of one image.
+
+    Attributes:
+        layers: Those that a prunable weight takes part in, by its name, in module order; 0 for a
+            weight that is not used.
+        others: All others, which no mask saves: products of activations, as in attention, and with
+            weights that are not pruned, as in recurrent layers.
+    """
+
+    layers: Mapping[str, int]
+    others: int
+
+
+def forward_flops(model: nn.Module, image_shape: Sequence[int]) -> ForwardFlops:
+    """Count what `torch.utils.flop_counter` counts, by the weight that takes part.
 
     Runs the network once on a copy, so that neither its buffers nor its mode change. A layer that
-    runs several times counts each time. Models on ``torch.device("meta")`` cost nothing to run.
+    runs several times counts each time, however it is called. Models on ``torch.device("meta")``
+    cost nothing to run.
 
     Args:
         model: Any network that takes a batch of images.
         image_shape: Channels, height, width of one image.
-
-    Returns:
-        Operations by the name of the layer's weight, in module order; 0 for a layer that is not
-        reached.
     """
     twin = copy.deepcopy(model).eval()
     weights = prunable_weights(twin)
-    names = {id(weight): name for name, weight in weights.items()}
-    flops = dict.fromkeys(weights, 0)
-
-    def count(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        name = names.get(id(getattr(module, "weight", None)))
-        if name is not None:
-            flops[name] += 2 * weights[name].numel() * _num_uses(module, inputs[0], output)
-
-    for module in twin.modules():
-        if isinstance(module, _ConvNd | nn.Linear):
-            module.register_forward_hook(count)
     first = next(iter(weights.values()))
-    with torch.no_grad():
-        twin(torch.zeros(1, *image_shape, device=first.device, dtype=first.dtype))
-    return flops
+    image = torch.zeros(1, *image_shape, device=first.device, dtype=first.dtype)
+    with torch.no_grad(), operations_in_the_open(twin), ForwardProbe(twin) as probe:
+        twin(image)
+    layers = {name: probe.flops[name] for name in weights}
+    return ForwardFlops(layers=layers, others=probe.total_flops - sum(layers.values()))
+
+
+def layer_flops(model: nn.Module, image_shape: Sequence[int]) -> dict[str, int]:
+    """Count the operations of each prunable layer: `forward_flops` without the others."""
+    return dict(forward_flops(model, image_shape).layers)
 
 
 def inference_flops(layer_flops: Mapping[str, int], densities: Mapping[str, float]) -> float:
@@ -63,7 +71,7 @@ def inference_flops(layer_flops: Mapping[str, int], densities: Mapping[str, floa
 
 
 def flops_of_run(
-    layer_flops: Mapping[str, int],
+    operations: ForwardFlops,
     prunable: Mapping[str, int],
     kept_by_step: Mapping[int, Mapping[str, int]],
     num_steps: int,
@@ -71,22 +79,24 @@ def flops_of_run(
     """Count what an image costs in a run whose masks are known from each step on.
 
     Args:
-        layer_flops: Operations of each layer without masks.
+        operations: Of one forward pass without masks.
         prunable: Weights of each layer.
         kept_by_step: Kept weights of each layer, by the first step of the run from which they hold.
         num_steps: Optimizer steps of the run.
 
     Example:
         >>> kept = {0: {"a": 10}, 5: {"a": 2}}
-        >>> flops_of_run({"a": 100}, {"a": 10}, kept, num_steps=20)
+        >>> operations = ForwardFlops(layers={"a": 100}, others=0)
+        >>> flops_of_run(operations, {"a": 10}, kept, num_steps=20)
         Flops(dense=100, inference=20.0, training=120.0)
     """
     forward = {
-        step: inference_flops(layer_flops, {name: kept[name] / prunable[name] for name in kept})
+        step: operations.others
+        + inference_flops(operations.layers, {name: kept[name] / prunable[name] for name in kept})
         for step, kept in kept_by_step.items()
     }
     return Flops(
-        dense=sum(layer_flops.values()),
+        dense=sum(operations.layers.values()) + operations.others,
         inference=forward[max(forward)],
         training=average_training_flops(forward, num_steps),
     )
@@ -121,12 +131,3 @@ def average_training_flops(forward_flops: Mapping[int, float], num_steps: int) -
         )
     )
     return 3 * math.fsum(spent) / num_steps
-
-
-def _num_uses(module: nn.Module, first_input: Tensor, output: Tensor) -> int:
-    """How often one image multiplies each weight: once per position it is applied at."""
-    if isinstance(module, _ConvTransposeNd):
-        return math.prod(first_input.shape[2:])
-    if isinstance(module, _ConvNd):
-        return math.prod(output.shape[2:])
-    return math.prod(output.shape[1:-1])

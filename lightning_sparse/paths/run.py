@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
-from lightning_sparse.models.flops import flops_of_run, layer_flops
+from lightning_sparse.models.flops import flops_of_run, forward_flops
 from lightning_sparse.paths.curves import curve_length, point_on_curve
 from lightning_sparse.paths.end_points import EndPoint
 from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator, evaluate_path
@@ -41,6 +41,7 @@ from lightning_sparse.training.ranks import (
     wait_for_all,
 )
 from lightning_sparse.training.run import HISTORY_FILE
+from lightning_sparse.training.validation import say, validate
 
 CONTROL_POINTS_FILE = "control_points.safetensors"
 
@@ -106,6 +107,9 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     started = time.perf_counter()
     start.check_fits(network)
     end.check_fits(network)
+    findings = validate(network, data, is_masked=start.masks is not None or end.masks is not None)
+    remarks = findings.remarks(recalibrates=evaluation.batch_norm in {"recalibrated", "batch"})
+    say(remarks)
     checkpoints = RunCheckpoints(
         run_dir,
         checkpointing,
@@ -159,6 +163,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         **_counted(network, data, control_points, is_fitted=degree > 1),
         wall_seconds=fitted.earlier_seconds + time.perf_counter() - started,
         provenance={**provenance(), **fitted.provenance},
+        remarks=remarks or None,
     )
     if is_first_rank():
         write_record(record, run_dir)
@@ -186,7 +191,7 @@ def _counted(
     layers = WeightLayout(network).prunable_counts((control_points != 0).any(dim=0))
     kept = {name: layer.kept for name, layer in layers.items()}
     prunable = {name: layer.prunable for name, layer in layers.items()}
-    operations = layer_flops(network, data.source.image_shape)
+    operations = forward_flops(network, data.source.image_shape)
     flops = flops_of_run(operations, prunable, {0: kept}, num_steps=1)
     return {
         "distance": float((control_points[-1] - control_points[0]).double().norm()),

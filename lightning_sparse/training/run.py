@@ -14,7 +14,7 @@ from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
 from lightning_sparse.models.batch_norm import recalibrate_
-from lightning_sparse.models.flops import flops_of_run, layer_flops
+from lightning_sparse.models.flops import ForwardFlops, flops_of_run, forward_flops
 from lightning_sparse.records import Evaluation, MethodName, RunRecord
 from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts, save_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
@@ -39,6 +39,7 @@ from lightning_sparse.training.progress import History, Progress, ProgressCallba
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.ranks import share_buffers_, wait_for_all
 from lightning_sparse.training.sparsity_callback import SparsityCallback
+from lightning_sparse.training.validation import check_ranks_can_wait, say, validate
 
 WEIGHTS_FILE = "weights.safetensors"
 START_FILE = "start.safetensors"
@@ -123,6 +124,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     identity: RunIdentity,
     run_dir: Path,
     capture_steps: Sequence[int] = (),
+    remarks: Sequence[str] = (),
     recalibration: Iterable[Batch] | None = None,
     trainer_options: Mapping[str, Any] | None = None,
     checkpointing: CheckpointSettings | None = None,
@@ -146,6 +148,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
             weights are those of step k and that the schedule and the data go on from there.
         run_dir: The run's folder.
         capture_steps: Steps after which the weights are kept, for runs that rewind to them.
+        remarks: What was said of the network before, a sentence each; for the record.
         recalibration: Equal batches over which the batch-norm statistics of the trained network are
             computed anew; None keeps the moving averages of training.
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
@@ -162,7 +165,11 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     """
     first_step = identity.rewind_step
     _check_steps(capture_steps, first_step, settings.num_steps)
-    operations = layer_flops(network, data.source.image_shape)
+    findings = validate(network, data, is_masked=identity.method != "dense")
+    check_ranks_can_wait(findings, trainer_options or {})
+    remarks = [*remarks, *findings.remarks(recalibrates=recalibration is not None)]
+    say(remarks)
+    operations = forward_flops(network, data.source.image_shape)
     module = ClassifierModule(network, settings, first_step)
     sparsity = SparsityCallback(method)
     progress = _progress(module, sparsity, history or History(), report)
@@ -183,7 +190,13 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         settings.with_clipping(trainer_options),
         checkpoints,
     )
-    fit = _Fit(trainer=trainer, keeper=keeper, sparsity=sparsity, operations=operations)
+    fit = _Fit(
+        trainer=trainer,
+        keeper=keeper,
+        sparsity=sparsity,
+        operations=operations,
+        remarks=remarks,
+    )
     _settle(network, trainer.strategy.root_device, recalibration)
     record = _record(module, fit, data, identity, run_dir)
     if trainer.is_global_zero:
@@ -204,13 +217,15 @@ class _Fit:
         trainer: Its ranks and device.
         keeper: How long it took, over all interruptions.
         sparsity: The masks, and how many weights they kept when.
-        operations: Of each layer, by `lightning_sparse.models.flops`.
+        operations: By `lightning_sparse.models.flops`.
+        remarks: What was said before it.
     """
 
     trainer: pl.Trainer
     keeper: CheckpointCallback
     sparsity: SparsityCallback
-    operations: Mapping[str, int]
+    operations: ForwardFlops
+    remarks: Sequence[str]
 
 
 def _progress(
@@ -261,6 +276,8 @@ def _record(
             {step - first_step: counts for step, counts in fit.sparsity.kept_by_step.items()},
             settings.num_steps - first_step,
         ),
+        num_parameters=sum(parameter.numel() for parameter in module.network.parameters()),
+        remarks=list(fit.remarks) or None,
     )
 
 

@@ -1,10 +1,21 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import resnet50
 
-from lightning_sparse.models.flops import average_training_flops, inference_flops, layer_flops
+from lightning_sparse.models.flops import (
+    ForwardFlops,
+    average_training_flops,
+    flops_of_run,
+    forward_flops,
+    inference_flops,
+    layer_flops,
+)
+from lightning_sparse.models.probe import operations_in_the_open
 from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.records import Flops
 from lightning_sparse.sparsity.distributions import ErdosRenyiKernel, Uniform
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
 from tests.reference.sparsity import convolution_flops
@@ -135,3 +146,52 @@ def test_counting_leaves_the_model_and_the_generator_as_they_were():
 def test_steps_that_do_not_cover_the_run_are_refused(steps):
     with pytest.raises(ValueError, match="must start at 0"):
         average_training_flops(steps, num_steps=10)
+
+
+class Attention(nn.Module):
+    """Rows of an image as tokens, through attention and a recurrent layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.recurrent = nn.LSTM(8, 5, batch_first=True)
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, images):
+        return self.head(self.recurrent(self.attention(images.squeeze(1)))[0][:, -1])
+
+
+def test_every_operation_is_counted_as_torchs_own_counter_counts_it():
+    model = Attention().eval()
+    with (
+        torch.no_grad(),
+        operations_in_the_open(model),
+        FlopCounterMode(display=False) as counter,
+    ):
+        model(torch.zeros(1, 1, 6, 8))
+    flops = forward_flops(model, (1, 6, 8))
+
+    assert sum(flops.layers.values()) + flops.others == counter.get_total_flops()
+    # Six tokens; scores and sums of 2 heads over 4 numbers; an input, and a state from the second
+    # token on, times the weights of four gates.
+    assert flops.layers["attention.self_attn.in_proj_weight"] == 6 * 2 * 8 * 24
+    assert flops.layers["attention.self_attn.out_proj.weight"] == 6 * 2 * 8 * 8
+    assert flops.others == 2 * (2 * 2 * 6 * 6 * 4) + 6 * 2 * (8 + 5) * 20
+
+
+def test_functional_calls_cost_what_layers_cost():
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(6, 5)
+
+        def forward(self, images):
+            return functional.linear(images.flatten(1), self.layer.weight, self.layer.bias)
+
+    assert layer_flops(Functional(), (1, 2, 3)) == {"layer.weight": 60}
+
+
+def test_what_no_mask_saves_is_neither_saved_in_evaluation_nor_in_training():
+    operations = ForwardFlops(layers={"a": 100}, others=50)
+    flops = flops_of_run(operations, {"a": 10}, {0: {"a": 1}}, num_steps=4)
+    assert flops == Flops(dense=150, inference=60.0, training=180.0)

@@ -5,7 +5,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from torchvision.models import resnet50
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.models.prunable import prunable_weights, weights_left_dense
 
 
 def test_weights_of_convolutions_and_linear_layers_come_in_module_order():
@@ -50,8 +50,19 @@ def test_a_model_that_is_one_layer_has_a_name():
     assert list(prunable_weights(nn.Linear(2, 2))) == ["weight"]
 
 
-def test_layers_within_attention_are_found_by_inheritance():
-    assert list(prunable_weights(nn.MultiheadAttention(4, 2))) == ["out_proj.weight"]
+def test_attention_is_pruned_in_all_four_projections():
+    together, apart = nn.MultiheadAttention(4, 2), nn.MultiheadAttention(4, 2, kdim=3)
+    assert list(prunable_weights(together)) == ["in_proj_weight", "out_proj.weight"]
+    assert list(prunable_weights(apart)) == [
+        "q_proj_weight", "k_proj_weight", "v_proj_weight", "out_proj.weight",
+    ]  # fmt: skip
+
+
+def test_recurrent_weights_and_embeddings_are_left_dense():
+    model = nn.Sequential(
+        nn.Linear(4, 4), nn.GRU(4, 5), nn.Embedding(6, 4), nn.LayerNorm((2, 4)), nn.BatchNorm1d(4)
+    )
+    assert list(weights_left_dense(model)) == ["1.weight_ih_l0", "1.weight_hh_l0", "2.weight"]
 
 
 def test_frozen_layers_count_too():
