@@ -4,43 +4,9 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from lightning_sparse.cli.schema import check_type, fits
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import MethodName, is_plain_name
-
-_KINDS = {
-    int: "an integer",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    list: "a list",
-}
-
-# Settings whose default is null, which says nothing of what else they may be.
-_NULLABLE: Mapping[str, tuple[type, Any]] = {
-    "mask_source": (str, "runs/NAME"),
-    "global_batch_size": (int, 4096),
-    "compile": (bool, True),
-    "training.gradient_clip_norm": (float, 1.0),
-    "path.training.gradient_clip_norm": (float, 1.0),
-    "evaluation.train_subset_size": (int, 1024),
-    "reproduce.num_processes": (int, 2),
-    "log_every_steps": (int, 100),
-    "run_learning_rate": (float, 0.1),
-    "training_steps_multiplier": (float, 5),
-    "report.runs": (str, "runs"),
-    "sweep.file": (str, "gap"),
-    "sweep.num_processes": (int, 2),
-    "sweep.part": (str, "2/8"),
-    "sweep.id": (str, "ENTITY/PROJECT/ID"),
-    "logger.entity": (str, "my-team"),
-    "logger.mode": (str, "offline"),
-    "slurm.partition": (str, "gpu"),
-    "slurm.account": (str, "vision"),
-    "slurm.qos": (str, "normal"),
-    "slurm.constraint": (str, "h100"),
-    "slurm.cpus_per_task": (int, 10),
-    "slurm.mem_gb": (int, 500),
-}
 
 _AT_LEAST = {
     "seed": 0,
@@ -87,7 +53,7 @@ _LONGEST_PLACE = 1000  # characters; systems take 1,024 and more
 
 
 def check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Compare the type of each setting, by dotted name, with its default's.
+    """Compare the type of each setting, by dotted name, with the schema, or with its default's.
 
     Raises:
         UserError: Naming the first that does not fit.
@@ -95,16 +61,7 @@ def check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Non
     for name, value in settings.items():
         if type(value) is int and abs(value) > _LARGEST:
             raise UserError(f"{name}={reprlib.repr(value)}: is too large; give a smaller number")
-        default = defaults.get(name)
-        expected, example = _NULLABLE.get(name, (type(default), default))
-        # Lightning takes numbers, lists and words for the same arguments of its Trainer.
-        is_free = (default is None and name not in _NULLABLE) or name.startswith("trainer.")
-        if is_free or (value is None and name in _NULLABLE) or _fits(value, expected):
-            continue
-        raise UserError(
-            f"{name}={value!r}: must be {_KINDS.get(expected, 'a mapping')}, "
-            f"for example {name}={example}"
-        )
+        check_type(name, value, defaults.get(name))
 
 
 def check_ranges(settings: Mapping[str, Any]) -> None:
@@ -116,7 +73,7 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
     for name in ("sparsity", "reproduce.sparsities"):
         value = _look_up(settings, name)
         for sparsity in value if isinstance(value, list) else [value]:
-            if not _fits(sparsity, float) or not 0 <= sparsity < 1:
+            if not fits(sparsity, float) or not 0 <= sparsity < 1:
                 raise UserError(f"{name}={value}: must lie in [0, 1), for example sparsity=0.98")
     for name, minimum in _AT_LEAST.items():
         value = _look_up(settings, name)
@@ -165,18 +122,11 @@ def _check_steps(settings: Mapping[str, Any]) -> None:
             f"rewind_step={settings['rewind_step']}: must be below training.num_steps={num_steps}"
         )
     for step in settings["capture_steps"]:
-        if not _fits(step, int) or not 0 <= step <= num_steps:
+        if not fits(step, int) or not 0 <= step <= num_steps:
             raise UserError(
                 f"capture_steps={settings['capture_steps']}: must be steps from 0 to "
                 f"training.num_steps={num_steps}"
             )
-
-
-def _fits(value: Any, expected: type) -> bool:
-    """Whether ``value`` may stand for ``expected``: an integer for a number, too."""
-    if isinstance(value, bool) or expected is bool:
-        return isinstance(value, bool) and expected is bool
-    return isinstance(value, int | float if expected is float else expected)
 
 
 def _look_up(settings: Mapping[str, Any], name: str) -> Any:

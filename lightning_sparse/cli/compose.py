@@ -4,15 +4,16 @@ No torch in here: a mistyped setting is answered at once.
 """
 
 import copy
-import difflib
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import compose, initialize_config_dir
+from hydra import compose, version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -20,31 +21,18 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-import lightning_sparse
+from lightning_sparse.cli import settings_files
 from lightning_sparse.cli.batches import with_accumulation
 from lightning_sparse.cli.checks import check_ranges, check_types
+from lightning_sparse.cli.schema import OPEN, check_name, leaves, unknown
+from lightning_sparse.cli.shipped import conf_folders
 from lightning_sparse.errors import UserError
 
 Settings = dict[str, Any]
 
-CONF_DIR = Path(lightning_sparse.__file__).resolve().parents[1] / "conf"
-
 _GROUPS = ("data", "model", "method", "distribution", "lr_schedule", "logger", "experiment")
 
-# The arguments of these belong to a class that is chosen, perhaps the user's own.
-_OPEN = (
-    "data",
-    "model",
-    "distribution",
-    "method.sparse_method.distribution",
-    "trainer",
-    "slurm.options",
-    "training.lr_schedule",
-    "path.training.lr_schedule",
-)
-
-
-_ARGUMENTS = tuple(f"{place}." for place in _OPEN)
+_ARGUMENTS = tuple(f"{place}." for place in OPEN)
 
 
 def compose_settings(overrides: Sequence[str]) -> Settings:
@@ -66,7 +54,8 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
             raise UserError(f"{override!r} is no setting; write name=value, for example seed=21")
     defaults = _composed(tuple(item for item in overrides if _group(item) in _GROUPS))
     settings = _without_arguments_of_others(_composed(tuple(overrides)), defaults, overrides)
-    _check_names(settings, defaults)
+    for name, value in leaves(settings):
+        check_name(name, value)
     check_types(dict(leaves(settings)), dict(leaves(defaults)))
     settings = _lengthened(_with_own_learning_rate(settings))
     check_ranges(settings)
@@ -146,20 +135,6 @@ def as_yaml(settings: Settings) -> str:
     return yaml.safe_dump(shown, sort_keys=False)
 
 
-def leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every setting that is not a mapping, with its dotted name.
-
-    Example:
-        >>> dict(leaves({"seed": 3, "path": {"degree": 2}}))
-        {'seed': 3, 'path.degree': 2}
-    """
-    if not isinstance(settings, Mapping) or (prefix and not settings):
-        yield prefix, settings
-        return
-    for name, value in settings.items():
-        yield from leaves(value, f"{prefix}.{name}" if prefix else str(name))
-
-
 def _name(override: str) -> str:
     name, _, _ = override.partition("=")
     return name.lstrip("+~")
@@ -171,15 +146,15 @@ def _group(override: str) -> str:
 
 
 def _composed(overrides: tuple[str, ...]) -> Settings:
-    return copy.deepcopy(_resolved(overrides))
+    return copy.deepcopy(_resolved(overrides, conf_folders()))
 
 
 @functools.cache
-def _resolved(overrides: tuple[str, ...]) -> Settings:
+def _resolved(overrides: tuple[str, ...], folders: tuple[Path, ...]) -> Settings:
     """Compose: Hydra does files and groups, and plain values follow in the way it would do it.
 
     Hydra reads every file again at each composition, which takes a tenth of a second, and planning
-    an experiment composes hundreds of times.
+    an experiment composes hundreds of times. What ``folders`` hold is read once.
     """
     try:
         parsed = [_parsed(item) for item in overrides]
@@ -189,7 +164,7 @@ def _resolved(overrides: tuple[str, ...]) -> Settings:
             for number, (text, item) in enumerate(zip(overrides, parsed, strict=True))
             if number < num_for_hydra or item.key_or_group in _GROUPS
         ]
-        config = copy.deepcopy(_from_hydra(tuple(for_hydra)))
+        config = copy.deepcopy(_from_hydra(tuple(for_hydra), folders))
         for item in parsed[num_for_hydra:]:
             if item.key_or_group not in _GROUPS:
                 OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
@@ -202,14 +177,13 @@ def _resolved(overrides: tuple[str, ...]) -> Settings:
 
 
 @functools.cache
-def _from_hydra(overrides: tuple[str, ...]) -> Any:
-    if not CONF_DIR.is_dir():
-        raise UserError(
-            f"no settings at {CONF_DIR}; run from a checkout of the repository (`make setup`)"
-        )
+def _from_hydra(overrides: tuple[str, ...], folders: tuple[Path, ...]) -> Any:  # noqa: ARG001
     GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(CONF_DIR), version_base="1.3"):
-        return compose("config", overrides=list(overrides))
+    settings_files.register()
+    version.setbase("1.3")
+    search_path = create_config_search_path("settings://conf")
+    Hydra.create_main_hydra2(task_name="lightning-sparse", config_search_path=search_path)
+    return compose("config", overrides=list(overrides))
 
 
 @functools.cache
@@ -230,14 +204,6 @@ def _parsed(override: str) -> Override:
 def _adds(override: Override) -> bool:
     """Whether an override adds or removes a name, which is left to Hydra, as is all before it."""
     return bool(override.is_add() or override.is_force_add() or override.is_delete())
-
-
-def _check_names(settings: Settings, defaults: Settings) -> None:
-    """Refuse a name added with ``+`` that nothing would ever read."""
-    known = {name for name, _ in leaves(defaults)}
-    for name, _ in leaves(settings):
-        if name not in known and not name.startswith(_ARGUMENTS):
-            raise UserError(_unknown(name))
 
 
 def _without_arguments_of_others(
@@ -267,17 +233,17 @@ def _without_arguments_of_others(
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
     """Say in one line which override is at fault and what was probably meant."""
     text, said = " ".join(str(error).split()), " ".join(overrides)
-    unknown = re.search(r"Key '([^']+)' is not in struct.*?full_key: ([\w.]+)", text)
-    if unknown:
-        return _unknown(unknown.group(2))
+    found = re.search(r"Key '([^']+)' is not in struct.*?full_key: ([\w.]+)", text)
+    if found:
+        return unknown(found.group(2))
     choice = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
     if choice and choice.group(1) in _GROUPS:
         group = choice.group(1)
-        options = ", ".join(sorted(file.stem for file in (CONF_DIR / group).glob("*.yaml")))
+        options = ", ".join(settings_files.choices(group))
         return f"{group}={choice.group(2)}: no such choice; available: {options}"
     interpolation = re.search(r"Interpolation key '([^']+)' not found", text)
     if interpolation:
-        options = ", ".join(_nearest_mapping(_resolved(()), interpolation.group(1).split(".")))
+        options = ", ".join(_nearest_mapping(_composed(()), interpolation.group(1).split(".")))
         return f"{said}: there is no {interpolation.group(1)}; available: {options}"
     return f"cannot use the settings {said}: {text}"
 
@@ -289,18 +255,3 @@ def _nearest_mapping(settings: Settings, place: Sequence[str]) -> Settings:
             break
         settings = settings[name]
     return settings
-
-
-def _unknown(name: str) -> str:
-    parent = name.rpartition(".")[0]
-    if parent in _OPEN:
-        return (
-            f"no setting is called {name!r}; an argument of the chosen class is added with a plus "
-            f"sign: +{name}=..."
-        )
-    known = [key for key, _ in leaves(_resolved(()))]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = (
-        f"did you mean {close[0]}?" if close else "`lightning-sparse train --settings` lists them"
-    )
-    return f"no setting is called {name!r}; {hint}"

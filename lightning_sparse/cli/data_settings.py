@@ -9,7 +9,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from lightning_sparse.cli.checks import check_types
-from lightning_sparse.cli.compose import CONF_DIR, Settings
+from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.settings_files import read_yaml
+from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.errors import UserError
 
 _AT_LEAST = {"num_workers": 0, "num_classes": 1, "num_train": 1, "num_val": 1, "size": 8}
@@ -25,7 +27,7 @@ def compose_data_settings(verb: str, overrides: Sequence[str]) -> Settings:
     Raises:
         UserError: If a word is no setting of the verb, or has the wrong type.
     """
-    config = OmegaConf.load(CONF_DIR / "command" / f"{verb.replace('-', '_')}.yaml")
+    config = OmegaConf.create(read_yaml(CONF_DIR / "command" / f"{verb.replace('-', '_')}.yaml"))
     defaults = _plain(config)
     for word in overrides:
         name, value = _parsed(word, verb)

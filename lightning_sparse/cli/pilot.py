@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings, leaves, with_values
+from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.schema import leaves
 from lightning_sparse.cli.session import num_processes
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError
@@ -119,6 +120,8 @@ def plan_curve(settings: Settings, space: str, overrides: Sequence[str]) -> Job:
 
 
 def _prune_overrides(trial: dict[str, Any]) -> list[str]:
+    if "learning_rate" not in trial:
+        raise UserError(f"pilot.prune_trials: {trial} needs a learning_rate, as every trial does")
     others = {name: value for name, value in trial.items() if name != "learning_rate"}
     return [
         f"tuned.learning_rate.prune={trial['learning_rate']}",

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_sparse.cli.batches import num_devices, num_nodes
-from lightning_sparse.cli.compose import CONF_DIR, Settings
+from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.cli.slurm_job import run_command
 from lightning_sparse.cluster.submission import Resources, Submitted, Submitter
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs

@@ -18,10 +18,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-import lightning_sparse
+from lightning_sparse.cli.shipped import SWEEPS_DIR
 from lightning_sparse.errors import UserError
-
-SWEEPS_DIR = Path(lightning_sparse.__file__).resolve().parents[1] / "sweeps"
 
 VERBS = ("train", "line", "path")
 METHODS = ("grid", "random", "bayes")

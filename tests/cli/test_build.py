@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from lightning_sparse.cli.build import build_data, build_method, build_network, build_object
-from lightning_sparse.cli.compose import CONF_DIR, compose_settings
+from lightning_sparse.cli.compose import compose_settings
+from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights

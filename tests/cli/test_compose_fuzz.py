@@ -5,8 +5,9 @@ import contextlib
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lightning_sparse.cli.compose import compose_settings, leaves
+from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.schema import leaves
 from lightning_sparse.errors import UserError
 
 NAMES = sorted(name for name, _ in leaves(compose_settings(["experiment=smoke"])))

@@ -101,7 +101,7 @@ def test_an_interrupt_is_one_line_and_its_own_status(monkeypatch, capsys):
             ["reproduce", "reproduce.further_seeds=[1]"],
             "reproduce.further_seeds=[1]: [1] are pilot",
         ),
-        (["reproduce", "reproduce.seeds=[a]"], "reproduce.seeds=['a']: must be integers"),
+        (["reproduce", "reproduce.seeds=[a]"], "reproduce.seeds=['a']: must be a list of integers"),
         (["reproduce", "mask_source=runs/x"], "mask_source=runs/x: is for single runs"),
         (["pilot", "pilot.seeds=[11]"], "pilot.seeds=[11]: share a seed with reproduce.seeds="),
         (

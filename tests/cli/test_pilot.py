@@ -25,6 +25,14 @@ def test_unequal_numbers_of_trials_are_refused():
         arm_trials(settings)
 
 
+def test_a_trial_without_a_learning_rate_is_refused():
+    settings = compose_settings(["pilot.prune_trials=[{learning_rate: 0.1}, {sparsity: 0.5}]"])
+    with pytest.raises(
+        UserError, match=r"pilot.prune_trials: \{'sparsity': 0.5\} needs a learning"
+    ):
+        arm_trials(settings)
+
+
 def test_both_spaces_get_the_same_trials():
     trials = curve_trials(compose_settings(["pilot.path_learning_rates=[0.1,0.2]"]))
     assert trials == {

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_sparse.cli.compose import CONF_DIR
+from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.tensor_files import load_tensors, save_tensors
 from tests.faults.comparison import differences, record_of
 from tests.faults.findings import note

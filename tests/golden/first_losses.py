@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
-from lightning_sparse.cli.compose import CONF_DIR, compose_settings
+from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.execution import execute
 from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.pipeline.jobs import Job, with_needs
 from lightning_sparse.storage import write_text_atomic

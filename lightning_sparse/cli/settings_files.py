@@ -1,0 +1,192 @@
+"""Files of settings: read as YAML that says where it is wrong, and checked as what is typed is.
+
+No torch in here.
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, final
+
+import yaml
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
+from typing_extensions import override
+
+from lightning_sparse.cli.schema import check_name, check_type, leaves
+from lightning_sparse.cli.shipped import CONF_DIR, conf_folders
+from lightning_sparse.errors import UserError
+
+_OCTAL_OR_SEXAGESIMAL = re.compile(r"[-+]?0[0-9_]+|.*:.*")
+
+_GLOBAL = "_global_"
+
+
+def read_yaml(file: Path) -> Any:
+    """Read a file of settings or of a sweep, as Hydra would: ``1e-3`` is a number.
+
+    Raises:
+        UserError: Naming file and line, if it is not UTF-8, not YAML, or says something twice.
+    """
+    try:
+        # Editors of Windows begin a file with a mark of its encoding.
+        text = file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: is not encoded in UTF-8; save it as UTF-8") from error
+    try:
+        return yaml.load(text, Loader=_loader())  # noqa: S506 (a SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f", line {mark.line + 1}" if mark else ""
+        remedy = "; indent with spaces, not tabs" if "'\\t'" in str(error.problem) else ""
+        raise UserError(f"{file}{place}: {error.problem or error.context}{remedy}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{file}: is no YAML: {error}") from error
+
+
+@functools.cache
+def _loader() -> Any:
+    """Return OmegaConf's safe loader, which refuses doubled names, without YAML 1.1's surprises."""
+
+    class Loader(get_yaml_loader()):  # type: ignore[misc]
+        pass
+
+    def construct_int(loader: Any, node: yaml.ScalarNode) -> int:
+        if _OCTAL_OR_SEXAGESIMAL.fullmatch(node.value):
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"{node.value} would be read as {loader.construct_yaml_int(node)}; write that, or "
+                "put a text into quotes",
+                node.start_mark,
+            )
+        return int(loader.construct_yaml_int(node))
+
+    Loader.add_constructor("tag:yaml.org,2002:int", construct_int)
+    return Loader
+
+
+@final
+class SettingsSource(ConfigSource):
+    """Where Hydra finds settings: in ``conf/`` of the current folder, and in ours.
+
+    Every file is checked as it is loaded, so that what is wrong is said with the file's name. The
+    current folder adds choices (``conf/experiment/mine.yaml``); ``config.yaml`` is always ours.
+    """
+
+    @staticmethod
+    @override
+    def scheme() -> str:
+        """Return what stands before ``://`` in Hydra's search path."""
+        return "settings"
+
+    @override
+    def load_config(self, config_path: str) -> ConfigResult:
+        file = found(config_path)
+        if file is None:
+            raise ConfigLoadError(f"Config not found : {config_path}")
+        return ConfigResult(
+            config=_checked(file, config_path),
+            path=str(file),
+            provider=self.provider,
+            header={"package": _package(file)},
+        )
+
+    @override
+    def available(self) -> bool:
+        return True
+
+    @override
+    def is_group(self, config_path: str) -> bool:
+        return any((folder / config_path).is_dir() for folder in conf_folders())
+
+    @override
+    def is_config(self, config_path: str) -> bool:
+        return found(config_path) is not None
+
+    @override
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        files: list[str] = []
+        for folder in conf_folders():
+            for item in (folder / config_path).iterdir() if (folder / config_path).is_dir() else ():
+                self._list_add_result(
+                    files, str(Path(config_path, item.name)), item.name, results_filter
+                )
+        return sorted(set(files))
+
+
+def found(config_path: str) -> Path | None:
+    """Return the file of a choice, such as ``experiment/mine``.
+
+    Raises:
+        UserError: If the current folder and we have different files of one name.
+    """
+    name = config_path if config_path.endswith(".yaml") else f"{config_path}.yaml"
+    folders = conf_folders() if "/" in config_path else (CONF_DIR,)
+    files = [file for folder in folders if (file := folder / name).is_file()]
+    if len({file.read_bytes() for file in files}) > 1:
+        raise UserError(f"{files[0]}: {files[1]} has the same name; give yours another")
+    return files[0] if files else None
+
+
+def choices(group: str) -> list[str]:
+    """Return the names there are to choose from in a group."""
+    return sorted(
+        {file.stem for folder in conf_folders() for file in (folder / group).glob("*.yaml")}
+    )
+
+
+def register() -> None:
+    """Tell Hydra of our source."""
+    Plugins.instance().register(SettingsSource)
+
+
+def _checked(file: Path, config_path: str) -> Any:
+    body = {} if (read := read_yaml(file)) is None else read
+    if not isinstance(body, dict):
+        raise UserError(f"{file}: holds no settings; write name: value, one a line")
+    group = config_path.partition("/")[0]
+    if group == "experiment" and _package(file) != _GLOBAL:
+        raise UserError(
+            f"{file}: the first line of an experiment must be `# @package _global_`, without which "
+            "its settings would stand below `experiment`"
+        )
+    prefix = "" if "/" not in config_path else _prefix(group, _package(file))
+    for name, value in _settings_of(body, prefix):
+        try:
+            check_name(name, value)
+            if not (isinstance(value, str) and ("${" in value or value == "???")):
+                check_type(name, value)
+        except UserError as error:
+            raise UserError(f"{file}: {error}") from None
+    return OmegaConf.create(body)
+
+
+def _settings_of(body: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    values = {name: value for name, value in body.items() if name != "defaults"}
+    return leaves(values, prefix) if values else iter(())
+
+
+def _prefix(group: str, package: str | None) -> str:
+    """Return below which name a file of a group is put."""
+    if package == _GLOBAL:
+        return ""
+    named = group if package is None else package.replace("_group_", group)
+    # Wherever schedules of the learning rate are put, they are arguments of a class.
+    return "training.lr_schedule" if named == "lr_schedule" else named.removeprefix(f"{_GLOBAL}.")
+
+
+def _package(file: Path) -> str | None:
+    """Return what the file's first comment says of its place, as ``# @package _global_`` does."""
+    for line in file.read_text(encoding="utf-8-sig").splitlines():
+        if found := re.fullmatch(r"\s*#\s*@package\s+(\S+)\s*", line):
+            return found[1]
+        if line.strip():
+            return None
+    return None
