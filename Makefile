@@ -116,7 +116,7 @@ sweep-local: .venv ## Run the missing points of a sweep file, with no server [SW
 bench: .venv ## Measure every cost against its peer, in a quarter of an hour [ROWS="masked_step ..."]
 	$(BIN)/python -m benchmarks run $(ROWS) $(ARGS)
 
-bench-gpu: .venv ## The same for the rows of a GPU [ROWS]
+bench-gpu: .venv ## The same for the rows of a GPU [ROWS ARGS="--seconds 300 --budget 0.3"]
 	$(BIN)/python -m benchmarks run --accelerator $(ROWS) $(ARGS)
 
 bench-compare: .venv ## Set the last session against the one before: what became slower?

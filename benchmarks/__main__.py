@@ -1,6 +1,7 @@
 """``python -m benchmarks``: runs rows, compares sessions, and writes the page of results."""
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,11 +50,14 @@ def _run(options: argparse.Namespace) -> int:
     from benchmarks.session import accelerator, run_session
     from benchmarks.workloads import Scale
 
-    device = {"device": accelerator()} if options.accelerator else {}
+    # Tiny runs walk the code of a GPU's rows wherever they are.
+    is_on_gpu = options.accelerator and not options.tiny
+    device = {"device": accelerator()} if is_on_gpu else {}
     all_hold = run_session(
         rows,
         scale=Scale(is_tiny=options.tiny, **device),
         budget=options.budget,
+        seconds=options.seconds,
         file=_records_file(options),
     )
     return _OK if all_hold else _NOT_ALL_HOLD
@@ -84,9 +88,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure, print the table, keep the records")
-    run.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}")
+    run.add_argument(
+        "rows",
+        nargs="*",
+        metavar="ROW",
+        help=f"of {', '.join(ROWS)}; on a GPU of {', '.join(ACCELERATOR_ROWS)}",
+    )
     run.add_argument(
         "--budget", type=float, default=1.0, help="multiple of each trial's usual time (1)"
+    )
+    run.add_argument(
+        "--seconds", type=float, default=math.inf, help="begin no trial after so many (no limit)"
     )
     run.add_argument("--tiny", action="store_true", help="only see that it runs; times say nothing")
     compare = commands.add_parser("compare", help="set the last session against the one before")

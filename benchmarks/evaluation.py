@@ -1,5 +1,6 @@
 """Points of a path evaluated in two ways, and images to evaluate them on."""
 
+import copy
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +18,13 @@ from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.paths.curves import point_on_curve, straight_line
 from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator
 from lightning_sparse.paths.layout import WeightLayout
-from lightning_sparse.training.measurement import measure
+from lightning_sparse.training.measurement import CPU, measure
 
 
 class Work:
     """The same points on the same images in both ways."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keyword-only: what is evaluated, and where)
         self,
         source: ImageSource,
         num_images: int,
@@ -31,6 +32,8 @@ class Work:
         num_points: int,
         constructor: Callable[..., nn.Module] = ConvNet,
         points_at_once: int = 29,
+        num_workers: int = 0,
+        device: torch.device = CPU,
     ) -> None:
         half = num_images // 2
         self.data = ImageDataModule(
@@ -39,7 +42,9 @@ class Work:
             seed=1,
             evaluation_batch_size=half,
             train_subset_size=num_images,
+            num_workers=num_workers,
         )
+        self.device = device
         self.network = build_model(constructor, source, 1, "init")
         self.num_classes = source.num_classes
         self.settings = EvaluationSettings(
@@ -62,7 +67,32 @@ class Work:
             settings=self.settings,
             weight_decay=0.0,
             buffers=(buffers, buffers),
+            device=device,
         )
+
+    def bare_passes(self) -> Callable[[], object]:
+        """Return as many forward passes as `together` makes, over images that are there already."""
+        network = copy.deepcopy(self.network).to(self.device).eval()
+        network = network.to(memory_format=torch.channels_last)
+        half = self.settings.recalibration_batch_size
+        sets = (
+            self.data.recalibration_batches(2 * half, half),
+            self.data.train_subset_batches(),
+            self.data.test_batches(),
+        )
+        batches = [
+            images.to(self.device, memory_format=torch.channels_last, copy=True)
+            for batches in sets
+            for images, _ in batches
+        ]
+
+        @torch.no_grad()
+        def passes() -> None:
+            for _ in self.ts:
+                for images in batches:
+                    network(images)
+
+        return passes
 
     def together(self) -> list[float]:
         """Return the training loss of every point."""

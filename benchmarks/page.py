@@ -34,7 +34,7 @@ _STYLES: Mapping[Verdict, str] = {
     "measured": "",
 }
 _FINDING_COLUMNS = ("claim", "must stay below", "estimate", "95 % interval", "rounds", "verdict")
-_SIDE_COLUMNS = ("side", "what", "median", "quartiles")
+_SIDE_COLUMNS = ("side", "what", "median", "quartiles", "peak memory")
 _SPENT_COLUMNS = ("kind of job", "jobs", "core-seconds", "each", "share")
 _NUMERIC = frozenset({*_FINDING_COLUMNS[1:5], *_SIDE_COLUMNS[2:], *_SPENT_COLUMNS[1:]})
 
@@ -66,9 +66,10 @@ def count_verdicts(records: Iterable[TrialRecord]) -> dict[Verdict, int]:
 
 def terminal_table(record: TrialRecord) -> Group:
     """Show a trial: its sides, and below them its claims."""
-    sides = _terminal(_SIDE_COLUMNS)
+    columns = _side_columns(record)
+    sides = _terminal(columns)
     for side in record.sides:
-        sides.add_row(*map(Text, _side_cells(side, record.unit)))
+        sides.add_row(*map(Text, _side_cells(side, record.unit)[: len(columns)]))
     findings = _terminal(_FINDING_COLUMNS)
     for finding in record.findings:
         *cells, verdict = _finding_cells(finding)
@@ -176,17 +177,25 @@ def _spent(file: Path) -> Section:
 
 
 def _blocks(record: TrialRecord) -> list[Block]:
-    sides = [Row(_side_cells(side, record.unit)) for side in record.sides]
+    columns = _side_columns(record)
+    sides = [Row(_side_cells(side, record.unit)[: len(columns)]) for side in record.sides]
     findings = [Row(_finding_cells(finding)) for finding in record.findings]
     return [
         Table(_FINDING_COLUMNS, findings, numeric=_NUMERIC),
-        Table(_SIDE_COLUMNS, sides, numeric=_NUMERIC),
+        Table(columns, sides, numeric=_NUMERIC),
     ]
+
+
+def _side_columns(record: TrialRecord) -> Sequence[str]:
+    """Leave out the last column where no peak was measured."""
+    has_peaks = any(side.peak_mb is not None for side in record.sides)
+    return _SIDE_COLUMNS if has_peaks else _SIDE_COLUMNS[:-1]
 
 
 def _side_cells(side: SideRecord, unit: str) -> list[str]:
     lower, upper = (_quantity(value, unit) for value in (side.lower_quartile, side.upper_quartile))
-    return [side.name, side.what, _quantity(side.median, unit), f"{lower} to {upper}"]
+    peak = "" if side.peak_mb is None else f"{side.peak_mb:,.0f} MB"
+    return [side.name, side.what, _quantity(side.median, unit), f"{lower} to {upper}", peak]
 
 
 def _finding_cells(finding: FindingRecord) -> list[str]:

@@ -170,10 +170,13 @@ class Side:
     Attributes:
         what: What it is and, for a peer, its version and where its documentation says so.
         measure: Does the work once and returns what that cost.
+        peak_mb: Most memory that it and what it holds took on a GPU, in units of 10^6 bytes; None
+            elsewhere.
     """
 
     what: str
     measure: Callable[[], float]
+    peak_mb: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

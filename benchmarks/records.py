@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pairing import Outcome, Verdict
+from benchmarks.pairing import Outcome, Side, Verdict
 from lightning_sparse.errors import UserError
 
 RECORD_VERSION = 1
@@ -18,7 +18,10 @@ CPU_FILE, ACCELERATOR_FILE = "cpu.jsonl", "accelerator.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class SideRecord:
-    """One side: what it is, the median cost of a round, its quartiles, and the rounds."""
+    """One side: what it is, the median cost of a round, its quartiles, the rounds, and the peak.
+
+    The peak is that of `benchmarks.pairing.Side`; older records have none.
+    """
 
     name: str
     what: str
@@ -26,6 +29,7 @@ class SideRecord:
     lower_quartile: float
     upper_quartile: float
     num_rounds: int
+    peak_mb: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,7 @@ def to_record(
         trial=outcome.trial.name,
         unit=outcome.trial.unit,
         sides=[
-            _side_record(name, side.what, outcome.measured[name])
+            _side_record(name, side, outcome.measured[name])
             for name, side in outcome.trial.sides.items()
         ],
         findings=[
@@ -130,17 +134,18 @@ def by_session(records: Iterable[TrialRecord]) -> dict[str, list[TrialRecord]]:
     return dict(sorted(sessions.items()))
 
 
-def _side_record(name: str, what: str, costs: Sequence[float]) -> SideRecord:
+def _side_record(name: str, side: Side, costs: Sequence[float]) -> SideRecord:
     # One measurement is its own quartiles.
     several = costs if len(costs) > 1 else [*costs, *costs]
     lower, median, upper = statistics.quantiles(several, n=4, method="inclusive")
     return SideRecord(
         name=name,
-        what=what,
+        what=side.what,
         median=median,
         lower_quartile=lower,
         upper_quartile=upper,
         num_rounds=len(costs),
+        peak_mb=side.peak_mb,
     )
 
 

@@ -2,14 +2,16 @@
 
 import datetime
 import importlib
-from collections.abc import Iterable
+import math
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from benchmarks.page import count_verdicts, terminal_table
-from benchmarks.pairing import run_trial
+from benchmarks.pairing import Trial, run_trial
 from benchmarks.records import TrialRecord, append_record, to_record
 from benchmarks.workloads import Scale
 from lightning_sparse.cli.worker import silence_lightning
@@ -17,7 +19,14 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.training.provenance import provenance
 
 
-def run_session(rows: Iterable[str], *, scale: Scale, budget: float, file: Path) -> bool:
+def run_session(
+    rows: Iterable[str],
+    *,
+    scale: Scale,
+    budget: float,
+    file: Path,
+    seconds: float = math.inf,
+) -> bool:
     """Measure rows; every trial is recorded as soon as it ends.
 
     Args:
@@ -25,26 +34,49 @@ def run_session(rows: Iterable[str], *, scale: Scale, budget: float, file: Path)
         scale: Where they run.
         budget: Multiple of each trial's usual time.
         file: Records are appended here.
+        seconds: When they are over no further trial begins; what is left out is named.
 
     Returns:
-        Whether every claim holds.
+        Whether every claim holds, and nothing was left out.
     """
     session = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    until = time.monotonic() + seconds
     silence_lightning()
     console = Console()
     records: list[TrialRecord] = []
-    for row in rows:
-        for trial in importlib.import_module(f"benchmarks.rows.{row}").trials(scale):
-            outcome = run_trial(trial, budget=budget)
-            record = to_record(outcome, session=session, row=row, provenance=provenance())
-            append_record(record, file)
-            console.print(terminal_table(record))
-            records.append(record)
+    left_out: list[str] = []
+    for row, trial in _trials(rows, scale, until, left_out):
+        remaining = max(0.0, until - time.monotonic())
+        outcome = run_trial(trial, budget=min(budget, remaining / trial.seconds))
+        record = to_record(outcome, session=session, row=row, provenance=provenance())
+        append_record(record, file)
+        console.print(terminal_table(record))
+        records.append(record)
     verdicts = count_verdicts(records)
     counts = ", ".join(f"{count} {name}" for name, count in verdicts.items())
-    for line in (f"records: {file}", counts):
+    lines = [f"records: {file}", counts]
+    if left_out:
+        lines.insert(0, f"left out, since {seconds:g} seconds are over: {', '.join(left_out)}")
+    for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
-    return set(verdicts) <= {"holds", "falls short", "measured"} and not verdicts["falls short"]
+    hold = set(verdicts) <= {"holds", "falls short", "measured"} and not verdicts["falls short"]
+    return hold and not left_out
+
+
+def _trials(
+    rows: Iterable[str], scale: Scale, until: float, left_out: list[str]
+) -> Iterator[tuple[str, Trial]]:
+    """Yield the trials of all rows until the time is over, and note what that leaves out."""
+    for row in rows:
+        if time.monotonic() >= until:
+            left_out.append(row)
+            continue
+        for trial in importlib.import_module(f"benchmarks.rows.{row}").trials(scale):
+            # Building one takes time too: compiling, painting.
+            if time.monotonic() >= until:
+                left_out.append(f"the rest of {row}")
+                break
+            yield row, trial
 
 
 def accelerator() -> torch.device:

@@ -1,22 +1,25 @@
 """New masks for every layer of ResNet-50, exact counts, against two ways to find the largest.
 
+On a GPU with any algorithm and with deterministic ones alone, and with a bar in milliseconds.
+
 Peers: `torch.topk` per layer, as `torch.nn.utils.prune.l1_unstructured` calls it (for the smallest
 magnitudes, which are set to 0), and a full sort of every layer.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from benchmarks.pairing import Claim, Ratio, Side, Trial
+from benchmarks.accelerated import deterministic, side, under
+from benchmarks.pairing import Absolute, Claim, Ratio, Trial
 from benchmarks.workloads import (
     SPARSITY,
     Scale,
     plain_step,
     random_batch,
     resnet50,
-    timed,
     use_cores,
 )
 from lightning_sparse.models.prunable import prunable_weights
@@ -25,6 +28,7 @@ from lightning_sparse.sparsity.masks import Masks, num_kept
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
 
 _PEER = f"torch {torch.__version__}"
+_GPU_BAR = 0.005
 
 
 def trials(scale: Scale) -> Iterator[Trial]:
@@ -37,8 +41,12 @@ def trials(scale: Scale) -> Iterator[Trial]:
     )
     dense = method.initial_masks(weights)
     size = scale.choose((16, 64), (2, 16))
+
+    def update() -> object:
+        return method.updated_masks(weights, dense, 1)
+
     ways: dict[str, tuple[str, Callable[[], object]]] = {
-        "update": ("this project", lambda: method.updated_masks(weights, dense, 1)),
+        "update": ("this project", update),
         "topk": (f"torch.topk per layer, {_PEER}", lambda: by_topk(weights)),
         "sort": (f"torch.sort per layer, {_PEER}", lambda: by_sort(weights)),
         "step": (
@@ -46,24 +54,49 @@ def trials(scale: Scale) -> Iterator[Trial]:
             plain_step(network, random_batch(*size, scale)),
         ),
     }
-    bars = {"topk": (1.0, 0.0), "sort": (1.0, 0.0), "step": (1.0, 0.005)}
+    sides = {
+        name: side(what, partial(_made, work), scale, 1) for name, (what, work) in ways.items()
+    }
+    claims = _claims()
+    if scale.device.type == "cuda":
+        with deterministic():
+            alone = side("this project, deterministic algorithms alone", lambda: update, scale, 1)
+        sides["update, deterministic"] = under(deterministic, alone)
+        claims += _claims_in_milliseconds()
     yield Trial(
         name=f"mask update of ResNet-50, to {SPARSITY:.0%}",
-        sides={
-            name: Side(what=what, measure=timed(work, scale=scale))
-            for name, (what, work) in ways.items()
-        },
-        claims=[
-            Claim(
-                statement=f"update / {other}",
-                quantity=Ratio("update", other),
-                bar=bar,
-                slack=slack,
-            )
-            for other, (bar, slack) in bars.items()
-        ],
+        sides=sides,
+        claims=claims,
         seconds=40,
     )
+
+
+def _made(work: Callable[[], object]) -> Callable[[], object]:
+    return work
+
+
+def _claims() -> list[Claim]:
+    bars = {"topk": (1.0, 0.0), "sort": (1.0, 0.0), "step": (1.0, 0.005)}
+    return [
+        Claim(
+            statement=f"update / {other}",
+            quantity=Ratio("update", other),
+            bar=bar,
+            slack=slack,
+        )
+        for other, (bar, slack) in bars.items()
+    ]
+
+
+def _claims_in_milliseconds() -> list[Claim]:
+    return [
+        Claim(
+            statement=f"seconds of the {name}, on the device",
+            quantity=Absolute(name),
+            bar=_GPU_BAR,
+        )
+        for name in ("update", "update, deterministic")
+    ]
 
 
 def by_topk(weights: Mapping[str, Tensor]) -> Masks:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -107,6 +108,25 @@ def test_the_page_shows_the_last_session_with_its_origin(tmp_path):
     ][0]
     assert f"| 1.01 | {finding['estimate']:.4g} |" in row
     assert row.endswith("| holds |")
+
+
+def test_peaks_of_memory_stand_beside_the_sides_that_have_one(tmp_path):
+    plain = record("1", 1.0)
+    ours, theirs = plain.sides
+    on_gpu = dataclasses.replace(plain, sides=[dataclasses.replace(ours, peak_mb=24_512.3), theirs])
+    append_record(on_gpu, tmp_path / "benchmarks" / "accelerator.jsonl")
+    append_record(plain, tmp_path / "benchmarks" / "cpu.jsonl")
+
+    write_page(tmp_path / "benchmarks", tmp_path / "SPEED.md")
+
+    on_cpu, on_gpu = [
+        [line for line in part.splitlines() if line.startswith(("| side", "| ours |", "| theirs"))]
+        for part in (tmp_path / "SPEED.md").read_text().split("## On ")[1:]
+    ]
+    assert not any("peak memory" in line for line in on_cpu)
+    assert on_gpu[0].endswith("| peak memory |")
+    assert on_gpu[1].endswith("| 24,512 MB |")
+    assert on_gpu[2].endswith("|  |")
 
 
 def test_every_kind_of_gpu_has_its_last_session_on_the_page_after_the_cpus(tmp_path):

@@ -9,6 +9,7 @@ from benchmarks.rows.mask_update import by_sort, by_topk
 from benchmarks.rows.masked_step import _masked_by, _parametrize_, _prune_
 from benchmarks.workloads import SPARSITY, Scale, masked_step, masks_of, random_batch, resnet50
 from lightning_sparse.data.digits import build_digits
+from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.sparsity.distributions import Uniform
@@ -88,3 +89,23 @@ def test_points_evaluated_together_and_one_by_one_have_the_same_losses():
 
     assert together == pytest.approx(one_by_one, rel=1e-6)
     assert len(set(together)) == 8
+
+
+def test_bare_passes_see_as_many_images_as_the_points_do():
+    class Counting(ConvNet):
+        num_images = 0
+
+        def forward(self, images):
+            Counting.num_images += len(images)
+            return super().forward(images)
+
+    work = Work(build_digits(), 16, num_points=8, constructor=Counting)
+    passes = work.bare_passes()
+
+    counts = []
+    for way in (work.together, passes):
+        Counting.num_images = 0
+        way()
+        counts.append(Counting.num_images)
+
+    assert counts[0] == counts[1] > 8 * 16
