@@ -1,34 +1,48 @@
-"""Batch-norm statistics of any network: fresh ones, and their recomputation over fixed images."""
+"""Batch-norm statistics of any network: fresh ones, and their recomputation over fixed images.
+
+Instance norm that tracks statistics keeps the same ones, and is meant wherever batch norm is.
+"""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+_FRESH = {
+    "running_mean": torch.zeros_like,
+    "running_var": torch.ones_like,
+    "num_batches_tracked": torch.zeros_like,
+}
 
 
-def batch_norms(network: nn.Module) -> dict[str, _BatchNorm]:
-    """Return the batch-norm modules that keep running statistics, by name."""
+def batch_norms(network: nn.Module) -> dict[str, _NormBase]:
+    """Return the batch-norm and instance-norm modules that keep running statistics, by name."""
     return {
         name: module
         for name, module in network.named_modules()
-        if isinstance(module, _BatchNorm) and module.track_running_stats
+        if isinstance(module, _NormBase) and module.track_running_stats
     }
 
 
 def fresh_statistics(network: nn.Module) -> dict[str, Tensor]:
-    """Return new buffers for every batch-norm module: mean 0, variance 1, no batch counted."""
+    """Return new statistics for every such module: mean 0, variance 1, no batch counted.
+
+    Further buffers that a subclass may have are none of them.
+    """
     statistics: dict[str, Tensor] = {}
     for name, module in batch_norms(network).items():
         prefix = f"{name}." if name else ""
         for key, buffer in module.named_buffers(recurse=False):
-            fill = torch.ones_like if key == "running_var" else torch.zeros_like
-            statistics[prefix + key] = fill(buffer)
+            if key in _FRESH:
+                statistics[prefix + key] = _FRESH[key](buffer)
     return statistics
 
 
 def use_batch_statistics(network: nn.Module) -> None:
-    """Put batch-norm modules, and nothing else, in training mode with a cumulative average.
+    """Put these modules, and nothing else, in training mode with a cumulative average.
 
     ``momentum=None`` makes the running statistics the plain mean over the batches seen, which is
     why the batches should be of equal size. Dropout stays off.
@@ -37,6 +51,26 @@ def use_batch_statistics(network: nn.Module) -> None:
     for module in batch_norms(network).values():
         module.train()
         module.momentum = None
+        # Torch counts batches, and averages over all of them, in batch norm alone.
+        if isinstance(module, _InstanceNorm) and not _counts(module):
+            module.register_forward_pre_hook(_count_batch)
+
+
+def _count_batch(module: nn.Module, _: Any) -> None:
+    assert isinstance(module, _InstanceNorm)
+    if module.training and module.num_batches_tracked is not None:
+        module.num_batches_tracked.add_(1)
+        module.momentum = 1 / int(module.num_batches_tracked)
+
+
+def _counts(module: nn.Module) -> bool:
+    return _count_batch in module._forward_pre_hooks.values()  # noqa: SLF001
+
+
+def _stop_counting(module: nn.Module) -> None:
+    hooks = module._forward_pre_hooks  # noqa: SLF001
+    for key in [key for key, hook in hooks.items() if hook is _count_batch]:
+        del hooks[key]
 
 
 @torch.no_grad()
@@ -60,4 +94,5 @@ def recalibrate_(network: nn.Module, batches: Iterable[Tensor]) -> None:
         network(images)
     for module, momentum in momenta.items():
         module.momentum = momentum
+        _stop_counting(module)
     network.eval()

@@ -175,7 +175,10 @@ class PathEvaluator:
         """Return the buffers of every point under the policy."""
         policy = self._settings.batch_norm
         start, end = self._buffers
-        stored = [dict(nearer_end(start, end, t)) for t in ts]
+        # Copies: what a layer in training mode writes into one point must not reach the others.
+        stored = [
+            {name: buffer.clone() for name, buffer in nearer_end(start, end, t).items()} for t in ts
+        ]
         if policy == "stored":
             return stored
         if policy == "interpolated":

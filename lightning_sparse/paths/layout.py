@@ -27,9 +27,13 @@ class WeightLayout:
     Attributes:
         num_weights: Length of the vector.
         num_decayed: How many of its first entries the L2 term acts on.
+
+    Raises:
+        UserError: If the parameters are of several dtypes, which one vector cannot be.
     """
 
     def __init__(self, network: nn.Module) -> None:
+        _check_one_dtype(network)
         prunable = prunable_weights(network)
         parameters = {**prunable, **dict(network.named_parameters())}
         self._shapes = {name: parameter.shape for name, parameter in parameters.items()}
@@ -108,3 +112,14 @@ class WeightLayout:
         if name not in self._channels_last:
             return piece.view(shape)
         return piece.view(shape[0], shape[2], shape[3], shape[1]).permute(0, 3, 1, 2)
+
+
+def _check_one_dtype(network: nn.Module) -> None:
+    first_of = {
+        parameter.dtype: name for name, parameter in reversed([*network.named_parameters()])
+    }
+    if len(first_of) > 1:
+        found = ", ".join(f"{name!r} is {dtype}" for dtype, name in reversed(first_of.items()))
+        raise UserError(
+            f"model {type(network).__name__}: {found}; on a path all parameters must have one dtype"
+        )

@@ -22,10 +22,12 @@ from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.lean_module import LeanModule
 from lightning_sparse.training.observations import batch_results, gradient_norm
 from lightning_sparse.training.optimizers import build_sgd
+from lightning_sparse.training.ranks import gathered, of_this_rank
 
 # A line has no control point to fit.
 _LOWEST_DEGREE = 2
 _DRAWN_AT_ONCE = 64
+_BUFFERS = "template_buffers"
 
 
 class PathModule(LeanModule):
@@ -84,6 +86,7 @@ class PathModule(LeanModule):
         self._ends = torch.stack([self.layout.flatten(start), self.layout.flatten(end)])
         self._subspace = self.layout.subspace(subspace) if subspace is not None else None
         self._prepare()
+        self._restored: list[dict[str, Any]] | None = None
         self._latest = (torch.empty(0), torch.empty(0))  # logits and penalty of the last batch
         inner = straight_line(self._ends[0], self._ends[1], degree)[1:-1]
         self.control_points = nn.Parameter(
@@ -106,6 +109,24 @@ class PathModule(LeanModule):
             self._subspace = self._subspace.to(self.device)
         self._prepare()
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the hidden network keeps in buffers as it trains, on every rank its own."""
+        checkpoint[_BUFFERS] = gathered(self._buffers_by_name())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take them; they are put in place when everything is on its device."""
+        self._restored = checkpoint.get(_BUFFERS)
+
+    def on_train_start(self) -> None:
+        """Go on with the buffers of a checkpoint, if there is one."""
+        if self._restored:
+            for name, buffer in self._buffers_by_name().items():
+                buffer.copy_(of_this_rank(self._restored)[name])
+            self._restored = None
+
+    def _buffers_by_name(self) -> dict[str, Tensor]:
+        return {**dict(self._template[0].named_buffers()), **self._statistics}
+
     def _prepare(self) -> None:
         """Allocate, on the device of the ends, what every step uses again."""
         template = self._template[0]
@@ -113,7 +134,7 @@ class PathModule(LeanModule):
             self.layout, self._ends, self._subspace, self.settings.weight_decay
         )
         self._run = StatelessCall(template)
-        # Training mode writes running statistics and does not read them: these are thrown away.
+        # Training mode writes torch's running statistics and does not read them: thrown away.
         self._statistics = fresh_statistics(template)
         self._drawn: Mapping[int, Sequence[float]] = {}
 

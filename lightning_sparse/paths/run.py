@@ -107,8 +107,13 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     started = time.perf_counter()
     start.check_fits(network)
     end.check_fits(network)
-    findings = validate(network, data, is_masked=start.masks is not None or end.masks is not None)
-    remarks = findings.remarks(recalibrates=evaluation.batch_norm in {"recalibrated", "batch"})
+    findings = validate(
+        network,
+        data,
+        is_masked=start.masks is not None or end.masks is not None,
+        recalibrates=evaluation.batch_norm not in {"interpolated", "stored"},
+    )
+    remarks = findings.remarks()
     say(remarks)
     checkpoints = RunCheckpoints(
         run_dir,

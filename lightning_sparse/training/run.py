@@ -165,9 +165,14 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     """
     first_step = identity.rewind_step
     _check_steps(capture_steps, first_step, settings.num_steps)
-    findings = validate(network, data, is_masked=identity.method != "dense")
+    findings = validate(
+        network,
+        data,
+        is_masked=identity.method != "dense",
+        recalibrates=recalibration is not None,
+    )
     check_ranks_can_wait(findings, trainer_options or {})
-    remarks = [*remarks, *findings.remarks(recalibrates=recalibration is not None)]
+    remarks = [*remarks, *findings.remarks()]
     say(remarks)
     operations = forward_flops(network, data.source.image_shape)
     module = ClassifierModule(network, settings, first_step)

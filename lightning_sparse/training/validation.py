@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError, theirs
-from lightning_sparse.models.batch_norm import fresh_statistics
+from lightning_sparse.models.batch_norm import fresh_statistics, use_batch_statistics
 from lightning_sparse.models.build import check_logits
 from lightning_sparse.models.probe import ForwardProbe, operations_in_the_open
 from lightning_sparse.models.prunable import prunable_weights, weights_left_dense
@@ -42,8 +42,7 @@ class Findings:
         unused: Prunable weights that evaluation does not use.
         left_dense: Matrices that no mask acts on.
         projections: Weights that hold queries, keys and values, pruned as one layer.
-        other_statistics: Buffers that training changes and that are no statistics of batch or
-            instance norm.
+        other_statistics: Buffers that training changes and recalibration does not.
         num_parameters: Entries of all parameters.
         sizes: Entries of each.
     """
@@ -56,12 +55,8 @@ class Findings:
     num_parameters: int = 0
     sizes: Mapping[str, int] = field(default_factory=dict, repr=False)
 
-    def remarks(self, *, recalibrates: bool = False) -> list[str]:
-        """Return what is to be said, a sentence each.
-
-        Args:
-            recalibrates: Whether statistics are computed anew, over training images.
-        """
+    def remarks(self) -> list[str]:
+        """Return what is to be said, a sentence each."""
         said = []
         if self.projections:
             said.append(
@@ -78,10 +73,11 @@ class Findings:
             )
         if untrained := set(self.without_gradient) - set(self.unused):
             said.append(f"no gradient reaches {_listed(sorted(untrained))}: not trained")
-        if recalibrates and self.other_statistics:
+        if self.other_statistics:
             said.append(
-                f"not recalibrated: {_listed(self.other_statistics)}, which training changes and "
-                "no batch or instance norm of torch keeps; those of the (nearer) end are used"
+                f"not recalibrated: {_listed(self.other_statistics)}, which training changes "
+                "and which are no statistics of torch's batch or instance norm: those of the "
+                "trained network are used, on a path those of the nearer end"
             )
         return said
 
@@ -91,17 +87,21 @@ class Findings:
         return f"{_listed(names)} ({count:,} of {self.num_parameters:,} parameters)"
 
 
-def validate(network: nn.Module, data: ImageDataModule, *, is_masked: bool) -> Findings:
+def validate(
+    network: nn.Module, data: ImageDataModule, *, is_masked: bool, recalibrates: bool = False
+) -> Findings:
     """Send a few images of both sets through copies of the network, in both modes.
 
     Args:
         network: At its start weights.
         data: Gives the images.
         is_masked: Whether masks will act on it.
+        recalibrates: Whether its statistics will be computed anew, over training images.
 
     Raises:
         UserError: If it fails on them, does not return one logit per class, returns something that
-            is no number, or if masks would not act on what its layers compute with.
+            is no number, if masks would not act on what its layers compute with, or if its
+            statistics cannot be computed anew.
     """
     batches = data.first_images(_NUM_IMAGES)
     name = type(network).__name__
@@ -116,13 +116,15 @@ def validate(network: nn.Module, data: ImageDataModule, *, is_masked: bool) -> F
             _check_masks_act(twin, masked_shares, probe)
         trained = copy.deepcopy(network)
         without_gradient = _train_once(trained, batches[0], data)
+        changed = _changed_buffers(network, trained)
+        renewed = _recalibrated(network, batches[0][0]) if recalibrates else set()
     parameters = dict(network.named_parameters())
     return Findings(
         without_gradient=without_gradient,
         unused=[weight for weight in prunable_weights(network) if weight not in probe.met],
         left_dense=list(weights_left_dense(network)),
         projections=[weight for weight in prunable_weights(network) if _is_projection(weight)],
-        other_statistics=_changed_buffers(network, trained),
+        other_statistics=[key for key in changed if key not in renewed] if recalibrates else [],
         num_parameters=sum(parameter.numel() for parameter in parameters.values()),
         sizes={key: parameter.numel() for key, parameter in parameters.items()},
     )
@@ -231,13 +233,30 @@ def _check_masks_act(
 
 
 def _changed_buffers(before: nn.Module, after: nn.Module) -> list[str]:
-    known = fresh_statistics(before)
     later = dict(after.named_buffers())
     return [
         name
         for name, buffer in before.named_buffers()
-        if name not in known and name in later and not torch.equal(buffer, later[name])
+        if name in later and not torch.equal(buffer, later[name])
     ]
+
+
+@torch.no_grad()
+def _recalibrated(network: nn.Module, images: Tensor) -> set[str]:
+    """Return the names of the statistics that a look at ``images`` computes anew."""
+    twin = copy.deepcopy(network)
+    own = dict(twin.named_buffers())
+    fresh = fresh_statistics(twin)
+    for name, buffer in fresh.items():
+        own[name].copy_(buffer)
+    use_batch_statistics(twin)
+    with theirs(
+        f"model {type(twin).__name__}: its statistics cannot be computed anew",
+        "set evaluation.batch_norm=interpolated and recalibrate_batch_norm=false, or let its "
+        "normalisation take momentum=None as torch's does",
+    ):
+        twin(images)
+    return {name for name, buffer in fresh.items() if not torch.equal(own[name], buffer)}
 
 
 def _is_projection(name: str) -> bool:

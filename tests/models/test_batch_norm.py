@@ -60,3 +60,31 @@ def test_recalibrated_statistics_are_the_mean_over_the_batches_and_nothing_else_
     assert network[0].momentum == pytest.approx(0.1)
     assert not any(module.training for module in network.modules())
     assert all(torch.equal(weight, weights[name]) for name, weight in network.named_parameters())
+
+
+class WithFurther(nn.BatchNorm1d):
+    """A batch norm that keeps something else as well."""
+
+    def __init__(self, width):
+        super().__init__(width)
+        self.register_buffer("largest", torch.full((width,), 7.0))
+
+
+def test_a_further_buffer_of_a_batch_norm_is_no_statistic_that_starts_at_zero():
+    assert set(fresh_statistics(WithFurther(2))) == {
+        "running_mean", "running_var", "num_batches_tracked",
+    }  # fmt: skip
+
+
+def test_instance_norm_that_tracks_is_recalibrated_over_all_batches_alike():
+    network = nn.Sequential(nn.InstanceNorm1d(3, track_running_stats=True), nn.Dropout(0.5))
+    network(torch.full((4, 3, 5), 100.0))
+    batches = torch.randn(6, 8, 3, 5, generator=torch.Generator().manual_seed(1))
+
+    recalibrate_(network, batches)
+
+    torch.testing.assert_close(network[0].running_mean, batches.mean(dim=(0, 1, 3)))
+    torch.testing.assert_close(network[0].running_var, batches.var(dim=3).mean(dim=(0, 1)))
+    assert network[0].num_batches_tracked == 6
+    assert network[0].momentum == pytest.approx(0.1)
+    assert not network[0]._forward_pre_hooks

@@ -452,3 +452,65 @@ def test_an_unknown_policy_is_refused():
 
     with pytest.raises(UserError, match=r"batch_norm=none: choose one of recalibrated, batch, int"):
         settings.__post_init__()
+
+
+class Normalised(nn.Module):
+    """A convolution under a normalisation of one's choice."""
+
+    def __init__(self, norm):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3), norm, nn.ReLU())
+        self.head = nn.Linear(4, NUM_CLASSES)
+
+    def forward(self, images):
+        return self.head(self.body(images).mean(dim=(2, 3)))
+
+
+def test_instance_norm_that_tracks_is_recalibrated_at_every_point():
+    network = Normalised(nn.InstanceNorm2d(4, track_running_stats=True))
+    states = [trained_state(network, seed) for seed in (1, 2)]
+    line, t = Line(network, *states), 0.4
+    weights = line.layout.unflatten(line.weights_at(t))
+    batches = [images for images, _ in make_data().recalibration_batches(48, 16)]
+    features = [
+        nn.functional.conv2d(images, weights["body.0.weight"], weights["body.0.bias"])
+        for images in batches
+    ]
+    statistics = {
+        "body.1.running_mean": torch.stack([f.mean((0, 2, 3)) for f in features]).mean(0),
+        "body.1.running_var": torch.stack([f.var((2, 3)).mean(0) for f in features]).mean(0),
+    }
+    expected = own_evaluation(
+        network, {**states[0], **weights, **statistics}, make_data().test_batches()
+    )
+
+    measured, alone = line.points([0.0, t]), line.points([t])
+
+    assert measured[1].test.loss == pytest.approx(expected.loss, rel=1e-5)
+    assert measured[1] == alone[0]
+    assert measured[1] != line.points([t], batch_norm="stored")[0]
+
+
+class Counting(nn.BatchNorm2d):
+    """A batch norm with a further buffer, which each batch in training mode changes."""
+
+    def __init__(self, width):
+        super().__init__(width)
+        self.register_buffer("gain", torch.tensor(2.0))
+
+    def forward(self, images):
+        if self.training:
+            self.gain.mul_(1.1)
+        return super().forward(images) * self.gain
+
+
+@pytest.mark.parametrize("policy", ["recalibrated", "batch"])
+def test_a_further_buffer_of_a_batch_norm_is_kept_and_not_shared_by_points(policy):
+    network = Normalised(Counting(4))
+    states = [trained_state(network, seed) for seed in (1, 2)]
+    line = Line(network, *states)
+
+    points = line.points([0.0, 0.1, 0.2], batch_norm=policy)
+
+    assert points[2] == line.points([0.2], batch_norm=policy)[0]
+    assert float(states[0]["body.1.gain"]) == pytest.approx(2 * 1.1**3)

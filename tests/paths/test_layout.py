@@ -125,3 +125,12 @@ def test_a_parameter_of_another_shape_is_named(network):
         UserError, match=r"'fc.weight' .* shape \(5, 3\), the network's has \(3, 5\)"
     ):
         WeightLayout(network).flatten(state)
+
+
+def test_parameters_of_two_dtypes_are_refused_by_name():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())
+    with pytest.raises(
+        UserError, match=r"'0.weight' is torch.float32, '1.weight' is torch.float64"
+    ):
+        WeightLayout(network)
+    assert WeightLayout(network.double()).num_weights == 12

@@ -1,3 +1,6 @@
+import os
+import signal
+
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -6,10 +9,19 @@ from torchvision.models import resnet18
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.paths.path_module import PathModule
+from lightning_sparse.preemption import Preempted
 from lightning_sparse.streams import stream_generator
+from lightning_sparse.training.checkpoints import RunCheckpoints, fit_resumably
 from lightning_sparse.training.trainer import fit, quiet_trainer
 from tests.reference import interpolation
-from tests.training.problems import make_data, make_masks, make_network, make_settings, same_bits
+from tests.training.problems import (
+    TinyNet,
+    make_data,
+    make_masks,
+    make_network,
+    make_settings,
+    same_bits,
+)
 
 T = 0.3
 
@@ -324,3 +336,45 @@ def test_masks_of_another_network_are_refused():
             network=make_network(), start=make_end(1), end=make_end(2), degree=2, subspace=masks,
             settings=make_settings(), seed=1,
         )  # fmt: skip
+
+
+class Drifting(TinyNet):
+    """Keeps a state in a buffer while it trains, and so does its first batch norm by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("drift", torch.ones(()))
+
+    def forward(self, images):
+        if self.training:
+            self.drift.mul_(0.9).add_(0.1 * images.std())
+        # Read in training too, as batch renormalisation does.
+        return super().forward(images) * self.drift + self.bn1.running_mean.sum()
+
+
+class StopAt(pl.Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("network_type", [TinyNet, Drifting])
+def test_a_resumed_fit_ends_as_the_straight_one_whatever_the_network_keeps(tmp_path, network_type):
+    def fitted(folder, *stops):
+        network = make_network(network_type=network_type)
+        module = PathModule(
+            network=network, start=network.state_dict(), end=make_network(2).state_dict(),
+            degree=2, subspace=None, settings=make_settings(), seed=1,
+        )  # fmt: skip
+        options = {"accelerator": "cpu", "devices": 1}
+        checkpoints = RunCheckpoints(tmp_path / folder, None, {})
+        fit_resumably(module, make_data(), 12, [*map(StopAt, stops)], options, checkpoints)
+        return module.control_points.detach()
+
+    with pytest.raises(Preempted):
+        fitted("cut", 7)
+
+    assert torch.equal(fitted("cut"), fitted("straight"))

@@ -101,19 +101,19 @@ class Extras(TwoLayers):
 
 
 def test_a_head_that_is_never_called_what_stays_dense_and_what_is_not_trained_are_named():
-    findings = found(Extras())
+    findings = found(Extras(), recalibrates=True)
     assert findings.unused == ["old_head.weight"]
     assert findings.left_dense == ["table.weight"]
     assert findings.without_gradient == [
         "old_head.weight", "old_head.bias", "cut.weight", "cut.bias",
     ]  # fmt: skip
     assert findings.other_statistics == ["seen"]
-    dense, unused, untrained, statistics = findings.remarks(recalibrates=True)
+    dense, unused, untrained, statistics = findings.remarks()
     assert "left dense, without weight decay: table.weight (15 of 443 parameters)" in dense
     assert "does not use it: old_head.weight (28 of 443 parameters)" in unused
     assert untrained == "no gradient reaches cut.bias, cut.weight, old_head.bias: not trained"
     assert "not recalibrated: seen" in statistics
-    assert len(findings.remarks()) == 3
+    assert len(found(Extras()).remarks()) == 3
 
 
 def test_attention_is_said_to_be_pruned_as_one_layer():
@@ -145,13 +145,13 @@ def test_a_look_leaves_no_trace():
     network.dropout = nn.Dropout()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     generator = torch.random.get_rng_state()
-    findings = found(network)
+    findings = found(network, recalibrates=True)
     assert torch.equal(torch.random.get_rng_state(), generator)
     assert same_bits(dict(network.state_dict()), before)
     assert network.training
     assert all(parameter.grad is None for parameter in network.parameters())
     assert findings.without_gradient == []
-    assert findings.remarks(recalibrates=True) == []
+    assert findings.remarks() == []
 
 
 def test_a_look_at_the_network_of_the_digits_takes_less_than_a_second():
@@ -172,3 +172,21 @@ def test_remarks_are_printed_and_recorded_beside_the_sparsity_of_all_parameters(
     assert record.num_parameters == 443
     assert record.overall_sparsity == (record.prunable - record.kept) / 443
     say([])
+
+
+class OwnNorm(nn.BatchNorm2d):
+    """Writes its statistics by itself, as code from before ``momentum=None`` does."""
+
+    def forward(self, images):
+        if self.training:
+            mean = images.mean((0, 2, 3)).detach()
+            self.running_mean.mul_(1 - self.momentum).add_(self.momentum * mean)
+        return images - self.running_mean[:, None, None]
+
+
+def test_statistics_that_cannot_be_computed_anew_are_refused_where_they_would_be():
+    network = make_network()
+    network.bn1 = OwnNorm(4)
+    with pytest.raises(UserError, match=r"cannot be computed anew: TypeError.*batch_norm=interp"):
+        found(network, recalibrates=True)
+    assert found(network).other_statistics == []
