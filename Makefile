@@ -1,7 +1,7 @@
 # Every target sets up what it needs; what it runs is printed, so it can be typed without make too.
 #
 # Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=S-end  TO=P-end
-#            SPACE=dense  DEGREE=2  GPUS=8  NODES=2  PARTITION=gpu  RUN=runs/NAME
+#            SPACE=dense  DEGREE=2  GPUS=8  NODES=2  PARTITION=gpu  RUN=runs/NAME  FORMAT=onnx
 #            RUNS=runs (a folder, or an export of W&B)  IMAGENET=<folder>
 #            SWEEP=gap  SWEEP_ID=ENTITY/PROJECT/ID  N=2 (processes or agents at once)
 #            ARGS="any further key=value"
@@ -30,7 +30,7 @@ ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
         slurm-train-lottery slurm-line slurm-path slurm-reproduce slurm-agents slurm-sweep \
-        sweep agent sweep-local verify data-imagenet data-synthetic bench bench-gpu \
+        sweep agent sweep-local verify export data-imagenet data-synthetic bench bench-gpu \
         bench-compare bench-page test test-faults reliability golden \
         check format clean-env .venv
 
@@ -98,6 +98,10 @@ slurm-reproduce: .venv ## Submit the whole experiment and its report [EXPERIMENT
 # RUN is a folder here; where it is not given, it holds the settings above.
 verify: .venv ## Check what finished runs left behind: hashes, masks, counts, ids [RUN]
 	$(SPARSE) verify $(if $(filter command,$(origin RUN)),$(RUN),runs) $(ARGS)
+
+export: .venv ## Write a finished run as ONNX, or its weights as CSR [RUN FORMAT EXPERIMENT]
+	$(SPARSE) export $(if $(filter command,$(origin RUN)),export.run=$(RUN)) \
+	    $(if $(FORMAT),export.format=$(FORMAT)) $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
 
 sweep: .venv ## Check a sweep file and register it with W&B [SWEEP EXPERIMENT]
 	$(SPARSE) sweep $(if $(SWEEP),sweep.file=$(SWEEP)) $(RUN) $(ARGS)

@@ -17,12 +17,19 @@ def save_tensors(
     tensors: Mapping[str, Tensor], file: Path, *, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write named tensors as safetensors; ``metadata`` is text that travels with them."""
+    write_bytes_atomic(file, tensors_as_bytes(tensors, metadata=metadata))
+
+
+def tensors_as_bytes(
+    tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """Return what `save_tensors` writes: equal tensors and metadata give equal bytes."""
     # Copies, because weights that a network uses under two names share memory.
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    write_bytes_atomic(file, _in_order(safetensors.torch.save(copies, dict(metadata or {}))))
+    return _in_order(safetensors.torch.save(copies, dict(metadata or {})))
 
 
 def _in_order(data: bytes) -> bytes:
@@ -58,3 +65,21 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
             f"{file} is damaged or not ours ({error}); remove its run folder and train it again"
         ) from error
     return dict(sorted(loaded.items()))
+
+
+def tensors_from_bytes(data: bytes, *, where: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what `tensors_as_bytes` made: tensors in the order of their names, and the metadata.
+
+    Args:
+        data: All of a file.
+        where: The file, for the message.
+
+    Raises:
+        UserError: If it is not safetensors, or not all of it.
+    """
+    try:
+        tensors = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise UserError(f"{where} is damaged or no safetensors file ({error})") from error
+    return dict(sorted(tensors.items())), header.get("__metadata__", {})

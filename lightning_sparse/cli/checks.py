@@ -29,6 +29,7 @@ _AT_LEAST = {
     "evaluation.recalibration_batch_size": 1,
     "evaluation.points_at_once": 1,
     "evaluation.max_refinements": 0,
+    "export.num_images": 1,
     "reproduce.num_processes": 1,
     "slurm.cpus_per_task": 1,
     "slurm.mem_gb": 1,
@@ -41,11 +42,12 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "method.start": ("init", "init/scratch"),
     "path.space": ("dense", "start_mask", "end_mask", "union", "intersection"),
     "evaluation.batch_norm": ("recalibrated", "batch", "interpolated", "stored"),
+    "export.format": ("onnx", "csr"),
 }
 
 
 # Folders anywhere that the user may name; what is made inside them has names of our own.
-_PLACES = ("runs_dir", "mask_source", "path.start", "path.end")
+_PLACES = ("runs_dir", "mask_source", "path.start", "path.end", "export.run", "export.out")
 
 _LARGEST = 2**63 - 1  # what torch takes; beyond some 10^308 a float does not hold it either
 

@@ -22,6 +22,7 @@ VERBS = {
     "pilot": "try the settings that are tuned, on the pilot seeds only",
     "report": "write the report again from records that exist",
     "verify": "check what runs left behind: hashes, masks, counts, ids: verify runs/NAME ...",
+    "export": "write a finished run as ONNX, or its weights as CSR: export.run=runs/NAME",
     "multirun": "run points with no server: sweep.file=gap, or method=dense,prune seed=21,22",
     "sweep": "register a sweep file with W&B: sweep.file=gap",
     "agent": "run points of a registered sweep: sweep.id=ENTITY/PROJECT/ID",

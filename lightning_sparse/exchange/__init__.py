@@ -1,0 +1,1 @@
+"""Networks in the forms of others: ONNX and CSR files, and published checkpoints."""
