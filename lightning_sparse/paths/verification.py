@@ -18,11 +18,20 @@ from lightning_sparse.paths.end_points import EndPoint, load_end_point
 from lightning_sparse.paths.run import CONTROL_POINTS_FILE
 from lightning_sparse.paths.subspace import Space, subspace_masks
 from lightning_sparse.records import PathRecord, moment_of
+from lightning_sparse.sparsity.masks import full_masks
 from lightning_sparse.tensor_files import load_tensors
-from lightning_sparse.training.verification import differing_settings, misfits, same_tensors
+from lightning_sparse.training.run import START_FILE
+from lightning_sparse.training.verification import (
+    differing_settings,
+    equal_weights,
+    misfits,
+    same_tensors,
+)
 
 _ROUNDING = 1e-6
 """Relative; lengths are sums of squares in double precision, in the order of the parameters."""
+
+_RENEWED = {"recalibrated", "recalibrated_plain", "batch"}
 
 State = Mapping[str, Tensor]
 
@@ -32,7 +41,9 @@ def problems_of_path(record: PathRecord, run_dir: Path) -> Iterator[str]:
 
     Compared are the recorded settings with the record's own fields, the ends of a curve with the
     runs at its ends if they lie beside it, its control points with the masks they must stay in, and
-    its recorded length and distance with those of the control points.
+    its recorded length and distance with those of the control points. Ends from two streams must
+    have had two starts, and statistics that were computed anew must not give the numbers of those
+    that each end came with.
     """
     yield from _differing_fields(record)
     yield from _odd_numbers(record)
@@ -45,6 +56,10 @@ def problems_of_path(record: PathRecord, run_dir: Path) -> Iterator[str]:
         except UserError as error:
             ends.append(None)
             yield f"cannot be compared with {run_id}: {error}"
+    yield from _equal_starts(run_dir, ends)
+    for t, end in zip((0.0, 1.0), ends, strict=True):
+        if end is not None:
+            yield from _wrong_statistics(record, t, end)
     if record.degree > 1:
         yield from _wrong_curve(record, run_dir, ends)
 
@@ -74,6 +89,46 @@ def _odd_numbers(record: PathRecord) -> Iterator[str]:
         yield f"record.json: is a line, yet was fitted for num_steps={record.num_steps}"
     if record.degree == 1 and not _close(record.length, record.distance):
         yield f"record.json: is a line, yet length={record.length} is not {record.distance}"
+
+
+def _equal_starts(run_dir: Path, ends: Sequence[EndPoint | None]) -> Iterator[str]:
+    first, second = ends
+    if first is None or second is None or first.run.start == second.run.start:
+        return
+    try:
+        starts = [
+            load_tensors(run_dir.parent / end.run.run_id / START_FILE) for end in (first, second)
+        ]
+    except UserError:  # said where that run is verified
+        return
+    masks = (
+        first.masks
+        or second.masks
+        or full_masks(
+            {name: weight for name, weight in starts[0].items() if name in first.run.layers}
+        )
+    )
+    if equal_weights(starts[0], starts[1], masks):
+        yield (
+            f"{first.run.run_id} from {first.run.start} and {second.run.run_id} from "
+            f"{second.run.start} start with the same weights: the network's constructor "
+            "seeds itself"
+        )
+
+
+def _wrong_statistics(record: PathRecord, t: float, end: EndPoint) -> Iterator[str]:
+    """Compare the loss at an end with that of its run, which had its own running statistics."""
+    was_said = any(remark.startswith("not recalibrated") for remark in record.remarks or ())
+    has_statistics = any("running_" in name for name in end.state)
+    if moment_of(end.name) != "end" or was_said or not has_statistics:
+        return
+    measured = [point.test.loss for point in record.points if point.t == t]
+    is_renewed = record.batch_norm in _RENEWED and not end.run.config.get("recalibrate_batch_norm")
+    if is_renewed and end.run.test.loss in measured:
+        yield (
+            f"record.json: its statistics are {record.batch_norm}, yet at t = {t:g} its numbers "
+            f"are those of {end.run.run_id} with its own"
+        )
 
 
 def _wrong_curve(record: PathRecord, run_dir: Path, ends: list[EndPoint | None]) -> Iterator[str]:

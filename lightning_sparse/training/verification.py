@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.records import LayerSparsity, RunRecord
+from lightning_sparse.records import LayerSparsity, RunRecord, read_record
 from lightning_sparse.sparsity.masks import Masks, kept_and_prunable, layer_counts, load_masks
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import MASKS_FILE, START_FILE, WEIGHTS_FILE, weights_at_step_file
@@ -24,7 +24,8 @@ def problems_of_run(record: RunRecord, run_dir: Path) -> Iterator[str]:
     Compared are the recorded settings with the record's own fields, the recorded counts with those
     of the masks, and the masks with the weights, whose masked entries must be exactly zero. A
     scratch or lottery run whose pruned run lies beside it must have that run's masks, and a lottery
-    run its weights.
+    run its weights. A run from ``init/scratch`` must not start as one from ``init`` of the same
+    seed beside it does, and recalibrated statistics must be those of as many batches as recorded.
     """
     yield from differing_settings(
         record.config,
@@ -50,6 +51,8 @@ def problems_of_run(record: RunRecord, run_dir: Path) -> Iterator[str]:
         is_masked = file == WEIGHTS_FILE or record.mask_source is not None
         yield from (f"{file}: {line}" for line in misfits(masks, state, masked=is_masked))
     yield from _wrong_source(record, run_dir, masks, states[START_FILE])
+    yield from _equal_starts(record, run_dir, masks, states[START_FILE])
+    yield from _wrong_statistics(record, states[WEIGHTS_FILE])
 
 
 def differing_settings(config: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
@@ -133,3 +136,74 @@ def same_tensors(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> b
     return first.keys() == second.keys() and all(
         torch.equal(tensor, second[name]) for name, tensor in first.items()
     )
+
+
+def equal_weights(first: Mapping[str, Tensor], second: Mapping[str, Tensor], masks: Masks) -> bool:
+    """Whether two starts are one inside ``masks``; weights that hold one number say nothing."""
+    pairs = [
+        (first[name][mask], second[name][mask])
+        for name, mask in masks.items()
+        if name in first
+        and name in second
+        and first[name].shape == second[name].shape == mask.shape
+    ]
+    telling = [
+        (one, other) for one, other in pairs if len(one) > 1 and bool(one.min() != one.max())
+    ]
+    return bool(telling) and all(torch.equal(one, other) for one, other in telling)
+
+
+def _equal_starts(
+    record: RunRecord, run_dir: Path, masks: Masks, start: Mapping[str, Tensor]
+) -> Iterator[str]:
+    """Compare a start from ``init/scratch`` with those from ``init`` of the same seed beside it."""
+    if record.start != "init/scratch":
+        return
+    for other in sorted(run_dir.parent.glob(f"*/{START_FILE}")):
+        if not _is_from_init(other.parent, record):
+            continue
+        try:
+            is_equal = equal_weights(start, load_tensors(other), masks)
+        except UserError:  # said where that run is verified
+            continue
+        if is_equal:
+            yield (
+                f"{START_FILE}: holds the weights that {other.parent.name} starts from, though it "
+                "is from init/scratch and that one from init: the network's constructor seeds "
+                "itself"
+            )
+            return
+
+
+def _is_from_init(run_dir: Path, record: RunRecord) -> bool:
+    try:
+        other = read_record(run_dir)
+    except UserError:
+        return False
+    return (
+        isinstance(other, RunRecord)
+        and (other.start, other.method != "lottery", other.seed) == ("init", True, record.seed)
+        and other.config.get("model") == record.config.get("model")
+    )
+
+
+def _wrong_statistics(record: RunRecord, weights: Mapping[str, Tensor]) -> Iterator[str]:
+    """Compare the batches that were counted into recalibrated statistics with those recorded."""
+    evaluation = record.config.get("evaluation")
+    if not record.config.get("recalibrate_batch_norm") or not isinstance(evaluation, Mapping):
+        return
+    num_images = evaluation.get("num_recalibration_images")
+    batch_size = evaluation.get("recalibration_batch_size")
+    if type(num_images) is not int or type(batch_size) is not int or batch_size < 1:
+        return
+    for name, count in weights.items():
+        is_wrong = name.endswith(_COUNTER) and count.numel() == 1
+        if is_wrong and int(count) != num_images // batch_size:
+            yield (
+                f"{WEIGHTS_FILE}: the statistics of {name.removesuffix(_COUNTER)!r} are those of "
+                f"{int(count)} batches, by the record of the {num_images // batch_size} batches of "
+                "recalibration"
+            )
+
+
+_COUNTER = ".num_batches_tracked"

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -297,3 +298,44 @@ def test_a_command_without_anything_to_check_says_what_to_name(tmp_path, refused
     assert "there is no such folder" in refused("verify", str(tmp_path / "none"))
     assert "holds no record.json, so no finished run" in refused("verify", str(tmp_path))
     assert "unknown option '--all'; a folder" in refused("verify", "--all")
+
+
+def test_a_scratch_run_that_starts_where_the_pruned_one_did_is_found(runs, verified):
+    scratch = only(runs, "smoke-scratch-*")
+    pruned = runs / read_record(scratch).mask_source
+    masks = load_masks(scratch / "masks.safetensors")
+    start = load_file(pruned / "start.safetensors")
+
+    def take(tensors):
+        tensors |= {name: start[name] * mask for name, mask in masks.items()}
+
+    rewrite(scratch, "start.safetensors", take)
+    status, lines = verified(scratch)
+    assert status == 1
+    assert any(
+        f"holds the weights that {run.name} starts from, though it is from init/scratch" in line
+        for line in lines
+        for run in runs.glob("smoke-*")
+    )
+    (line,) = verified(only(runs, CURVE))[1]
+    assert "start with the same weights: the network's constructor seeds itself" in line
+
+
+def test_statistics_that_are_not_recalibrated_as_the_record_says_are_found(runs, verified):
+    curve = only(runs, CURVE)
+    pruned = read_record(runs / read_record(curve).end_run)
+
+    def measure_with_own(body):
+        (end,) = [point for point in body["points"] if point["t"] == 1.0]
+        end["test"] = dataclasses.asdict(pruned.test)
+
+    rewrite_record(curve, measure_with_own)
+    (line,) = verified(curve)[1]
+    assert f"recalibrated, yet at t = 1 its numbers are those of {pruned.run_id}" in line
+
+    dense = only(runs, "smoke-dense-*")
+    record = json.loads((dense / "record.json").read_text())
+    assert not verified(dense)[1]
+    record["config"]["recalibrate_batch_norm"] = True
+    (dense / "record.json").write_text(json.dumps(record))
+    assert any("batches, by the record of" in line for line in verified(dense)[1])
