@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from lightning_sparse.errors import UserError, is_out_of_memory
 from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.models.starts import check_starts
 from lightning_sparse.paths.end_points import load_end_point, load_run_record
+from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.run import PathIdentity, make_path
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.locks import held
@@ -40,6 +41,7 @@ from lightning_sparse.training.checkpoints import CHECKPOINTS_DIR
 from lightning_sparse.training.progress import History, Progress
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.run import HISTORY_FILE, RunIdentity, train_endpoint
+from lightning_sparse.training.validation import validate
 
 
 def execute(
@@ -71,6 +73,28 @@ def execute(
         if is_sweep_point:
             tell_tracker_again(job)
         return job.record()
+
+
+def look_before(jobs: Sequence[Job]) -> None:
+    """Look at the networks of jobs, and the data that they share, before the first one is run.
+
+    Each looks again when its turn comes; but what a scratch run or a path would be refused for
+    should not show after its pruned run was trained.
+
+    Raises:
+        UserError: Naming what is wrong.
+    """
+    composed = [compose_settings(job.overrides) for job in jobs]
+    data = build_data(composed[0])
+    for job, settings in zip(jobs, composed, strict=True):
+        network = build_network(settings, data.source)
+        if job.kind == "path":
+            WeightLayout(network)
+        elif not settings["method"]["rewound"]:
+            build = functools.partial(build_network, settings, data.source)
+            check_starts(network, settings["method"]["start"], build)
+        is_masked = job.kind == "path" or settings["method"]["name"] != "dense"
+        validate(network, data, is_masked=is_masked)
 
 
 def _is_first() -> bool:

@@ -57,6 +57,10 @@ def run_wanted(job: Job, console: Console) -> None:
         say(f"needs {item.run_id}, which is not there: it is made first ({item.title})")
     if any(item.overrides and "method=prune" in item.overrides for item in needed):
         say("to take the masks of another pruned run, give its folder: mask_source=FOLDER")
+    if needed:
+        from lightning_sparse.cli.execution import look_before  # torch: 8 seconds
+
+        look_before([*needed, job])
     # Agents of one sweep share what their points need.
     waits = "WANDB_SWEEP_ID" in os.environ
     make = functools.partial(run_job, waits=waits, wanted=job.run_id)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lightning_sparse.analysis.statistics import t_interval
-from lightning_sparse.records import RunRecord
+from lightning_sparse.records import Record, RunRecord
 from lightning_sparse.report.blocks import Block, Paragraph, Row, Table
 from lightning_sparse.report.findings import SPARSE_ARMS, Findings
 from lightning_sparse.report.style import arm_words, listed, nominal, number, percent
@@ -42,9 +42,16 @@ def endpoint_blocks(findings: Findings) -> list[Block]:
             }
         ),
     )
-    notes = missing_runs(findings)
     blocks: list[Block] = [table] if table.rows else []
-    return [*blocks, Paragraph(notes, "note")] if notes else blocks
+    notes = [missing_runs(findings), *remarks(findings)]
+    return [*blocks, *(Paragraph(note, "note") for note in notes if note)]
+
+
+def remarks(findings: Findings) -> list[str]:
+    """Return what was said of network and data before the runs and paths, each once."""
+    records: list[Record] = [*findings.runs, *findings.paths]
+    said = (record.remarks or () for record in records)
+    return list(dict.fromkeys(f"Said before: {remark}." for some in said for remark in some))
 
 
 def missing_runs(findings: Findings) -> str:
@@ -99,7 +106,7 @@ def _row(runs: Sequence[RunRecord], findings: Findings) -> Row:
             mean_with_margin([run.train.loss for run in runs]),
             mean_with_margin([run.train.objective for run in runs]),
             counts(runs),
-            percent(first.measured_sparsity, 2),
+            overall_sparsity(first),
             mean_with_margin([run.distance_from_start for run in runs]),
             findings.references(run.run_id for run in runs),
         ]
@@ -109,6 +116,18 @@ def _row(runs: Sequence[RunRecord], findings: Findings) -> Row:
 def counts(runs: Sequence[RunRecord]) -> str:
     """Write kept / prunable; one pair for all seeds unless something is wrong."""
     return "; ".join(dict.fromkeys(f"{run.kept:,} / {run.prunable:,}" for run in runs))
+
+
+def overall_sparsity(run: RunRecord) -> str:
+    """Write the sparsity of the prunable weights, and of all parameters where that is another."""
+    of_all = run.overall_sparsity
+    own = percent(run.measured_sparsity, 2)
+    if of_all is None or run.measured_sparsity - of_all < _WORTH_SAYING:
+        return own
+    return f"{own} ({percent(of_all, 2)} of all parameters)"
+
+
+_WORTH_SAYING = 0.01
 
 
 def _accuracy(accuracies: Sequence[float]) -> str:

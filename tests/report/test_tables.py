@@ -4,7 +4,7 @@ import pytest
 
 from lightning_sparse.analysis.experiment import Route
 from lightning_sparse.report.blocks import Table, as_inlines
-from lightning_sparse.report.endpoint_tables import counts, endpoint_blocks, missing_runs
+from lightning_sparse.report.endpoint_tables import counts, endpoint_blocks, missing_runs, remarks
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.layer_tables import layer_blocks
 from lightning_sparse.report.measurement_tables import measurement_blocks, record_blocks
@@ -167,3 +167,17 @@ def test_provenance_that_differs_between_records_is_listed_in_full():
     assert facts["commit"] == "aaa, bbb"
     assert facts["date"] == "2026-01-01 to 2026-01-02"
     assert facts["dirty"] == "yes"
+
+
+def test_what_cannot_be_pruned_shows_beside_the_sparsity_of_what_can():
+    few = run_of(11, 0.96, 0.1, num_parameters=24_000)
+    many = run_of(11, 0.96, 0.1, num_parameters=47_648, remarks=["left dense: rnn.weight"])
+
+    def shown(run):
+        (table,) = tables(endpoint_blocks(Findings([run], HEADLINE_SPARSITY)))
+        return cells(table)["overall sparsity"]
+
+    assert shown(few) == ["96.92\xa0%"]
+    assert shown(many) == ["96.92\xa0% (48.46\xa0% of all parameters)"]
+    twice = Findings([many, dataclasses.replace(many, seed=12)], HEADLINE_SPARSITY)
+    assert remarks(twice) == ["Said before: left dense: rnn.weight."]
