@@ -193,7 +193,7 @@ class Claim:
             low, high = self._reported_interval(interval) or interval
             remarks.append(
                 f"by the objective instead of the loss: {self.decide(interval)}, "
-                f"{self._reported(estimate):.3g} [{low:.3g}, {high:.3g}]"
+                f"{self._reported(estimate):z.3g} [{low:z.3g}, {high:z.3g}]"
             )
         return [*remarks, *evidence.remarks]
 

@@ -12,7 +12,7 @@ def in_short(record: Record) -> str:
             f"test accuracy {record.test.accuracy:.4f}"
         )
     rise = largest_rise(*_losses(record))
-    return f"largest rise {rise.value:.4f} nats"
+    return f"largest rise {rise.value:z.4f} nats"
 
 
 def counts(run: RunRecord) -> str:
@@ -52,9 +52,9 @@ def describe_path(path: PathRecord, start: RunRecord, end: RunRecord) -> str:
     rise, over = largest_rise(ts, losses), barriers(ts, losses)
     return (
         f"{path.start} ({counts(start)}) to {path.end} ({counts(end)})\n"
-        f"largest rise of the training loss {rise.value:.4f} nats, from t = {rise.from_t:g} to "
-        f"t = {rise.to_t:g}\n"
-        f"barrier over the chord {over.chord:.4f}, over the worse end {over.worse_end:.4f} nats; "
+        f"largest rise of the training loss {rise.value:z.4f} nats, from t = {rise.from_t:zg} to "
+        f"t = {rise.to_t:zg}\n"
+        f"barrier over the chord {over.chord:z.4f}, over the worse end {over.worse_end:z.4f} nats; "
         f"length {path.length:.2f}, distance {path.distance:.2f}"
     )
 

@@ -105,7 +105,7 @@ def _figure(title: str, series: Sequence[Series], name: str, labels: tuple[str, 
             _draw(axes, line, (rank - (len(series) - 1) / 2) * _DODGE * span)
         axes.xaxis.set_major_locator(FixedLocator(places))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:zg}"))
         axes.set_xlabel(labels[0])
         axes.set_ylabel(labels[1])
         axes.legend()
@@ -138,7 +138,7 @@ def _table(series: Sequence[Series], labels: tuple[str, str]) -> Table:
         Row(
             [
                 arm_words(line.name),
-                f"{point.x:g}",
+                f"{point.x:zg}",
                 number(point.mean),
                 f"{number(point.interval[0])} to {number(point.interval[1])}"
                 if point.interval

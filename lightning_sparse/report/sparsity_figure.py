@@ -82,7 +82,7 @@ def use_log_scale(axes: Axes) -> None:
     ticks = [step * 10.0**decade for decade in decades for step in steps]
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:zg}"))
     axes.set_ylim(low, high)
 
 

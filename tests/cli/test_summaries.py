@@ -1,0 +1,18 @@
+from lightning_sparse.cli.summaries import describe_path, in_short
+from tests.analysis.simulate import evaluation, path_points, simulated_path, simulated_run
+
+
+def test_no_number_is_shown_as_minus_zero():
+    measured = evaluation(0.5, 0.9)
+    start, end = (
+        simulated_run(method, 11, 0.9, train=measured, test=measured)
+        for method in ("scratch", "prune")
+    )
+    # As records of earlier versions have it, whose first point of the curve is at minus zero.
+    points = path_points(measured, measured, 0.3, grid=(-0.2, -0.0, 0.5, 1.0, 1.2))
+    path = simulated_path("S-end", "P-end", 11, points=points)
+
+    shown = f"{describe_path(path, start, end)}\n{in_short(path)}"
+
+    assert "from t = 0 to t = 0.5" in shown
+    assert "-0" not in shown
