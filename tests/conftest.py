@@ -104,6 +104,12 @@ def _undo() -> list[Callable[[], object]]:
             torch.are_deterministic_algorithms_enabled(),
             warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
         ),
+        partial(
+            setattr,
+            torch.utils.deterministic,
+            "fill_uninitialized_memory",
+            torch.utils.deterministic.fill_uninitialized_memory,
+        ),
         partial(setattr, cudnn, "deterministic", cudnn.deterministic),
         partial(setattr, cudnn, "benchmark", cudnn.benchmark),
         partial(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision()),

@@ -38,7 +38,9 @@ _INTRODUCTION = (
     "started again, and compared with one that nothing disturbed: all files of tensors byte by "
     "byte, history and record but for durations and dates, and in the last checkpoint weights, "
     "momentum, masks, schedules, place in the data and generators bit by bit. SIGTERM and SIGUSR1 "
-    "ask a run to stop, SIGKILL does not ask. On the CPU; nothing is claimed here for GPUs."
+    "ask a run to stop, SIGKILL does not ask. On the CPU. On a GPU the same is promised unless "
+    "deterministic=false, and tested by pytest -m gpu wherever there is one; no GPU is in the "
+    "numbers here."
 )
 
 

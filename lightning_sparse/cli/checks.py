@@ -46,6 +46,20 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# Lightning's precisions by their names, its older ones among them.
+_PRECISIONS: Mapping[str, str] = {
+    "32-true": "32-true",
+    "bf16-mixed": "bf16-mixed",
+    "16-mixed": "16-mixed",
+    "bf16-true": "bf16-true",
+    "16-true": "16-true",
+    "64-true": "64-true",
+    "32": "32-true",
+    "bf16": "bf16-mixed",
+    "16": "16-mixed",
+    "64": "64-true",
+}
+
 # Folders anywhere that the user may name; what is made inside them has names of our own.
 _PLACES = ("runs_dir", "mask_source", "path.start", "path.end", "export.run", "export.out")
 
@@ -87,6 +101,39 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
             raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
     _check_steps(settings)
     _check_places(settings)
+    trainer = settings["trainer"]
+    check_precision(trainer.get("precision"), str(trainer.get("accelerator")))
+
+
+def check_precision(precision: Any, accelerator: str) -> None:
+    """Refuse a precision in which no run can be made.
+
+    Args:
+        precision: In Lightning's words; None for its default.
+        accelerator: In Lightning's words; what it stands for, such as ``auto``, is known later.
+
+    Raises:
+        UserError: Naming the precisions that there are.
+    """
+    field = f"trainer.precision={precision}"
+    name = _PRECISIONS.get(str(precision))
+    if str(precision).startswith("transformer-engine"):
+        raise UserError(
+            f"{field}: puts layers of its own in the place of the network's, whose weights could "
+            "not be masked; choose trainer.precision=bf16-mixed"
+        )
+    if precision is not None and (name is None or isinstance(precision, bool)):
+        raise UserError(f"{field}: choose one of {', '.join(dict.fromkeys(_PRECISIONS.values()))}")
+    if name == "16-mixed" and accelerator == "cpu":
+        raise UserError(
+            f"{field}: needs a GPU, and on a CPU Lightning would take another one instead; choose "
+            "trainer.precision=bf16-mixed, or trainer.accelerator=gpu"
+        )
+    if name == "64-true" and accelerator == "mps":
+        raise UserError(
+            f"{field}: Apple's GPUs do not compute in double precision; choose 32-true, or "
+            "trainer.accelerator=cpu"
+        )
 
 
 def _check_places(settings: Mapping[str, Any]) -> None:

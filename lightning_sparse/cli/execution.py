@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from lightning_sparse.cli.build import (
     build_training,
     rewind_,
 )
+from lightning_sparse.cli.checks import check_precision
 from lightning_sparse.cli.compose import Settings, compose_settings
 from lightning_sparse.cli.planning import plan_ends, plan_path, plan_pruned_run, plan_training
 from lightning_sparse.cli.tracking import tracker_for
@@ -38,6 +40,11 @@ from lightning_sparse.pipeline.locks import held
 from lightning_sparse.records import Record
 from lightning_sparse.streams import stream_seed
 from lightning_sparse.training.checkpoints import CHECKPOINTS_DIR
+from lightning_sparse.training.numerics import (
+    accelerator_of,
+    is_deterministic,
+    set_deterministic,
+)
 from lightning_sparse.training.progress import History, Progress
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.run import HISTORY_FILE, RunIdentity, train_endpoint
@@ -125,12 +132,18 @@ def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
     if _is_first():
         remove_unfinished_files(job.run_dir)
     torch.set_num_threads(settings["num_threads"])
-    if settings["trainer"]["accelerator"] == "cpu":
+    trainer = settings["trainer"]
+    accelerator = accelerator_of(trainer)
+    # What is meant by auto is known only now.
+    check_precision(trainer.get("precision"), accelerator)
+    set_deterministic(is_deterministic(settings["deterministic"], trainer))
+    if accelerator == "cpu":
         keep_freed_memory()
     _seed_global_generators(settings["seed"])
     make = _train if job.kind == "train" else _connect
     with (
         _says_that_memory_lacks(job),
+        _says_what_is_not_deterministic(),
         tracker_for(settings, job, tracked(settings), is_sweep_point=is_sweep_point) as tracker,
     ):
         history = History(every_steps=settings["log_every_steps"], send=tracker.log)
@@ -152,6 +165,24 @@ def _says_that_memory_lacks(job: Job) -> Iterator[None]:
             "again to go on; or lower evaluation.points_at_once, evaluation.batch_size or "
             "batch_size, which makes another run"
         ) from error
+
+
+@contextlib.contextmanager
+def _says_what_is_not_deterministic() -> Iterator[None]:
+    try:
+        yield
+    # The first look at a network has made a line of its own of it.
+    except (RuntimeError, UserError) as error:
+        if "use_deterministic_algorithms" not in str(error):
+            raise
+        raise UserError(
+            f"{_first_sentence(str(error))}; choose another operation or library, or say "
+            "deterministic=false, with which two equal runs end in different weights"
+        ) from error
+
+
+def _first_sentence(text: str) -> str:
+    return " ".join(text.split()).split(". ")[0].split(", but you set")[0]
 
 
 def _first_line(error: Exception) -> str:
@@ -226,11 +257,19 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
         capture_steps=settings["capture_steps"],
         remarks=remarks,
         recalibration=_recalibration(settings, data),
-        trainer_options=settings["trainer"],
+        allow_tf32=settings["evaluation"]["allow_tf32"],
+        trainer_options=_trainer_options(settings),
         checkpointing=build_checkpointing(settings),
         history=history,
         report=report,
     )
+
+
+def _trainer_options(settings: Settings) -> dict[str, Any]:
+    """Return the Trainer's arguments; it would turn off what it is not told to leave on."""
+    trainer = settings["trainer"]
+    value = is_deterministic(settings["deterministic"], trainer)
+    return {**trainer, "deterministic": value} if value else trainer
 
 
 def _recalibration(settings: Settings, data: ImageDataModule) -> EvaluationBatches | None:
@@ -263,7 +302,7 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
             config=recorded(settings),
         ),
         run_dir=job.run_dir,
-        trainer_options=settings["trainer"],
+        trainer_options=_trainer_options(settings),
         checkpointing=build_checkpointing(settings),
         compiled=bool(settings["compile"]),
         history=history,

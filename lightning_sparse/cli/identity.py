@@ -12,14 +12,16 @@ from lightning_sparse.records import Record, RunRecord, moment_of
 
 _DECIDES_TRAINING = (
     "experiment_name", "data", "model", "seed", "batch_size", "num_threads", "channels_last",
-    "compile", "training", "trainer", "evaluation.batch_size", "evaluation.train_subset_size",
+    "compile", "deterministic", "training", "trainer", "evaluation.batch_size",
+    "evaluation.train_subset_size", "evaluation.allow_tf32",
 )  # fmt: skip
 _DECIDES_RECALIBRATION = (
     "recalibrate_batch_norm", "evaluation.num_recalibration_images",
     "evaluation.recalibration_batch_size",
 )  # fmt: skip
 _DECIDES_PATH = (
-    "data", "model", "seed", "batch_size", "num_threads", "channels_last", "compile", "trainer",
+    "data", "model", "seed", "batch_size", "num_threads", "channels_last", "compile",
+    "deterministic", "trainer",
 )  # fmt: skip
 
 
@@ -127,7 +129,9 @@ def _short(point: str) -> str:
 
 
 def _look_up(settings: Settings, name: str) -> Any:
-    value: Any = settings
-    for key in name.split("."):
-        value = value[key]
+    first, *rest = name.split(".")
+    value: Any = settings[first]
+    for key in rest:
+        # What a record of an earlier version lacks is null, as above.
+        value = value.get(key)
     return value

@@ -56,6 +56,7 @@ class EvaluationSettings:
         recalibration_batch_size: Size of the equal batches they come in.
         points_at_once: How many points are held in memory together.
         max_refinements: Rounds of refinement around the largest rise, at most.
+        allow_tf32: Whether to compute in TF32 where the device has it; None: in single precision.
     """
 
     num_points: int = 29
@@ -66,6 +67,7 @@ class EvaluationSettings:
     recalibration_batch_size: int = 256
     points_at_once: int = 29
     max_refinements: int = 6
+    allow_tf32: bool | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, or not be judged afterwards.
@@ -94,13 +96,14 @@ class EvaluationSettings:
         """Values of t in increasing order, rounded so that 0 and 1 are hit exactly."""
         span = self.highest_t - self.lowest_t
         return [
-            round(self.lowest_t + span * i / (self.num_points - 1), 10)
+            # Zero, not minus zero, which rounding gives from below.
+            round(self.lowest_t + span * i / (self.num_points - 1), 10) + 0.0
             for i in range(self.num_points)
         ]
 
 
 class PathEvaluator:
-    """Evaluates points of one path, in single precision.
+    """Evaluates points of one path.
 
     Where several processes work on the path, each evaluates all points on its share of the batches.
 
@@ -112,9 +115,10 @@ class PathEvaluator:
         buffers: Buffers of the ends at t = 0 and t = 1. Those that are no batch-norm statistics
             are taken from the nearer end under every policy.
         device: Where to compute.
+        dtype: In what: single precision, or double for curves that are fitted in it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (keyword-only: all that a measurement depends on)
         self,
         *,
         network: nn.Module,
@@ -123,17 +127,24 @@ class PathEvaluator:
         weight_decay: float,
         buffers: tuple[Mapping[str, Tensor], Mapping[str, Tensor]],
         device: torch.device = CPU,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self._network = copy.deepcopy(network).requires_grad_(requires_grad=False).to(device)
+        if dtype != torch.float32:
+            self._network.to(dtype)
         self._run = StatelessCall(self._network)
         self._layout = WeightLayout(network)
         self._data = data
         self._settings = settings
         self._weight_decay = weight_decay
         self._buffers = tuple(
-            {name: buffer.to(device) for name, buffer in end.items()} for end in buffers
+            {
+                name: buffer.to(device, self._network.get_buffer(name).dtype)
+                for name, buffer in end.items()
+            }
+            for end in buffers
         )
-        self.device = device
+        self.device, self._dtype = device, dtype
 
     @torch.no_grad()
     def __call__(
@@ -154,7 +165,7 @@ class PathEvaluator:
     def _evaluate(
         self, ts: Sequence[float], weights_at: Callable[[float], Tensor]
     ) -> list[PathPoint]:
-        states = [self._layout.unflatten(weights_at(t).to(self.device)) for t in ts]
+        states = [self._layout.unflatten(weights_at(t).to(self.device, self._dtype)) for t in ts]
         statistics = self._statistics(ts, states)
         if self._settings.batch_norm == "batch":
             use_batch_statistics(self._network)
@@ -190,7 +201,7 @@ class PathEvaluator:
             batches = self._data.recalibration_batches(
                 settings.num_recalibration_images, settings.recalibration_batch_size, shared=True
             )
-            for images, _ in on_device(batches, self.device):
+            for images, _ in on_device(batches, self.device, self._dtype):
                 for state, buffers in zip(states, statistics, strict=True):
                     # Buffers that are passed in are the ones that change; the network's own do not.
                     self._run({**state, **buffers}, images)
@@ -202,7 +213,7 @@ class PathEvaluator:
         self, states: Sequence[State], penalties: Sequence[float], batches: Iterable[Batch]
     ) -> list[Evaluation]:
         measurements = [Measurement(self._data.source.num_classes, self.device) for _ in states]
-        for images, labels in on_device(batches, self.device):
+        for images, labels in on_device(batches, self.device, self._dtype):
             for measurement, state in zip(measurements, states, strict=True):
                 measurement.update(self._run(state, images), labels)
         return [

@@ -114,6 +114,20 @@ class WeightLayout:
         return piece.view(shape[0], shape[2], shape[3], shape[1]).permute(0, 3, 1, 2)
 
 
+def both_ends(
+    layout: WeightLayout, start: Mapping[str, Tensor], end: Mapping[str, Tensor]
+) -> Tensor:
+    """Stack the two ends of a path: shape (2, num_weights), in single precision or double.
+
+    Args:
+        layout: Where each parameter lies.
+        start: State dict of the end at t = 0.
+        end: State dict of the end at t = 1.
+    """
+    ends = torch.stack([layout.flatten(start), layout.flatten(end)])
+    return ends.to(torch.promote_types(ends.dtype, torch.float32))
+
+
 def _check_one_dtype(network: nn.Module) -> None:
     first_of = {
         parameter.dtype: name for name, parameter in reversed([*network.named_parameters()])

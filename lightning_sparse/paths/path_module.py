@@ -15,7 +15,7 @@ from lightning_sparse.models.batch_norm import fresh_statistics
 from lightning_sparse.models.stateless import StatelessCall
 from lightning_sparse.paths.curve_point import CurvePoint
 from lightning_sparse.paths.curves import bernstein_basis, straight_line
-from lightning_sparse.paths.layout import WeightLayout
+from lightning_sparse.paths.layout import WeightLayout, both_ends
 from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.streams import stream_generator
 from lightning_sparse.training.classifier_module import TrainingSettings
@@ -83,12 +83,13 @@ class PathModule(LeanModule):
         # moved between ranks, or counted as parameters.
         self._template = [template]
         self._call = torch.compile(functional_call) if compiled else None
-        self._ends = torch.stack([self.layout.flatten(start), self.layout.flatten(end)])
+        self._ends = both_ends(self.layout, start, end)
         self._subspace = self.layout.subspace(subspace) if subspace is not None else None
         self._prepare()
         self._restored: list[dict[str, Any]] | None = None
         self._latest = (torch.empty(0), torch.empty(0))  # logits and penalty of the last batch
-        inner = straight_line(self._ends[0], self._ends[1], degree)[1:-1]
+        # In single precision, which Lightning changes if the fit is in another one.
+        inner = straight_line(self._ends[0], self._ends[1], degree)[1:-1].float()
         self.control_points = nn.Parameter(
             # A copy: a view would take the memory of the ends into every checkpoint.
             inner * self._subspace if self._subspace is not None else inner.clone()
@@ -102,12 +103,15 @@ class PathModule(LeanModule):
         return torch.cat([start, self.control_points, end])
 
     def on_fit_start(self) -> None:
-        """Follow the parameters to their device."""
+        """Follow the parameters to their device, and into their precision."""
         self._ends = self._ends.to(self.device)
-        self._template[0].to(self.device)
         if self._subspace is not None:
             self._subspace = self._subspace.to(self.device)
-        self._prepare()
+        dtype = self.control_points.dtype
+        self._template[0].to(self.device)
+        if dtype != torch.float32:
+            self._template[0].to(dtype)
+        self._prepare(dtype)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the hidden network keeps in buffers as it trains, on every rank its own."""
@@ -127,11 +131,12 @@ class PathModule(LeanModule):
     def _buffers_by_name(self) -> dict[str, Tensor]:
         return {**dict(self._template[0].named_buffers()), **self._statistics}
 
-    def _prepare(self) -> None:
+    def _prepare(self, dtype: torch.dtype = torch.float32) -> None:
         """Allocate, on the device of the ends, what every step uses again."""
         template = self._template[0]
+        subspace = None if self._subspace is None else self._subspace.to(dtype)
         self._point = CurvePoint(
-            self.layout, self._ends, self._subspace, self.settings.weight_decay
+            self.layout, self._ends.to(dtype), subspace, self.settings.weight_decay
         )
         self._run = StatelessCall(template)
         # Training mode writes torch's running statistics and does not read them: thrown away.

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
@@ -19,7 +18,7 @@ from lightning_sparse.models.flops import flops_of_run, forward_flops
 from lightning_sparse.paths.curves import curve_length, point_on_curve
 from lightning_sparse.paths.end_points import EndPoint
 from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator, evaluate_path
-from lightning_sparse.paths.layout import WeightLayout
+from lightning_sparse.paths.layout import WeightLayout, both_ends
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.subspace import Space, subspace_masks
 from lightning_sparse.records import PathRecord
@@ -32,6 +31,7 @@ from lightning_sparse.training.checkpoints import (
     fit_resumably,
 )
 from lightning_sparse.training.classifier_module import TrainingSettings
+from lightning_sparse.training.numerics import measured_dtype, true_single_precision
 from lightning_sparse.training.progress import History, Progress, ProgressCallback, TailMean
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.ranks import (
@@ -125,7 +125,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         },
     )
     if degree == 1:
-        control_points, fitted = _ends(network, start, end), _NO_FIT
+        control_points, fitted = both_ends(WeightLayout(network), start.state, end.state), _NO_FIT
     else:
         control_points, fitted = _fit(
             PathModule(
@@ -152,6 +152,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         weight_decay=settings.weight_decay,
         buffers=(start.buffers(network), end.buffers(network)),
         device=join_ranks(trainer_options or {}),
+        dtype=measured_dtype((trainer_options or {}).get("precision")),
     )
     record = PathRecord(
         **vars(identity),
@@ -208,12 +209,6 @@ def _counted(
     }
 
 
-def _ends(network: nn.Module, start: EndPoint, end: EndPoint) -> Tensor:
-    """Stack the two ends of a straight line: shape (2, num_weights)."""
-    layout = WeightLayout(network)
-    return torch.stack([layout.flatten(start.state), layout.flatten(end.state)])
-
-
 def _measured(
     evaluator: PathEvaluator,
     control_points: Tensor,
@@ -222,13 +217,14 @@ def _measured(
 ) -> dict[str, Any]:
     """Measure the curve; a loss that is no number is not recorded."""
     weights_at = functools.partial(point_on_curve, control_points.to(evaluator.device))
-    points, converged = evaluate_path(evaluator, weights_at, settings, report)
+    with true_single_precision(unless_tf32=settings.allow_tf32):
+        points, converged = evaluate_path(evaluator, weights_at, settings, report)
     for point in points:
         loss = point.train.objective + point.test.loss
         if not math.isfinite(loss):
             raise UserError(
-                f"the loss at t = {point.t:g} of the path is {loss}; bring evaluation.lowest_t and "
-                "highest_t nearer to 0 and 1, or lower path.training.learning_rate"
+                f"the loss at t = {point.t:zg} of the path is {loss}; bring evaluation.lowest_t "
+                "and highest_t nearer to 0 and 1, or lower path.training.learning_rate"
             )
     is_recalibrated = settings.batch_norm == "recalibrated"
     return {

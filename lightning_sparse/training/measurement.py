@@ -16,10 +16,20 @@ Batch = tuple[Tensor, Tensor]
 CPU = torch.device("cpu")
 
 
-def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
-    """Move each batch to ``device``, without waiting where the loader has pinned its memory."""
+def on_device(
+    batches: Iterable[Batch], device: torch.device, dtype: torch.dtype | None = None
+) -> Iterator[Batch]:
+    """Move each batch to ``device``, without waiting where the loader has pinned its memory.
+
+    Args:
+        batches: Pairs of images and labels.
+        device: Where they go.
+        dtype: What images of floating-point numbers become; None leaves them as they are.
+    """
     for images, labels in batches:
-        yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+        there = images.to(device, non_blocking=True)
+        there = there.to(dtype) if images.is_floating_point() else there
+        yield there, labels.to(device, non_blocking=True)
 
 
 def half_squared_norm(weights: Iterable[Tensor]) -> float:
@@ -54,7 +64,9 @@ class Measurement:
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Count one batch: logits (batch, class) and labels (batch)."""
-        losses = functional.cross_entropy(logits.float(), labels, reduction="none").double()
+        losses = functional.cross_entropy(
+            logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction="none"
+        ).double()
         self._accuracy.update(logits, labels)
         self._sum += float(losses.sum())
         self._sum_of_squares += float(losses.square().sum())
@@ -91,6 +103,7 @@ def measure(
     num_classes: int,
     penalty: float,
     device: torch.device = CPU,
+    dtype: torch.dtype | None = None,
 ) -> Evaluation:
     """Run ``forward`` over every batch and measure what comes out.
 
@@ -100,8 +113,9 @@ def measure(
         num_classes: Number of classes.
         penalty: What the objective adds to the loss, in nats.
         device: Where ``forward`` computes.
+        dtype: In what, if not in that of the images.
     """
     measurement = Measurement(num_classes, device)
-    for images, labels in on_device(batches, device):
+    for images, labels in on_device(batches, device, dtype):
         measurement.update(forward(images), labels)
     return measurement.result(penalty=penalty)

@@ -1,4 +1,4 @@
-"""Where a number comes from: commit, versions, hardware, threads and date."""
+"""Where a number comes from: commit, versions, hardware, threads, algorithms and date."""
 
 import datetime
 import functools
@@ -21,6 +21,7 @@ def provenance() -> dict[str, Any]:
     return {
         **_machine(),
         "num_threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 

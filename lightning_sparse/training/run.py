@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
@@ -33,6 +32,12 @@ from lightning_sparse.training.measurement import (
     decayed_half_squared_norm,
     measure,
     on_device,
+)
+from lightning_sparse.training.numerics import (
+    as_measured_,
+    at_least_single,
+    measured_dtype,
+    true_single_precision,
 )
 from lightning_sparse.training.observations import EndPointObserver
 from lightning_sparse.training.progress import History, Progress, ProgressCallback
@@ -112,7 +117,8 @@ class WeightsCallback(pl.Callback):
 
     def _write(self, name: str, pl_module: pl.LightningModule) -> None:
         if pl_module.trainer.is_global_zero:
-            save_tensors(_classifier(pl_module).network.state_dict(), self._run_dir / name)
+            state = _classifier(pl_module).network.state_dict()
+            save_tensors(at_least_single(state), self._run_dir / name)
 
 
 def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is made of)
@@ -126,6 +132,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     capture_steps: Sequence[int] = (),
     remarks: Sequence[str] = (),
     recalibration: Iterable[Batch] | None = None,
+    allow_tf32: bool | None = None,
     trainer_options: Mapping[str, Any] | None = None,
     checkpointing: CheckpointSettings | None = None,
     history: History | None = None,
@@ -151,6 +158,8 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         remarks: What was said of the network before, a sentence each; for the record.
         recalibration: Equal batches over which the batch-norm statistics of the trained network are
             computed anew; None keeps the moving averages of training.
+        allow_tf32: Whether the trained network is measured in TF32 where the device has it; None
+            is single precision.
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
         checkpointing: When checkpoints are written; None for the defaults.
         history: How often a line of history is kept, and who is told of it.
@@ -202,10 +211,11 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         operations=operations,
         remarks=remarks,
     )
-    _settle(network, trainer.strategy.root_device, recalibration)
-    record = _record(module, fit, data, identity, run_dir)
+    with true_single_precision(unless_tf32=allow_tf32):
+        _settle(network, trainer, recalibration)
+        record = _record(module, fit, data, identity, run_dir)
     if trainer.is_global_zero:
-        save_tensors(network.state_dict(), run_dir / WEIGHTS_FILE)
+        save_tensors(at_least_single(network.state_dict()), run_dir / WEIGHTS_FILE)
         save_masks(sparsity.masks, run_dir / MASKS_FILE)
         write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
         write_record(record, run_dir)
@@ -245,14 +255,14 @@ def _progress(
     )
 
 
-def _settle(
-    network: nn.Module, device: torch.device, recalibration: Iterable[Batch] | None
-) -> None:
+def _settle(network: nn.Module, trainer: pl.Trainer, recalibration: Iterable[Batch] | None) -> None:
     """Give the trained network the batch-norm statistics that it is measured and written with."""
+    device, dtype = trainer.strategy.root_device, measured_dtype(trainer.precision)
     network.to(device)
+    as_measured_(network, trainer.precision)
     share_buffers_(network)
     if recalibration is not None:
-        recalibrate_(network, (images for images, _ in on_device(recalibration, device)))
+        recalibrate_(network, (images for images, _ in on_device(recalibration, device, dtype)))
 
 
 def _record(
@@ -262,7 +272,7 @@ def _record(
     trainer, settings, first_step = fit.trainer, module.settings, identity.rewind_step
     kept, prunable = kept_and_prunable(fit.sparsity.masks)
     layers = layer_counts(fit.sparsity.masks)
-    train, test = _measure_both(module.network, data, settings, trainer.strategy.root_device)
+    train, test = _measure_both(module.network, data, settings, trainer)
     return RunRecord(
         **vars(identity),
         kept=kept,
@@ -287,7 +297,7 @@ def _record(
 
 
 def _measure_both(
-    network: nn.Module, data: ImageDataModule, settings: TrainingSettings, device: torch.device
+    network: nn.Module, data: ImageDataModule, settings: TrainingSettings, trainer: pl.Trainer
 ) -> tuple[Evaluation, Evaluation]:
     """Measure the trained network on both sets; a loss that is no number is not recorded."""
     network.eval()
@@ -300,7 +310,8 @@ def _measure_both(
             batches,
             num_classes=data.source.num_classes,
             penalty=penalty,
-            device=device,
+            device=trainer.strategy.root_device,
+            dtype=measured_dtype(trainer.precision),
         )
         for batches in (data.train_subset_batches(), data.test_batches())
     )

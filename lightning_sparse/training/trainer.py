@@ -99,6 +99,8 @@ def fit(
         UserError: If it stopped earlier, as ``trainer.max_epochs`` or ``trainer.max_time`` can ask,
             or a loader process ended.
     """
+    # Lightning reads a checkpoint first, and would lose what double precision has more than single.
+    trainer.precision_plugin.convert_module(module)
     with quiet():
         try:
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)

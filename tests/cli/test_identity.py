@@ -45,6 +45,8 @@ def test_run_ids_stay_what_they_are():
         "evaluation.train_subset_size=64",
         "capture_steps=[3]",
         "recalibrate_batch_norm=true",
+        "evaluation.allow_tf32=true",
+        "deterministic=false",
     ],
 )
 def test_a_training_run_has_another_id_when_what_decides_it_differs(method, decisive):
@@ -127,6 +129,8 @@ def test_masks_come_from_the_pruned_run_of_the_same_seed_and_sparsity(method):
         "path.training.learning_rate=0.7",
         "evaluation.batch_norm=stored",
         "evaluation.num_points=15",
+        "evaluation.allow_tf32=true",
+        "deterministic=false",
         "tuned.learning_rate.scratch=0.7",
         "tuned.learning_rate.prune=0.7",
         "sparsity=0.8",

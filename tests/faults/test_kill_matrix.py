@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+import torch
 
 from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.tensor_files import load_tensors, save_tensors
@@ -50,6 +51,8 @@ SETTINGS = (
     "checkpoint.largest_share=1.0",
 )  # fmt: skip
 
+ON_GPU = (*SYNTHETIC, "trainer.accelerator=gpu")
+
 ARMS = sorted(file.stem for file in (CONF_DIR / "method").glob("*.yaml"))
 RUNS = {
     **{f"arm {name}": ("train", (*SYNTHETIC, f"method={name}")) for name in ARMS},
@@ -58,6 +61,14 @@ RUNS = {
     "arm prune, FFCV": ("train", (*FFCV, "method=prune")),
     "curve in the mask, FFCV": ("path", (*FFCV, "path.start=D-end", "path.degree=2")),
 }
+RUNS_ON_GPU = {
+    "arm prune, GPU": ("train", (*ON_GPU, "method=prune")),
+    "curve in dense space, GPU": ("path", (*ON_GPU, "path.start=D-end", "path.space=dense")),
+}
+# What these need, or compare with.
+OTHER_RUNS = [RUNS["arm dense"], RUNS["arm prune"], ("train", (*FFCV, "method=dense"))]
+if torch.cuda.is_available():
+    OTHER_RUNS += [("train", (*ON_GPU, "method=dense")), *RUNS_ON_GPU.values()]
 
 
 def random_steps(name: str) -> list[int]:
@@ -85,6 +96,11 @@ CASES = [
     for number, step in enumerate(random_steps(name))
     for signal_name in (("SIGTERM", "SIGUSR1")[number % 2], "SIGKILL")
 ]  # fmt: skip
+CASES_ON_GPU = [
+    pytest.param(name, step, signal_name, marks=pytest.mark.gpu, id=f"{name}-{signal_name}")
+    for name in RUNS_ON_GPU
+    for step, signal_name in zip(random_steps(name)[1:3], ("SIGUSR1", "SIGKILL"), strict=True)
+]
 
 
 def in_a_process(*arguments) -> int | None:
@@ -125,7 +141,11 @@ def words_of(request: pytest.FixtureRequest) -> Callable[[str, Path], list[str]]
     """Write the settings of a run, of which some need files."""
 
     def words(name: str, runs_dir: Path) -> list[str]:
-        return [*SETTINGS, *_with_betons(RUNS[name][1], request), f"runs_dir={runs_dir}"]
+        return [
+            *SETTINGS,
+            *_with_betons({**RUNS, **RUNS_ON_GPU}[name][1], request),
+            f"runs_dir={runs_dir}",
+        ]
 
     return words
 
@@ -141,9 +161,7 @@ def _with_betons(overrides: Iterable[str], request: pytest.FixtureRequest) -> li
 def straight_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All runs that nothing disturbed."""
     runs_dir = tmp_path_factory.mktemp("straight")
-    for kind, overrides in (
-        RUNS["arm dense"], RUNS["arm prune"], ("train", (*FFCV, "method=dense")), *RUNS.values(),
-    ):  # fmt: skip
+    for kind, overrides in (*OTHER_RUNS, *RUNS.values()):
         words = [*SETTINGS, *_with_betons(overrides, request), f"runs_dir={runs_dir}"]
         assert in_a_process(kind, words, 0, "SIGKILL") == 0
     return runs_dir
@@ -156,11 +174,11 @@ def copy_needs(straight_dir: Path, runs_dir: Path, run_id: str) -> None:
             shutil.copytree(finished, runs_dir / finished.name)
 
 
-@pytest.mark.parametrize(("name", "step", "signal_name"), CASES)
+@pytest.mark.parametrize(("name", "step", "signal_name"), [*CASES, *CASES_ON_GPU])
 def test_an_interrupted_run_ends_with_the_bits_of_the_straight_one(
     straight_dir, words_of, tmp_path, name, step, signal_name
 ):
-    kind, _ = RUNS[name]
+    kind, _ = {**RUNS, **RUNS_ON_GPU}[name]
     words = words_of(name, tmp_path)
     run_id = planned(kind, words).run_id
     copy_needs(straight_dir, tmp_path, run_id)

@@ -424,6 +424,7 @@ def test_the_grid_is_that_of_the_protocol():
     assert len(grid) == 29
     assert (grid[0], grid[-1]) == (-0.2, 1.2)
     assert {0.0, 0.5, 1.0} <= set(grid)
+    assert "-0.0" not in map(str, grid)
     assert all(
         later - earlier == pytest.approx(0.05) for earlier, later in itertools.pairwise(grid)
     )
