@@ -21,6 +21,7 @@ from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.models.build import build_model
+from lightning_sparse.models.compiling import compile_
 from lightning_sparse.paths.evaluation import EvaluationSettings
 from lightning_sparse.records import RunRecord
 from lightning_sparse.sparsity.masks import load_masks
@@ -66,8 +67,7 @@ def build_network(
     if settings["channels_last"]:
         network = network.to(memory_format=torch.channels_last)
     if settings["compile"]:
-        # In place: wrapping the network would give its parameters other names.
-        network.compile()
+        compile_(network)
     return network
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.batch_norm import fresh_statistics
+from lightning_sparse.models.compiling import compile_
 from lightning_sparse.models.stateless import StatelessCall
 from lightning_sparse.paths.curve_point import CurvePoint
 from lightning_sparse.paths.curves import bernstein_basis, straight_line
@@ -37,7 +37,7 @@ class PathModule(LeanModule):
     network at that point plus half lambda times the squared norm of the *interpolated* convolution
     and linear weights; the optimizer itself has no weight decay. Batch-norm scale and shift lie on
     the curve, running statistics do not. Deviations: any network works unchanged, since the
-    interpolated weights enter through ``functional_call`` instead of curve twins of layers; all
+    interpolated weights enter through `StatelessCall` instead of curve twins of layers; all
     parameters lie in one vector, so a control point is one row of one parameter.
 
     Batch norm sees the batch of one device; ``trainer.sync_batchnorm`` does not reach the hidden
@@ -55,7 +55,8 @@ class PathModule(LeanModule):
             outside it are exactly zero at all times.
         settings: How the curve is fitted; ``weight_decay`` is the lambda above.
         seed: Seed of the ``curve`` stream that t is drawn from.
-        compiled: Whether to compile the network; t enters through tensors, so once is enough.
+        compiled: Whether to compile the network, once for every size of images; t enters through
+            tensors.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only: what a curve is made of)
@@ -82,7 +83,8 @@ class PathModule(LeanModule):
         # Hidden from torch: the template's values are never read, so they must not be saved,
         # moved between ranks, or counted as parameters.
         self._template = [template]
-        self._call = torch.compile(functional_call) if compiled else None
+        if compiled:
+            compile_(template)
         self._ends = both_ends(self.layout, start, end)
         self._subspace = self.layout.subspace(subspace) if subspace is not None else None
         self._prepare()
@@ -179,10 +181,7 @@ class PathModule(LeanModule):
         images, labels = batch
         weights, penalty = self._point(self.control_points, self._basis_of(self.global_step))
         state = {**weights, **self._statistics}
-        if self._call:
-            logits = self._call(self._template[0], state, (images,))
-        else:
-            logits = self._run(state, images)
+        logits = self._run(state, images)
         loss = functional.cross_entropy(
             logits, labels, label_smoothing=self.settings.label_smoothing
         )
