@@ -46,7 +46,6 @@ class Work:
         )
         self.device = device
         self.network = build_model(constructor, source, 1, "init")
-        self.num_classes = source.num_classes
         self.settings = EvaluationSettings(
             # 0 and 1 are on every grid of 29 or 8 such points.
             num_points=num_points,
@@ -111,7 +110,7 @@ class Work:
         update_bn(self.data.recalibration_batches(2 * half, half), self.network)
         self.network.eval()
         losses = [
-            measure(self.network, batches, num_classes=self.num_classes, penalty=0.0).loss
+            measure(self.network, batches, penalty=0.0).loss
             for batches in (self.data.train_subset_batches(), self.data.test_batches())
         ]
         return losses[0]

@@ -22,7 +22,6 @@ def trials(scale: Scale) -> Iterator[Trial]:
             measure,
             network,
             [batch] * num_batches,
-            num_classes=scale.choose(1000, 10),
             penalty=0.0,
             device=scale.device,
         )

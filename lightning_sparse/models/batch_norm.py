@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+_COUNT = "num_batches_tracked"
 _FRESH = {
     "running_mean": torch.zeros_like,
     "running_var": torch.ones_like,
-    "num_batches_tracked": torch.zeros_like,
+    _COUNT: torch.zeros_like,
 }
 
 
@@ -27,17 +28,23 @@ def batch_norms(network: nn.Module) -> dict[str, _NormBase]:
     }
 
 
-def fresh_statistics(network: nn.Module) -> dict[str, Tensor]:
+def fresh_statistics(network: nn.Module, count_on: torch.device | None = None) -> dict[str, Tensor]:
     """Return new statistics for every such module: mean 0, variance 1, no batch counted.
 
     Further buffers that a subclass may have are none of them.
+
+    Args:
+        network: Where its statistics are, these will be.
+        count_on: Where the numbers of batches are kept instead. A cumulative average reads one in
+            every module at every batch, and on an accelerator each of them would be waited for.
     """
     statistics: dict[str, Tensor] = {}
     for name, module in batch_norms(network).items():
         prefix = f"{name}." if name else ""
         for key, buffer in module.named_buffers(recurse=False):
             if key in _FRESH:
-                statistics[prefix + key] = _FRESH[key](buffer)
+                device = count_on if key == _COUNT else None
+                statistics[prefix + key] = _FRESH[key](buffer, device=device)
     return statistics
 
 

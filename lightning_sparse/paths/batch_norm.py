@@ -55,7 +55,8 @@ def average_over_ranks_(statistics: dict[str, Tensor], network: nn.Module) -> No
     for name in batch_norms(network):
         prefix = f"{name}." if name else ""
         count = statistics[f"{prefix}num_batches_tracked"]
-        own_share, total = count.double(), count.clone()
+        total = count.to(statistics[f"{prefix}running_mean"].device, copy=True)
+        own_share = total.double()
         distributed.all_reduce(total)
         for key in ("running_mean", "running_var"):
             weighted = statistics[prefix + key].double() * own_share / total

@@ -44,7 +44,8 @@ def point_on_curve(
         >>> point_on_curve(torch.tensor([[0.0], [2.0], [0.0]]), 0.5).tolist()
         [1.0]
     """
-    basis = bernstein_basis(t, len(control_points) - 1).to(control_points)
+    # Not waiting for what a device has still to do: so few numbers are copied at once.
+    basis = bernstein_basis(t, len(control_points) - 1).to(control_points, non_blocking=True)
     return einsum(basis, control_points, "points, points weights -> weights")
 
 

@@ -26,8 +26,9 @@ from lightning_sparse.training.measurement import (
     CPU,
     Batch,
     Measurement,
-    decayed_half_squared_norm,
+    decayed_half_squared_norms,
     on_device,
+    results,
 )
 
 State = dict[str, Tensor]
@@ -172,9 +173,8 @@ class PathEvaluator:
         else:
             self._network.eval()
         full = [{**state, **buffers} for state, buffers in zip(states, statistics, strict=True)]
-        penalties = [
-            self._weight_decay * decayed_half_squared_norm(self._network, state) for state in states
-        ]
+        norms = decayed_half_squared_norms(self._network, states)
+        penalties = [self._weight_decay * norm for norm in norms]
         train = self._measure(full, penalties, self._data.train_subset_batches())
         test = self._measure(full, penalties, self._data.test_batches())
         return [
@@ -194,7 +194,9 @@ class PathEvaluator:
             return stored
         if policy == "interpolated":
             return [interpolated_statistics(start, end, t) for t in ts]
-        statistics = [{**buffers, **fresh_statistics(self._network)} for buffers in stored]
+        statistics = [
+            {**buffers, **fresh_statistics(self._network, count_on=CPU)} for buffers in stored
+        ]
         if policy == "recalibrated":
             use_batch_statistics(self._network)
             settings = self._settings
@@ -212,14 +214,11 @@ class PathEvaluator:
     def _measure(
         self, states: Sequence[State], penalties: Sequence[float], batches: Iterable[Batch]
     ) -> list[Evaluation]:
-        measurements = [Measurement(self._data.source.num_classes, self.device) for _ in states]
+        measurements = [Measurement(self.device) for _ in states]
         for images, labels in on_device(batches, self.device, self._dtype):
             for measurement, state in zip(measurements, states, strict=True):
                 measurement.update(self._run(state, images), labels)
-        return [
-            measurement.result(penalty=penalty)
-            for measurement, penalty in zip(measurements, penalties, strict=True)
-        ]
+        return results(measurements, penalties)
 
 
 def evaluate_path(

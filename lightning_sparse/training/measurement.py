@@ -1,12 +1,13 @@
 """Loss and accuracy of a network on a fixed set of images: the one definition of both."""
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
-from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.records import Evaluation
@@ -34,65 +35,91 @@ def on_device(
 
 def half_squared_norm(weights: Iterable[Tensor]) -> float:
     """Half the sum of squares over all entries, accumulated in double precision."""
-    return 0.5 * math.fsum(float(weight.detach().double().square().sum()) for weight in weights)
+    return _half_squared_norms([list(weights)])[0]
 
 
 def decayed_half_squared_norm(network: nn.Module, weights: Mapping[str, Tensor]) -> float:
     """`half_squared_norm` of those ``weights`` that the optimizer decays in ``network``."""
-    return half_squared_norm(weights[name] for name in prunable_weights(network))
+    return decayed_half_squared_norms(network, [weights])[0]
+
+
+def decayed_half_squared_norms(
+    network: nn.Module, points: Iterable[Mapping[str, Tensor]]
+) -> list[float]:
+    """`decayed_half_squared_norm` of the weights of many points, waiting for the device once."""
+    names = list(prunable_weights(network))
+    return _half_squared_norms([[weights[name] for name in names] for weights in points])
+
+
+def _half_squared_norms(groups: Sequence[Sequence[Tensor]]) -> list[float]:
+    squares = [weight.detach().double().square().sum() for group in groups for weight in group]
+    on_host = iter(torch.stack(squares).tolist() if squares else [])
+    return [0.5 * math.fsum(itertools.islice(on_host, len(group))) for group in groups]
 
 
 class Measurement:
     """Accumulates batches of logits into an `Evaluation`, over all ranks if there are several.
 
-    Losses are summed in double precision, so that the result does not hang on the batch size. A
-    rank whose share is empty counts nothing, and takes part.
+    Losses are summed in double precision, so that the result does not hang on the batch size, and
+    on the device, so that no batch is waited for. A rank whose share is empty counts nothing, and
+    takes part.
 
     Args:
-        num_classes: Number of classes.
         device: Where the logits will be; ranks exchange their sums there.
     """
 
-    def __init__(self, num_classes: int, device: torch.device = CPU) -> None:
-        # torchmetrics averages over classes unless told otherwise.
-        self._accuracy = MulticlassAccuracy(
-            num_classes=num_classes, average="micro", validate_args=False
-        ).to(device)
-        self._sum = 0.0
-        self._sum_of_squares = 0.0
+    def __init__(self, device: torch.device = CPU) -> None:
+        # Of losses, of their squares, of right answers.
+        self._sums = torch.zeros(3, dtype=torch.float64, device=device)
         self._num_images = 0
 
+    @torch.no_grad()
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Count one batch: logits (batch, class) and labels (batch)."""
         losses = functional.cross_entropy(
             logits.to(torch.promote_types(logits.dtype, torch.float32)), labels, reduction="none"
         ).double()
-        self._accuracy.update(logits, labels)
-        self._sum += float(losses.sum())
-        self._sum_of_squares += float(losses.square().sum())
+        num_right = (logits.argmax(dim=1) == labels).sum().double()
+        self._sums += torch.stack([losses.sum(), losses.square().sum(), num_right])
         self._num_images += len(labels)
 
     def result(self, *, penalty: float) -> Evaluation:
         """Return the evaluation so far; ``penalty`` is what the objective adds to the loss."""
-        total, total_of_squares, count = self._over_all_ranks()
-        mean = total / count
-        variance = max(0.0, total_of_squares / count - mean**2)
-        return Evaluation(
-            loss=mean,
-            loss_standard_error=math.sqrt(variance / max(1, count - 1)),
-            objective=mean + penalty,
-            accuracy=float(self._accuracy.compute()),
-            num_images=int(count),
-        )
+        return results([self], [penalty])[0]
 
-    def _over_all_ranks(self) -> list[float]:
-        """Add up what the ranks counted; torchmetrics does so by itself."""
-        sums = [self._sum, self._sum_of_squares, float(self._num_images)]
-        if not (distributed.is_available() and distributed.is_initialized()):
-            return sums
-        together = torch.tensor(sums, dtype=torch.float64, device=self._accuracy.device)
-        distributed.all_reduce(together)
-        return together.tolist()
+    @property
+    def totals(self) -> Tensor:
+        """Sums of losses, of their squares and of right answers, and the number of images."""
+        return functional.pad(self._sums, (0, 1), value=self._num_images)
+
+
+def results(measurements: Sequence[Measurement], penalties: Sequence[float]) -> list[Evaluation]:
+    """Return several evaluations, waiting for the device, and for other ranks, once.
+
+    Args:
+        measurements: All on one device.
+        penalties: What the objective of each adds to its loss.
+    """
+    totals = torch.stack([measurement.totals for measurement in measurements])
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(totals)
+    return [
+        _evaluation(sums, penalty) for sums, penalty in zip(totals.tolist(), penalties, strict=True)
+    ]
+
+
+def _evaluation(sums: Sequence[float], penalty: float) -> Evaluation:
+    total, total_of_squares, num_right, count = sums
+    mean = total / count
+    variance = max(0.0, total_of_squares / count - mean**2)
+    return Evaluation(
+        loss=mean,
+        loss_standard_error=math.sqrt(variance / max(1, count - 1)),
+        objective=mean + penalty,
+        # In single precision, as in the records that are published.
+        accuracy=float(np.float32(num_right) / np.float32(count)),
+        num_images=int(count),
+    )
 
 
 @torch.no_grad()
@@ -100,7 +127,6 @@ def measure(
     forward: Callable[[Tensor], Tensor],
     batches: Iterable[Batch],
     *,
-    num_classes: int,
     penalty: float,
     device: torch.device = CPU,
     dtype: torch.dtype | None = None,
@@ -110,12 +136,11 @@ def measure(
     Args:
         forward: Images to logits; in evaluation mode already.
         batches: Pairs of images and labels.
-        num_classes: Number of classes.
         penalty: What the objective adds to the loss, in nats.
         device: Where ``forward`` computes.
         dtype: In what, if not in that of the images.
     """
-    measurement = Measurement(num_classes, device)
+    measurement = Measurement(device)
     for images, labels in on_device(batches, device, dtype):
         measurement.update(forward(images), labels)
     return measurement.result(penalty=penalty)

@@ -308,7 +308,6 @@ def _measure_both(
         measure(
             network,
             batches,
-            num_classes=data.source.num_classes,
             penalty=penalty,
             device=trainer.strategy.root_device,
             dtype=measured_dtype(trainer.precision),

@@ -37,6 +37,17 @@ def test_batch_norms_without_running_statistics_have_none_to_set():
     assert list(batch_norms(network)) == ["0"]
 
 
+def test_batches_can_be_counted_where_reading_the_count_waits_for_nothing():
+    elsewhere = torch.device("meta")  # stands for an accelerator
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)).to(elsewhere)
+
+    fresh = fresh_statistics(network, count_on=torch.device("cpu"))
+
+    counts = {name for name in fresh if name.endswith("num_batches_tracked")}
+    assert len(counts) == 2
+    assert {name for name, buffer in fresh.items() if not buffer.is_meta} == counts
+
+
 def test_only_batch_norms_go_into_training_mode():
     network = nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.BatchNorm1d(2))
 

@@ -28,6 +28,7 @@ from tests.training.problems import (
     make_network,
     same_bits,
 )
+from tests.waits import Waits
 
 POLICIES = ("recalibrated", "batch", "interpolated", "stored")
 WEIGHT_DECAY = 0.01
@@ -81,7 +82,7 @@ def own_evaluation(network, state, batches):
     network.load_state_dict(state)
     network.eval()
     penalty = WEIGHT_DECAY * decayed_half_squared_norm(network, dict(network.named_parameters()))
-    return measure(network, batches, num_classes=NUM_CLASSES, penalty=penalty)
+    return measure(network, batches, penalty=penalty)
 
 
 def trained_state(network, seed):
@@ -124,6 +125,20 @@ def test_stored_statistics_fail_in_the_middle(run_dirs):
     # At the ends, which were trained, the two nearly agree.
     for here, there in zip(stored[::2], recalibrated[::2], strict=True):
         assert here.train.loss == pytest.approx(there.train.loss, abs=0.15)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_device_is_waited_for_as_often_for_many_points_and_batches_as_for_few(line, policy):
+    """Once for the penalties, once for each set of images."""
+
+    def waits_of(ts, evaluation_batch_size):
+        data = make_data(evaluation_batch_size=evaluation_batch_size)
+        evaluator = line.evaluator(data=data, batch_norm=policy, points_at_once=9)
+        with Waits() as waits:
+            evaluator(ts, line.weights_at)
+        return waits.number
+
+    assert waits_of([0.0, 1.0], 48) == waits_of([0.0, 0.2, 0.5, 0.7, 1.0], 5) == 3
 
 
 def reference_loss(line, t, statistics_of, batches):

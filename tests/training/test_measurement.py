@@ -7,10 +7,12 @@ from torch.nn import functional
 from lightning_sparse.training.measurement import (
     Measurement,
     decayed_half_squared_norm,
+    decayed_half_squared_norms,
     half_squared_norm,
     measure,
 )
 from tests.training.problems import make_network
+from tests.waits import Waits
 
 LOGITS = torch.randn(23, 4, generator=torch.Generator().manual_seed(3)) * 2
 LABELS = torch.arange(23) % 4
@@ -21,7 +23,7 @@ def batches(size):
 
 
 def measured(size=23, penalty=0.0):
-    return measure(lambda logits: logits, batches(size), num_classes=4, penalty=penalty)
+    return measure(lambda logits: logits, batches(size), penalty=penalty)
 
 
 def test_a_measurement_is_the_plain_computation():
@@ -57,15 +59,13 @@ def test_accuracy_counts_images_and_not_classes():
     labels = torch.tensor([0] * 9 + [1])
     logits = functional.one_hot(torch.zeros(10, dtype=torch.long), 2).float()
 
-    evaluation = measure(lambda images: images, [(logits, labels)], num_classes=2, penalty=0.0)
+    evaluation = measure(lambda images: images, [(logits, labels)], penalty=0.0)
 
     assert evaluation.accuracy == pytest.approx(0.9)
 
 
 def test_the_loss_of_equal_logits_is_the_logarithm_of_the_number_of_classes():
-    evaluation = measure(
-        lambda images: images, [(torch.zeros(5, 4), LABELS[:5])], num_classes=4, penalty=0.0
-    )
+    evaluation = measure(lambda images: images, [(torch.zeros(5, 4), LABELS[:5])], penalty=0.0)
 
     assert evaluation.loss == pytest.approx(math.log(4))
     assert evaluation.loss_standard_error == pytest.approx(0.0, abs=1e-8)
@@ -79,13 +79,13 @@ def test_measuring_keeps_no_gradients():
         seen.append(logits * weight)
         return seen[-1]
 
-    measure(forward, batches(23), num_classes=4, penalty=0.0)
+    measure(forward, batches(23), penalty=0.0)
 
     assert not seen[0].requires_grad
 
 
 def test_one_image_has_no_standard_error():
-    evaluation = measure(lambda images: images, batches(1)[:1], num_classes=4, penalty=0.0)
+    evaluation = measure(lambda images: images, batches(1)[:1], penalty=0.0)
 
     assert evaluation.loss_standard_error == 0.0
 
@@ -103,6 +103,29 @@ def test_the_norm_takes_convolution_and_linear_weights_alone():
     assert decayed_half_squared_norm(network, dict(network.named_parameters())) == 231 / 2
 
 
+@pytest.mark.parametrize("size", [1, 7, 23])
+def test_a_device_is_waited_for_once_however_many_batches_there_are(size):
+    with Waits() as waits:
+        evaluation = measured(size)
+
+    assert waits.seen == ["tolist"]
+    assert waits.operations == []
+    assert evaluation.num_images == 23
+
+
+def test_norms_of_many_points_are_waited_for_once():
+    network = make_network()
+    weights = dict(network.named_parameters())
+    points = [{name: k * weight for name, weight in weights.items()} for k in range(4)]
+
+    with Waits() as waits:
+        norms = decayed_half_squared_norms(network, points)
+
+    assert waits.seen == ["tolist"]
+    assert norms == [decayed_half_squared_norm(network, point) for point in points]
+    assert norms[0] == 0 < norms[1]
+
+
 class TwoRanks:
     """A process group in which the other rank counted the same."""
 
@@ -114,18 +137,17 @@ class TwoRanks:
 
 
 def test_ranks_add_up_what_they_counted(monkeypatch):
-    measurement = Measurement(4)
+    measurement = Measurement()
     for logits, labels in batches(7):
         measurement.update(logits, labels)
     alone = measurement.result(penalty=0.0)
-    # torchmetrics reduces by itself; what is tested here is our part.
-    monkeypatch.setattr(measurement._accuracy, "compute", lambda: torch.tensor(alone.accuracy))
     TwoRanks(monkeypatch)
 
     together = measurement.result(penalty=0.0)
 
     assert together.num_images == 46
     assert together.loss == pytest.approx(alone.loss)
+    assert together.accuracy == alone.accuracy
     assert together.loss_standard_error == pytest.approx(
         alone.loss_standard_error * math.sqrt(22 / 45)
     )

@@ -19,7 +19,7 @@ from lightning_sparse.streams import stream_generator
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
 from lightning_sparse.training.ranks import is_first_rank, mean_over_ranks
-from tests.training.problems import NUM_CLASSES, make_data, make_network, same_bits
+from tests.training.problems import make_data, make_network, same_bits
 from tests.training.rank_program import CLIP_NORM, EVALUATION
 
 REPOSITORY = Path(__file__).parents[2]
@@ -88,7 +88,7 @@ def test_a_record_of_several_ranks_measures_the_saved_network_on_every_image_onc
         (record.train, data.train_subset_batches()),
         (record.test, data.test_batches()),
     ):
-        alone = measure(network.eval(), batches, num_classes=NUM_CLASSES, penalty=penalty)
+        alone = measure(network.eval(), batches, penalty=penalty)
         assert measured.num_images == alone.num_images
         assert measured.accuracy == alone.accuracy
         assert measured.loss == pytest.approx(alone.loss, rel=1e-12)

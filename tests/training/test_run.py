@@ -13,7 +13,6 @@ from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import half_squared_norm, measure
 from lightning_sparse.training.run import distance, weights_at_step_file
 from tests.training.problems import (
-    NUM_CLASSES,
     make_data,
     make_identity,
     make_network,
@@ -48,7 +47,6 @@ def test_the_weights_load_into_a_plain_network_that_then_measures_as_recorded(tm
     measured = measure(
         network.eval(),
         make_data().test_batches(),
-        num_classes=NUM_CLASSES,
         penalty=1e-4 * half_squared_norm(weights),
     )
 
@@ -71,7 +69,7 @@ def test_statistics_are_recalibrated_on_the_given_batches_before_anything_is_mea
     torch.testing.assert_close(state["bn1.running_mean"], inputs.mean(dim=(0, 1, 3, 4)))
     assert record.train != moving.train
     assert record.train == measure(
-        network, data.train_subset_batches(), num_classes=NUM_CLASSES,
+        network, data.train_subset_batches(),
         penalty=record.train.objective - record.train.loss,
     )  # fmt: skip
 
