@@ -97,6 +97,7 @@ class ImageDataModule(pl.LightningDataModule):
             batches_per_step=self.batches_per_step,
         )
         loader = self._training_loader(order)
+        loader.device = self._device()
         loader.seek(self.first_batch)
         return loader
 
@@ -161,7 +162,6 @@ class ImageDataModule(pl.LightningDataModule):
                 augmentation,
                 order,
                 num_threads=max(1, self.num_workers),
-                device=self._device(),
             )
         return DatasetLoader(train, augmentation, order, self.num_workers)
 

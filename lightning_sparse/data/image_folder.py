@@ -1,5 +1,6 @@
 """Folders of image files, one per class, decoded when asked for: the usual layout of ImageNet."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import final
@@ -119,7 +120,14 @@ class DecodedImages(Dataset[tuple[Tensor, int]]):
 
 def normalised_levels(levels: UInt8[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
     """Scale levels to [0, 1], then normalise each channel by ImageNet's mean and deviation."""
-    return (levels / 255 - _MEAN.to(levels.device)) / _STD.to(levels.device)
+    mean, deviation = _mean_and_deviation_on(levels.device)
+    return (levels / 255 - mean) / deviation
+
+
+@functools.cache
+def _mean_and_deviation_on(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Copy them once: a copy from the host at every batch waits for all that a GPU has to do."""
+    return _MEAN.to(device), _STD.to(device)
 
 
 def _image_folder(folder: Path, field: str) -> ImageFolder:

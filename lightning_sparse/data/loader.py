@@ -21,6 +21,7 @@ from lightning_sparse.data.augmentation import (
     Views,
 )
 from lightning_sparse.data.draws import uniform_draws
+from lightning_sparse.data.prefetch import one_ahead
 from lightning_sparse.data.source import ImageDataset, Images, TensorImages, ViewReader
 from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.preemption import spare_loader
@@ -90,11 +91,16 @@ class EpochOrder:
 class AbstractTrainingLoader(ABC):
     """An endless sequence of training batches with a position; iterating runs to the epoch's end.
 
-    Lightning saves and restores the position through `state_dict` and `load_state_dict`.
+    Lightning saves and restores the position through `state_dict` and `load_state_dict`. It counts
+    the batches that were given out, not those that are on their way to an accelerator.
+
+    Attributes:
+        device: Where the batches are wanted; see `lightning_sparse.data.prefetch`.
     """
 
     def __init__(self, order: EpochOrder) -> None:
         self.order = order
+        self.device = CPU
         self._position = 0
 
     def __len__(self) -> int:
@@ -104,7 +110,8 @@ class AbstractTrainingLoader(ABC):
     def __iter__(self) -> Iterator[Batch]:
         """Go on at the position; the next iteration then begins the next epoch."""
         epoch, first = divmod(self._position, len(self))
-        for position, batch in enumerate(self._batches(epoch, first), start=self._position + 1):
+        batches = one_ahead(self._batches(epoch, first), self.device)
+        for position, batch in enumerate(batches, start=self._position + 1):
             # Before the yield: Lightning counts to the length and never asks again after the last
             # batch, so a checkpoint taken there must already stand at the next epoch.
             self._position = position
@@ -214,13 +221,11 @@ class ViewLoader(AbstractTrainingLoader):
         order: EpochOrder,
         *,
         num_threads: int = 1,
-        device: torch.device = CPU,
     ) -> None:
         super().__init__(order)
         self._images = images
         self._augmentation = augmentation
         self._num_threads = num_threads
-        self._device = device
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         augmentation = self._augmentation.at_epoch(epoch)
@@ -238,7 +243,7 @@ class ViewLoader(AbstractTrainingLoader):
             choose_views,
             augmentation.size,
             num_threads=self._num_threads,
-            device=self._device,
+            device=self.device,
         )
 
 

@@ -87,7 +87,9 @@ class ViewReader(ImageDataset, Protocol):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield normalised images and labels of every batch, in its order, on ``device``.
 
-        The images may be overwritten as soon as the next batch is asked for.
+        Images on the CPU may be overwritten as soon as the next batch is asked for. On an
+        accelerator it is asked for while the last one is still in use: there each batch has memory
+        of its own, and what makes it is put on the stream that is current when it is asked for.
 
         Args:
             batches: Indices of the images; all batches but the last are of one size.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
+from lightning_sparse.data.prefetch import one_ahead
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.records import Evaluation
 
@@ -20,17 +21,15 @@ CPU = torch.device("cpu")
 def on_device(
     batches: Iterable[Batch], device: torch.device, dtype: torch.dtype | None = None
 ) -> Iterator[Batch]:
-    """Move each batch to ``device``, without waiting where the loader has pinned its memory.
+    """Move each batch to ``device``, one ahead of its use; see `lightning_sparse.data.prefetch`.
 
     Args:
         batches: Pairs of images and labels.
         device: Where they go.
         dtype: What images of floating-point numbers become; None leaves them as they are.
     """
-    for images, labels in batches:
-        there = images.to(device, non_blocking=True)
-        there = there.to(dtype) if images.is_floating_point() else there
-        yield there, labels.to(device, non_blocking=True)
+    for images, labels in one_ahead(batches, device):
+        yield images.to(dtype) if images.is_floating_point() else images, labels
 
 
 def half_squared_norm(weights: Iterable[Tensor]) -> float:

@@ -61,7 +61,7 @@ def quiet_trainer(
         options: Further `pytorch_lightning.Trainer` arguments; they win.
     """
     with quiet():
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **{
                 "max_steps": num_steps,
                 "max_epochs": -1,
@@ -77,6 +77,14 @@ def quiet_trainer(
                 **options,
             }
         )
+    # Lightning's ranks tell each other before every batch whether SIGTERM came, for which each
+    # waits for its device. They vote now and then: see `training/checkpoints.py`.
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _tell_nothing  # type: ignore[method-assign]  # noqa: SLF001
+    return trainer
+
+
+def _tell_nothing() -> None:
+    """Stand in for what Lightning's ranks would tell each other."""
 
 
 def fit(
