@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightning_sparse.cli import settings_files
 from lightning_sparse.cli.batches import with_accumulation
 from lightning_sparse.cli.checks import check_ranges, check_types
-from lightning_sparse.cli.schema import OPEN, check_name, leaves, unknown
+from lightning_sparse.cli.schema import OPEN, SCHEMA, check_name, fits, is_open, leaves, unknown
 from lightning_sparse.cli.shipped import conf_folders
 from lightning_sparse.errors import UserError
 
@@ -52,6 +52,7 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
             )
         if "=" not in override:
             raise UserError(f"{override!r} is no setting; write name=value, for example seed=21")
+    overrides = [_with_null(item) for item in overrides]
     defaults = _composed(tuple(item for item in overrides if _group(item) in _GROUPS))
     settings = _without_arguments_of_others(_composed(tuple(overrides)), defaults, overrides)
     for name, value in leaves(settings):
@@ -133,6 +134,13 @@ def as_yaml(settings: Settings) -> str:
     """Return the settings as YAML, for a person to read."""
     shown = {name: value for name, value in settings.items() if name != "overrides"}
     return yaml.safe_dump(shown, sort_keys=False)
+
+
+def _with_null(override: str) -> str:
+    """Write null where Python wrote None, as the agent of W&B does; no text is called so."""
+    name, _, value = override.partition("=")
+    may_be_null = is_open(_name(override)) or fits(None, SCHEMA.get(_name(override), int))
+    return f"{name}=null" if value == "None" and may_be_null else override
 
 
 def _name(override: str) -> str:

@@ -227,8 +227,9 @@ def check_type(name: str, value: Any, default: Any = None) -> None:
     """
     if name in SCHEMA:
         expected = SCHEMA[name]
-    elif default is None or name.startswith("trainer."):
-        # Lightning takes numbers, lists and words for the same arguments of its Trainer.
+    elif value is None or default is None or name.startswith("trainer."):
+        # Whether null is something, a class declares; and Lightning takes numbers, lists and words
+        # for the same arguments of its Trainer.
         return
     else:
         expected = type(default)

@@ -1,24 +1,26 @@
 """W&B sweep files, read and expanded without W&B: the same points with a server and with none.
 
-Understood are grid and random search over ``value``, ``values``, and ``min`` with ``max``. Grids
-are expanded by Hydra, as its multirun does it. Bayesian search needs the results of earlier points,
-which is the server's work. No torch in here.
+Understood are grid and random search over all that W&B lets a parameter be. Grids are expanded by
+Hydra, as its multirun does it. What needs the results of earlier points is the server's work:
+Bayesian search, and ending runs or sweeps early. No torch in here.
 """
 
+import difflib
 import json
-import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from lightning_sparse.cli.schema import described, fits
+from lightning_sparse.cli.settings_files import read_yaml
 from lightning_sparse.cli.shipped import SWEEPS_DIR
+from lightning_sparse.cli.sweep_parameters import check_parameter, draw, ends, listed
 from lightning_sparse.errors import UserError
 
 VERBS = ("train", "line", "path")
@@ -75,11 +77,7 @@ def read_sweep(name: str) -> Sweep:
         raise UserError(
             f"sweep.file={name}: there is no such file; name one of {', '.join(known)}, or a path"
         )
-    try:
-        body = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not YAML ({error})") from error
-    return parse_sweep(body, file)
+    return parse_sweep(read_yaml(file), file)
 
 
 def parse_sweep(body: Any, file: Path) -> Sweep:
@@ -92,9 +90,13 @@ def parse_sweep(body: Any, file: Path) -> Sweep:
         raise UserError(f"{file}: no sweep file; it needs a mapping called parameters")
     if body.get("method") not in METHODS:
         raise UserError(f"{file}: method={body.get('method')}: choose one of {', '.join(METHODS)}")
+    _check_body(body, file)
     verb, overrides = _command(body.get("command"), file)
     for name, parameter in body["parameters"].items():
-        _check_parameter(name, parameter, str(body["method"]), file)
+        try:
+            check_parameter(parameter, in_grid=body["method"] == "grid")
+        except UserError as error:
+            raise UserError(f"{file}: parameters.{name}{error}") from None
     return Sweep(
         name=file.stem,
         file=file,
@@ -116,15 +118,17 @@ def points(sweep: Sweep) -> list[Point]:
             f"{sweep.file}: method=bayes learns from its results, which takes a server (make "
             "sweep, make agent); without one use grid or random"
         )
+    _check_without_server(sweep)
     if sweep.method == "random":
         number = sweep.body.get("run_cap")
-        if not isinstance(number, int) or number < 1:
+        if number is None:
             raise UserError(f"{sweep.file}: run_cap={number}: a random search needs a number >= 1")
         return [_drawn(sweep, index) for index in range(number)]
     for name, parameter in sweep.parameters.items():
-        for value in _values(parameter):
+        for value in listed(parameter):
             _check_single(name, value, sweep.file)
-    return expand([_choice(name, _values(at)) for name, at in sweep.parameters.items()])
+    grid = expand([_choice(name, listed(at)) for name, at in sweep.parameters.items()])
+    return grid[: sweep.body.get("run_cap")]
 
 
 def expand(overrides: Sequence[str]) -> list[Point]:
@@ -174,13 +178,10 @@ def corner_points(sweep: Sweep) -> list[Point]:
 
     By which a file is checked whose points only a server knows.
     """
-    ends = {
-        name: _values(parameter) if "min" not in parameter else [parameter["min"], parameter["max"]]
-        for name, parameter in sweep.parameters.items()
-    }
-    longest = max(map(len, ends.values()), default=1)
+    used = {name: ends(parameter) for name, parameter in sweep.parameters.items()}
+    longest = max(map(len, used.values()), default=1)
     return [
-        tuple(_override(name, values[index % len(values)]) for name, values in ends.items())
+        tuple(_override(name, values[index % len(values)]) for name, values in used.items())
         for index in range(longest)
     ]
 
@@ -199,52 +200,66 @@ def _command(command: Any, file: Path) -> tuple[str, Point]:
     return str(command[1]), tuple(map(str, command[2:-1]))
 
 
-def _check_parameter(name: str, parameter: Any, method: str, file: Path) -> None:
-    given = set(parameter) & {"value", "values", "min"} if isinstance(parameter, dict) else set()
-    if len(given) != 1 or ("min" in given) != ("max" in parameter):
-        raise UserError(
-            f"{file}: parameters.{name}={parameter}: give value, values, or min and max"
-        )
-    if "min" in given and method == "grid":
-        raise UserError(f"{file}: parameters.{name}: a grid needs values, not a range")
-    if "values" in given and not (isinstance(parameter["values"], list) and parameter["values"]):
-        raise UserError(f"{file}: parameters.{name}.values={parameter['values']}: must be a list")
-    distribution = parameter.get("distribution")
-    if "min" in given and distribution is not None and distribution not in _DRAWS:
-        raise UserError(
-            f"{file}: parameters.{name}.distribution={distribution}: choose one of "
-            f"{', '.join(_DRAWS)}"
-        )
+def _check_body(body: Mapping[str, Any], file: Path) -> None:
+    """Refuse what the server would only warn of, and what no agent of ours follows."""
+    for name, value in body.items():
+        if name not in _BODY:
+            close = difflib.get_close_matches(str(name), _BODY, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]}?" if close else f"W&B knows {', '.join(_BODY)}"
+            raise UserError(f"{file}: no sweep has a {name!r}; {hint}")
+        if not fits(value, _BODY[name]):
+            raise UserError(f"{file}: {name}={value!r}: must be {described(_BODY[name])}")
+    if body.get("run_cap", 1) < 1:
+        raise UserError(f"{file}: run_cap={body['run_cap']}: must be at least 1")
+    if body.get("controller", {}).get("type", "cloud") != "cloud":
+        raise UserError(f"{file}: controller: only W&B's server controls; leave it out")
+    metric = body.get("metric", {})
+    if not isinstance(metric.get("name", ""), str) or metric.get("goal") not in _GOALS:
+        raise UserError(f"{file}: metric={metric}: give a name, and a goal, minimize or maximize")
+    if body["method"] == "bayes" and "name" not in metric:
+        raise UserError(f"{file}: method=bayes needs a metric with a name, by which it learns")
 
 
-def _values(parameter: Mapping[str, Any]) -> list[Any]:
-    return list(parameter["values"]) if "values" in parameter else [parameter["value"]]
+_BODY: Mapping[str, Any] = {
+    "apiVersion": str,
+    "kind": str,
+    "controller": dict,
+    "name": str,
+    "description": str,
+    "entity": str,
+    "project": str,
+    "program": str,
+    "command": list,
+    "method": str,
+    "metric": dict,
+    "parameters": dict,
+    "run_cap": int,
+    "early_terminate": dict,
+}
+
+_GOALS = (None, "minimize", "maximize")
+
+
+def _check_without_server(sweep: Sweep) -> None:
+    """Refuse what the server does while a sweep runs, since leaving it out would go unseen."""
+    if "early_terminate" in sweep.body:
+        raise UserError(
+            f"{sweep.file}: early_terminate stops runs by what they have logged, which takes a "
+            "server (make sweep, make agent); without one leave it out"
+        )
+    if "target" in sweep.body.get("metric", {}):
+        raise UserError(
+            f"{sweep.file}: metric.target ends a sweep by what was logged, which takes a server "
+            "(make sweep, make agent); without one leave it out"
+        )
 
 
 def _drawn(sweep: Sweep, index: int) -> Point:
     """Draw one point; a pure function of the sweep's name, the parameter's name and the index."""
     return tuple(
-        _override(name, _draw(parameter, random.Random(f"{sweep.name}/{name}/{index}")))  # noqa: S311
+        _override(name, draw(parameter, random.Random(f"{sweep.name}/{name}/{index}")))  # noqa: S311
         for name, parameter in sweep.parameters.items()
     )
-
-
-def _draw(parameter: Mapping[str, Any], generator: random.Random) -> Any:
-    if "min" not in parameter:
-        return generator.choice(_values(parameter))
-    low, high = parameter["min"], parameter["max"]
-    # As W&B has it: integers are drawn between integers.
-    default = "int_uniform" if isinstance(low, int) and isinstance(high, int) else "uniform"
-    return _DRAWS[parameter.get("distribution", default)](generator, low, high)
-
-
-_DRAWS: Mapping[str, Callable[[random.Random, Any, Any], Any]] = {
-    "uniform": lambda generator, low, high: generator.uniform(low, high),
-    "int_uniform": lambda generator, low, high: generator.randint(low, high),
-    "log_uniform_values": lambda generator, low, high: math.exp(
-        generator.uniform(math.log(low), math.log(high))
-    ),
-}
 
 
 def _check_single(name: str, value: Any, file: Path) -> None:

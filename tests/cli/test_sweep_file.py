@@ -1,3 +1,4 @@
+import json
 import math
 import re
 from pathlib import Path
@@ -8,8 +9,8 @@ import yaml
 from lightning_sparse.cli.compose import compose_settings, without_sweeps
 from lightning_sparse.cli.multirun import chosen_points, part, plan_points
 from lightning_sparse.cli.planning import plan_training
+from lightning_sparse.cli.shipped import SWEEPS_DIR
 from lightning_sparse.cli.sweep_file import (
-    SWEEPS_DIR,
     corner_points,
     parse_sweep,
     points,
@@ -147,6 +148,84 @@ def test_a_random_search_draws_the_same_points_each_time_within_their_ranges():
     assert math.isclose(sum(float(p["momentum"]) for p in drawn) / 200, 0.75, abs_tol=0.05)
 
 
+def test_probabilities_of_values_are_those_of_the_draws():
+    search = sweep(
+        {"method": {"values": ["dense", "prune", "scratch"], "probabilities": [0.7, 0.3, 0]}},
+        method="random",
+        run_cap=400,
+    )
+    drawn = [point[0] for point in points(search)]
+    assert 0.64 < drawn.count("method=dense") / 400 < 0.76
+    assert "method=scratch" not in drawn
+
+
+DRAWS = {  # parameter: least, mean and largest value of many draws, by the formulas of W&B
+    '{"distribution": "log_uniform", "min": -2, "max": 0}': (math.exp(-2), 0.432, 1),
+    '{"distribution": "inv_log_uniform", "min": 0, "max": 2}': (math.exp(-2), 0.432, 1),
+    '{"distribution": "inv_log_uniform_values", "min": 0.1, "max": 1}': (0.1, 0.391, 1),
+    '{"distribution": "q_log_uniform_values", "min": 1, "max": 10, "q": 2}': (0, 3.9, 10),
+    '{"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}': (0, 0.5, 1),
+    '{"distribution": "normal"}': (-4, 0, 4),
+    '{"distribution": "q_normal", "mu": 10, "sigma": 0.1, "q": 5}': (10, 10, 10),
+    '{"distribution": "log_normal", "sigma": 0}': (1, 1, 1),
+    '{"distribution": "beta", "a": 2, "b": 2}': (0, 0.5, 1),
+    '{"distribution": "q_beta", "q": 1}': (0, 0.5, 1),
+}
+
+
+@pytest.mark.parametrize("parameter", DRAWS)
+def test_every_distribution_of_wandb_is_drawn_from(parameter):
+    least, mean, largest = DRAWS[parameter]
+    search = sweep({"lr": json.loads(parameter)}, method="random", run_cap=500)
+    drawn = [float(point[0].removeprefix("lr=")) for point in points(search)]
+    assert min(drawn) >= least
+    assert max(drawn) <= largest
+    assert math.isclose(sum(drawn) / 500, mean, rel_tol=0.08, abs_tol=0.08)
+    corners = [float(point[0].removeprefix("lr=")) for point in corner_points(search)]
+    assert least - 1e-9 <= min(corners)
+    assert max(corners) <= largest + 1e-9
+
+
+def test_a_grid_lists_ranges_of_integers_and_of_steps():
+    grid = sweep(
+        {
+            "seed": {"min": 21, "max": 23},
+            "sparsity": {"distribution": "q_uniform", "min": 0.5, "max": 1.0, "q": 0.25},
+        }
+    )
+    assert len(points(grid)) == 6
+    assert points(grid)[-1] == ("seed=23", "sparsity=0.75")
+
+
+def test_no_more_points_are_run_than_run_cap_says():
+    assert len(points(sweep({"seed": {"values": [1, 2, 3]}}, run_cap=2))) == 2
+    assert len(points(sweep({"seed": {"values": [1, 2, 3]}}, run_cap=9))) == 3
+
+
+def test_numbers_of_a_file_are_read_as_on_the_command_line(tmp_path):
+    file = tmp_path / "rates.yaml"
+    command = "command: [lightning-sparse, train, '${args_no_hyphens}']"
+    parameters = "parameters: {training.learning_rate: {min: 1e-3, max: 1e-1}}"
+    file.write_text(f"method: random\nrun_cap: 2\n{command}\n{parameters}\n")
+    assert all(0.001 < float(p[0].partition("=")[2]) < 0.1 for p in points(read_sweep(str(file))))
+
+    file.write_text(f"method: random\nmethod: grid\n{command}\n{parameters}\n")
+    with pytest.raises(UserError, match=r"rates.yaml, line 2: found duplicate key method"):
+        read_sweep(str(file))
+
+
+def test_null_is_what_the_agent_of_wandb_makes_of_it():
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    values = {"compile": None, "mask_source": None, "distribution.first_layer": None, "seed": 3}
+    told = {name: {"value": value} for name, value in values.items()}
+    words = create_sweep_command_args({"args": told})["args_no_hyphens"]
+    assert words[0] == "compile=None"
+    settings = compose_settings(words)
+    plain = compose_settings([f"{name}=null" for name in list(values)[:3]] + ["seed=3"])
+    assert settings == plain
+
+
 def test_more_points_of_a_random_search_leave_the_earlier_ones():
     few, many = (
         points(sweep({"lr": {"min": 0.0, "max": 1.0}}, method="random", run_cap=number))
@@ -159,6 +238,7 @@ def test_corner_points_use_every_value_and_both_ends_of_ranges():
     search = sweep(
         {"lr": {"min": 0.1, "max": 0.5}, "seed": {"values": [1, 2, 3]}, "a": {"value": 7}},
         method="bayes",
+        metric={"name": "loss"},
     )
     used = {item for point in corner_points(search) for item in point}
     assert used == {"lr=0.1", "lr=0.5", "seed=1", "seed=2", "seed=3", "a=7"}
@@ -206,12 +286,55 @@ REFUSED = {
     },
     "parameters.seed={'min': 1}: give value": {"parameters": {"seed": {"min": 1}}},
     "parameters.seed=7: give value": {"parameters": {"seed": 7}},
-    "parameters.seed: a grid needs values": {"parameters": {"seed": {"min": 1, "max": 2}}},
+    "parameters.seed: a grid needs values": {"parameters": {"seed": {"min": 1.5, "max": 2}}},
     "parameters.seed.values=5: must be a list": {"parameters": {"seed": {"values": 5}}},
-    "distribution=normal: choose one of uniform": {
+    "parameters.seed.distribution=gauss: choose one of constant, categorical,": {
+        "method": "random",
+        "parameters": {"seed": {"min": 1, "max": 2, "distribution": "gauss"}},
+    },
+    "normal takes mu and sigma": {
         "method": "random",
         "parameters": {"seed": {"min": 1, "max": 2, "distribution": "normal"}},
     },
+    "parameters.lr.min='a': must be a number": {
+        "method": "random",
+        "parameters": {"lr": {"min": "a", "max": 2}},
+    },
+    "parameters.lr.min=2, max=1: min must be at most max": {
+        "method": "random",
+        "parameters": {"lr": {"min": 2, "max": 1}},
+    },
+    "parameters.lr.min=0: must be above 0": {
+        "method": "random",
+        "parameters": {"lr": {"min": 0, "max": 1, "distribution": "log_uniform_values"}},
+    },
+    "parameters.lr.q=0: must be above 0": {
+        "method": "random",
+        "parameters": {"lr": {"min": 0, "max": 1, "q": 0, "distribution": "q_uniform"}},
+    },
+    "parameters.seed.probabilities=[0.5]: must be as many numbers as values": {
+        "method": "random",
+        "parameters": {"seed": {"values": [1, 2], "probabilities": [0.5]}},
+    },
+    "probabilities=[0.5, 0.6]: must be as many numbers as values, at least 0 and with sum 1": {
+        "method": "random",
+        "parameters": {"seed": {"values": [1, 2], "probabilities": [0.5, 0.6]}},
+    },
+    "a grid needs values, which categorical_w_probabilities does not list": {
+        "parameters": {"seed": {"values": [1, 2], "probabilities": [0.5, 0.5]}},
+    },
+    "parameters.training: is nested; write nested settings with dots": {
+        "parameters": {"training": {"parameters": {"num_steps": {"value": 3}}}},
+    },
+    "no sweep has a 'run_capp'; did you mean run_cap?": {"run_capp": 3},
+    "no sweep has a 'job'; W&B knows apiVersion,": {"job": "x"},
+    "run_cap='3': must be an integer": {"run_cap": "3"},
+    "run_cap=0: must be at least 1": {"run_cap": 0},
+    "metric={'name': 'loss', 'goal': 'min'}: give a name, and a goal, minimize or maximize": {
+        "metric": {"name": "loss", "goal": "min"},
+    },
+    "method=bayes needs a metric with a name": {"method": "bayes"},
+    "controller: only W&B's server controls": {"controller": {"type": "local"}},
 }
 
 
@@ -228,7 +351,18 @@ def test_a_file_that_is_no_sweep_is_refused_by_what_is_wrong(expected):
 @pytest.mark.parametrize(
     ("search", "expected"),
     [
-        ({"method": "bayes"}, "method=bayes learns from its results, which takes a server"),
+        (
+            {"method": "bayes", "metric": {"name": "loss"}},
+            "method=bayes learns from its results, which takes a server",
+        ),
+        (
+            {"method": "grid", "early_terminate": {"type": "hyperband", "min_iter": 3}},
+            "early_terminate stops runs by what they have logged, which takes a server",
+        ),
+        (
+            {"method": "grid", "metric": {"name": "loss", "target": 0.1}},
+            "metric.target ends a sweep by what was logged, which takes a server",
+        ),
         ({"method": "random"}, "run_cap=None: a random search needs a number >= 1"),
     ],
 )
