@@ -25,6 +25,7 @@ from lightning_sparse.cli.build import (
 )
 from lightning_sparse.cli.checks import check_precision
 from lightning_sparse.cli.compose import Settings, compose_settings
+from lightning_sparse.cli.launch import is_first_of_run
 from lightning_sparse.cli.planning import plan_ends, plan_path, plan_pruned_run, plan_training
 from lightning_sparse.cli.tracking import tracker_for
 from lightning_sparse.data.datamodule import ImageDataModule
@@ -48,6 +49,7 @@ from lightning_sparse.training.numerics import (
 from lightning_sparse.training.progress import History, Progress
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.run import HISTORY_FILE, RunIdentity, train_endpoint
+from lightning_sparse.training.trainer import check_trainer
 from lightning_sparse.training.validation import validate
 
 
@@ -74,7 +76,7 @@ def execute(
     """
     when_busy = functools.partial(_say_who if waits else _refuse, job)
     # Other ranks of the same run come here too, and the first one holds the lock.
-    with held(lock_file(job), when_busy) if _is_first() else contextlib.nullcontext():
+    with held(lock_file(job), when_busy) if is_first_of_run() else contextlib.nullcontext():
         if not job.is_finished:
             return _make(job, report, is_sweep_point=is_sweep_point)
         if is_sweep_point:
@@ -104,10 +106,6 @@ def look_before(jobs: Sequence[Job]) -> None:
         validate(network, data, is_masked=is_masked)
 
 
-def _is_first() -> bool:
-    return bool(getattr(rank_zero_only, "rank", 0) == 0)
-
-
 def lock_file(job: Job) -> Path:
     """Name of the file that is locked while a process makes a run: beside its folder."""
     return job.run_dir.parent / f".{job.run_id}.lock"
@@ -129,7 +127,8 @@ def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
             f"{job.run_id}: the files under conf/ have changed since this command began; "
             "start it again"
         )
-    if _is_first():
+    check_trainer(settings["trainer"])
+    if is_first_of_run():
         remove_unfinished_files(job.run_dir)
     torch.set_num_threads(settings["num_threads"])
     trainer = settings["trainer"]

@@ -40,6 +40,9 @@ _ON_DATA = {"data-imagenet", "data-synthetic"}
 # Verbs for which a setting may have several values.
 _ON_POINTS = {"multirun", "slurm-multirun"}
 
+# Verbs whose process may be one of several that share a run.
+_ON_RANKS = {"train", "line", "path"}
+
 # Verbs that are told folders instead of settings.
 _ON_FOLDERS = {"verify"}
 
@@ -123,6 +126,8 @@ def _dispatch(words: list[str]) -> int:
         return _OK
     rest, swept = compose.without_sweeps(rest) if verb in _ON_POINTS else (rest, [])
     settings = compose.compose_settings(rest)
+    launch = importlib.import_module("lightning_sparse.cli.launch")
+    launch.settle_ranks(settings["trainer"] if verb in _ON_RANKS else {}, os.environ)
     importlib.import_module("lightning_sparse.cli.tracking").check_tracker(settings)
     run = importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}").run
     run(settings, swept) if verb in _ON_POINTS else run(settings)

@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.launch import is_first_of_run
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 from lightning_sparse.pipeline.runner import run_here
 
-_RANK_VARIABLES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # torchrun's, Lightning's, SLURM's
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -35,8 +35,7 @@ def num_cores(cpu_quota: Path = _CPU_QUOTA) -> int:
 
 def first_rank_console() -> Console:
     """Return where results are printed; the other ranks of a run would say the same, and do not."""
-    rank = next((os.environ[name] for name in _RANK_VARIABLES if name in os.environ), "0")
-    return Console(quiet=rank != "0")
+    return Console(quiet=not is_first_of_run())
 
 
 def run_wanted(job: Job, console: Console) -> None:

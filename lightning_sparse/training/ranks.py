@@ -8,7 +8,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import distributed, nn
 
-from lightning_sparse.training.trainer import quiet
+from lightning_sparse.errors import theirs
+from lightning_sparse.training.trainer import quiet, said
 
 
 def join_ranks(trainer_options: Mapping[str, Any]) -> torch.device:
@@ -24,8 +25,9 @@ def join_ranks(trainer_options: Mapping[str, Any]) -> torch.device:
     """
     names = ("accelerator", "devices", "num_nodes", "strategy")
     chosen = {name: trainer_options[name] for name in names if name in trainer_options}
-    with quiet():
+    with quiet(), theirs(said(chosen)):
         fabric = Fabric(**chosen)
+    with quiet():
         fabric.launch()
     return fabric.device
 

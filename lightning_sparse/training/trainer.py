@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.profilers import PassThroughProfiler
 from typing_extensions import override
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import UserError, theirs
 
 _NOT_OUR_WARNINGS = (
     # The data module can validate, end points and curves are measured once, after the fit.
@@ -59,8 +59,11 @@ def quiet_trainer(
         num_steps: Optimizer steps.
         callbacks: In the order in which their hooks run.
         options: Further `pytorch_lightning.Trainer` arguments; they win.
+
+    Raises:
+        UserError: If Lightning refuses them.
     """
-    with quiet():
+    with quiet(), theirs(said(options)):
         trainer = pl.Trainer(
             **{
                 "max_steps": num_steps,
@@ -85,6 +88,38 @@ def quiet_trainer(
 
 def _tell_nothing() -> None:
     """Stand in for what Lightning's ranks would tell each other."""
+
+
+def check_trainer(options: Mapping[str, Any]) -> None:
+    """Refuse Trainer arguments that Lightning refuses, or that would undo what a run is made of.
+
+    Args:
+        options: Further `pytorch_lightning.Trainer` arguments.
+
+    Raises:
+        UserError: Naming them.
+    """
+    for name, reason in _OURS.items():
+        if name in options:
+            raise UserError(f"trainer.{name}={options[name]}: {reason}; leave it out")
+    quiet_trainer(1, [], options)
+
+
+_OURS = {
+    "callbacks": "the callbacks of a run keep its masks and its checkpoints",
+    "max_steps": "how long a run is says training.num_steps",
+    "use_distributed_sampler": "loaders share out their images themselves",
+}
+
+
+def said(options: Mapping[str, Any]) -> str:
+    """Write Trainer arguments as they were typed."""
+    plain = {name: value for name, value in options.items() if _is_plain(value)}
+    return " ".join(f"trainer.{name}={value}" for name, value in plain.items()) or "trainer"
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | list)
 
 
 def fit(
