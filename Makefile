@@ -16,6 +16,10 @@ BIN := .venv/bin
 SELECT := -m 'not slow_faults'
 SPARSE := $(BIN)/lightning-sparse
 
+# As one word for the shell, whatever is in it; folders as they were typed, unless all is one.
+quoted = '$(subst ','\'',$(1))'
+folders = $(if $(shell test -e $(quoted) && echo one),$(quoted),$(1))
+
 # A setting that is not given is left to the configuration.
 RANKS = $(strip $(if $(GPUS),trainer.accelerator=gpu trainer.devices=$(GPUS)) \
         $(if $(NODES),++trainer.num_nodes=$(NODES)) $(if $(PARTITION),slurm.partition=$(PARTITION)))
@@ -24,7 +28,7 @@ WHOLE = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(RANKS) \
 RUN = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(RANKS) $(if $(SEED),seed=$(SEED)) \
       $(if $(SPARSITY),sparsity=$(SPARSITY)))
 ARRAY = $(strip $(if $(SEEDS),'slurm.seeds=[$(SEEDS)]'))
-ENDS = $(strip $(if $(FROM),path.start=$(FROM)) $(if $(TO),path.end=$(TO)) \
+ENDS = $(strip $(if $(FROM),$(call quoted,path.start=$(FROM))) $(if $(TO),$(call quoted,path.end=$(TO))) \
        $(if $(SPACE),path.space=$(SPACE)) $(if $(DEGREE),path.degree=$(DEGREE)))
 
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
@@ -51,7 +55,7 @@ pilot: .venv ## Tune each arm by its own objective on the pilot seeds [EXPERIMEN
 	$(SPARSE) pilot $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
 
 report: .venv ## Judge and draw again from records; RUNS: across sweeps [EXPERIMENT SEEDS RUNS]
-	$(SPARSE) report $(if $(RUNS),report.runs=$(RUNS)) $(WHOLE) $(ARGS)
+	$(SPARSE) report $(if $(RUNS),$(call quoted,report.runs=$(RUNS))) $(WHOLE) $(ARGS)
 
 readme: .venv ## Write the figure and the table of claims into README.md from results/ [EXPERIMENT]
 	$(SPARSE) readme $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
@@ -97,7 +101,7 @@ slurm-reproduce: .venv ## Submit the whole experiment and its report [EXPERIMENT
 
 # RUN is a folder here; where it is not given, it holds the settings above.
 verify: .venv ## Check what finished runs left behind: hashes, masks, counts, ids [RUN]
-	$(SPARSE) verify $(if $(filter command,$(origin RUN)),$(RUN),runs) $(ARGS)
+	$(SPARSE) verify $(if $(filter command,$(origin RUN)),$(call folders,$(RUN)),runs) $(ARGS)
 
 export: .venv ## Write a finished run as ONNX, or its weights as CSR [RUN FORMAT EXPERIMENT]
 	$(SPARSE) export $(if $(filter command,$(origin RUN)),export.run=$(RUN)) \
@@ -130,7 +134,7 @@ bench-page: .venv ## Write SPEED.md from the records under results/benchmarks
 	$(BIN)/python -m benchmarks page $(ARGS)
 
 data-imagenet: .venv ## Write ImageNet as .beton files [IMAGENET ARGS="out=... skip_corrupt=true"]
-	$(SPARSE) data-imagenet $(if $(IMAGENET),'imagenet=$(IMAGENET)') $(ARGS)
+	$(SPARSE) data-imagenet $(if $(IMAGENET),$(call quoted,imagenet=$(IMAGENET))) $(ARGS)
 
 data-synthetic: .venv ## Paint an ImageNet-shaped image set, as JPEGs and .beton [ARGS="num_train=2000"]
 	$(SPARSE) data-synthetic $(ARGS)

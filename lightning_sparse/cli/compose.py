@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightning_sparse.cli import settings_files
 from lightning_sparse.cli.batches import with_accumulation
 from lightning_sparse.cli.checks import check_ranges, check_types
+from lightning_sparse.cli.places import is_place, with_literal_place
 from lightning_sparse.cli.schema import OPEN, SCHEMA, check_name, fits, is_open, leaves, unknown
 from lightning_sparse.cli.shipped import conf_folders
 from lightning_sparse.errors import UserError
@@ -52,7 +53,7 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
             )
         if "=" not in override:
             raise UserError(f"{override!r} is no setting; write name=value, for example seed=21")
-    overrides = [_with_null(item) for item in overrides]
+    overrides = [with_literal_place(_with_null(item)) for item in overrides]
     defaults = _composed(tuple(item for item in overrides if _group(item) in _GROUPS))
     settings = _without_arguments_of_others(_composed(tuple(overrides)), defaults, overrides)
     for name, value in leaves(settings):
@@ -109,12 +110,19 @@ def without_sweeps(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     single: list[str] = []
     swept: list[str] = []
     for override in overrides:
+        if is_place(_name(override)) and _name(override) not in _SWEPT_PLACES:
+            single.append(override)
+            continue
         try:
             is_swept = OverridesParser.create().parse_override(override).is_sweep_override()
         except (HydraException, ValueError):
             is_swept = False
         (swept if is_swept else single).append(override)
     return single, swept
+
+
+# Places that several points of a sweep may differ in.
+_SWEPT_PLACES = ("path.start", "path.end", "mask_source")
 
 
 def with_values(settings: Settings, overrides: Sequence[str]) -> Settings:

@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from lightning_sparse.cli.checks import check_types
 from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.places import with_literal_place
 from lightning_sparse.cli.settings_files import read_yaml
 from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.errors import UserError
@@ -51,7 +52,7 @@ def _parsed(word: str, verb: str) -> tuple[str, Any]:
             "--settings` for the names"
         )
     try:
-        override = OverridesParser.create().parse_override(word)
+        override = OverridesParser.create().parse_override(with_literal_place(word))
     except HydraException as error:
         raise UserError(f"{word}: {' '.join(str(error).split())}") from error
     return override.key_or_group, override.value()

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 from typing_extensions import override
 
+from lightning_sparse.cli.places import is_place
 from lightning_sparse.cli.schema import check_name, check_type, leaves
 from lightning_sparse.cli.shipped import CONF_DIR, conf_folders
 from lightning_sparse.errors import UserError
@@ -160,12 +161,18 @@ def _checked(file: Path, config_path: str) -> Any:
     prefix = "" if "/" not in config_path else _prefix(group, _package(file))
     for name, value in _settings_of(body, prefix):
         try:
-            check_name(name, value)
-            if not (isinstance(value, str) and ("${" in value or value == "???")):
-                check_type(name, value)
+            _check_setting(name, value)
         except UserError as error:
             raise UserError(f"{file}: {error}") from None
     return OmegaConf.create(body)
+
+
+def _check_setting(name: str, value: Any) -> None:
+    check_name(name, value)
+    if is_place(name) and isinstance(value, int | float):
+        raise UserError(f"{name}={value}: names a folder; put it into quotes")
+    if not (isinstance(value, str) and ("${" in value or value == "???")):
+        check_type(name, value)
 
 
 def _settings_of(body: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:

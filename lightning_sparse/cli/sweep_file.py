@@ -17,6 +17,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from lightning_sparse.cli.places import with_literal_place
 from lightning_sparse.cli.schema import described, fits
 from lightning_sparse.cli.settings_files import read_yaml
 from lightning_sparse.cli.shipped import SWEEPS_DIR
@@ -280,12 +281,13 @@ def _check_single(name: str, value: Any, file: Path) -> None:
 
 def _choice(name: str, values: Sequence[Any]) -> str:
     """Write all values of one setting, of which Hydra makes a sweep if they are several."""
-    return f"{name}={','.join(map(_text, values))}"
+    texts = [_override(name, value).partition("=")[2] for value in values]
+    return f"{name}={','.join(texts)}"
 
 
 def _override(name: str, value: Any) -> str:
     """Write one setting."""
-    return f"{name}={_text(value)}"
+    return with_literal_place(f"{name}={_text(value)}")
 
 
 def _text(value: Any) -> str:

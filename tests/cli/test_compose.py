@@ -158,7 +158,6 @@ REFUSED = {
     "seed=-1": "seed=-1: must be at least 0",
     "seed=1,2": "seed=1,2: is a sweep; give one value",
     "seed=[1": "cannot use the settings seed=[1: ",
-    "mask_source=3": "mask_source=3: must be a text",
     "channels_last=1": "channels_last=1: must be true or false",
     "reproduce.seeds=4": "reproduce.seeds=4: must be a list of integers, for example",
     "reproduce.num_processes=0": "reproduce.num_processes=0: must be at least 1",

@@ -95,8 +95,16 @@ def test_one_value_of_a_file_that_would_become_several_is_refused(value):
 
 @pytest.mark.parametrize("value", ["it's", {"k": 1}, "nowhere/a(1)"])
 def test_a_value_that_no_command_line_takes_is_refused_by_the_name_of_its_parameter(value):
-    with pytest.raises(UserError, match=r"a.yaml: parameters.runs_dir: .* is nothing that the"):
-        points(sweep({"runs_dir": {"values": [value, "runs"]}}))
+    with pytest.raises(UserError, match=r"a.yaml: parameters.logger.project: .* is nothing"):
+        points(sweep({"logger.project": {"values": [value, "runs"]}}))
+
+
+def test_a_folder_of_a_sweep_may_be_called_anything():
+    name = "it's a=b, (c)"
+    grid = sweep({"runs_dir": {"values": [name, "runs"]}, "seed": {"value": 3}})
+    assert [compose_settings(point)["runs_dir"] for point in points(grid)] == [name, "runs"]
+    typed = [f"runs_dir={name}", "path.start=S-end,D-end"]
+    assert without_sweeps(typed) == ([f"runs_dir={name}"], ["path.start=S-end,D-end"])
 
 
 def test_an_empty_text_is_a_value():

@@ -58,7 +58,8 @@ def run_to_the_end(runs_dir: Path) -> str:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder of runs, and what was printed while they were made."""
-    runs_dir = tmp_path_factory.mktemp("undisturbed")
+    # A name that neither Hydra nor a shell would take without quotes.
+    runs_dir = tmp_path_factory.mktemp("it's a=b, (c) #~& ü")
     return runs_dir, run_to_the_end(runs_dir)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -69,13 +70,25 @@ def test_a_path_takes_its_ends_space_and_degree():
     ends = ("FROM=S-end", "TO=P-end", "SPACE=dense", "DEGREE=3")
     assert command("path", "SEED=11", *ends) == (
         "lightning-sparse path seed=11 "
-        "path.start=S-end path.end=P-end path.space=dense path.degree=3 "
+        "'path.start=S-end' 'path.end=P-end' path.space=dense path.degree=3 "
     )
 
 
 def test_what_is_verified_is_a_folder_or_else_all_runs():
     assert command("verify", "RUN=runs/a runs/b") == "lightning-sparse verify runs/a runs/b "
     assert command("verify", "SEED=3") == "lightning-sparse verify runs "
+
+
+def test_a_folder_may_be_called_anything(tmp_path):
+    folder = tmp_path / "it's a=b, (c) #~& ü"
+    folder.mkdir()
+    words = shlex.split(command("verify", f"RUN={folder}"))
+    assert words == ["lightning-sparse", "verify", str(folder)]
+    for target, variable, setting in (
+        ("line", "FROM", "path.start"), ("report", "RUNS", "report.runs"),
+        ("data-imagenet", "IMAGENET", "imagenet"),
+    ):  # fmt: skip
+        assert f"{setting}={folder}" in shlex.split(command(target, f"{variable}={folder}"))
 
 
 def test_a_sweep_is_named_by_its_file_and_an_agent_by_the_sweeps_id():
@@ -109,7 +122,7 @@ def test_nodes_and_gpus_are_the_trainers():
         "lightning-sparse", "slurm-reproduce", *ranks.split()
     ]  # fmt: skip
     assert command("slurm-path", "TO=P-end").split() == [
-        "lightning-sparse", "slurm-path", "path.end=P-end"
+        "lightning-sparse", "slurm-path", "'path.end=P-end'"
     ]  # fmt: skip
     assert command("train-dense", "GPUS=1").endswith("trainer.accelerator=gpu trainer.devices=1 ")
 
