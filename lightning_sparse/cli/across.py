@@ -48,7 +48,7 @@ def exported_names(file: Path) -> list[str]:
     if not file.is_file():
         raise UserError(f"report.runs={file}: is neither a folder of runs nor a file")
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = list(
                 csv.DictReader(stream) if file.suffix == ".csv" else map(json.loads, stream)
             )

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Sequence
 
 from lightning_sparse import __version__
+from lightning_sparse.cli.surroundings import prepared
 from lightning_sparse.errors import UserError, as_line
 from lightning_sparse.preemption import EXIT_STATUS, Preempted, ends_when_asked
 
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with ends_when_asked():
+        with prepared(), ends_when_asked():
             return _dispatch(words)
     except UserError as error:
         if os.environ.get("LIGHTNING_SPARSE_TRACEBACK"):
