@@ -77,6 +77,39 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+_REMEDIES = {
+    errno.EACCES: "see who owns it and what its owner allows, or choose another folder",
+    errno.EPERM: "see who owns it and what its owner allows, or choose another folder",
+    errno.EROFS: "choose another folder",
+    errno.ENOSPC: "free some space, or choose another folder",
+    errno.EDQUOT: "free some space, or choose another folder",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "it is a link to itself",
+    errno.ENOTDIR: "a part of it is a file; choose another folder",
+}
+
+
+def is_the_users(error: OSError) -> bool:
+    """Whether what the system refused is a file or a folder that the user can do something about.
+
+    Example:
+        >>> is_the_users(OSError(errno.EACCES, "Permission denied", "runs"))
+        True
+    """
+    return error.errno in _REMEDIES and error.filename is not None
+
+
+def of_file(error: OSError) -> str:
+    """Say which file, what the system says of it, and what can be done.
+
+    Example:
+        >>> of_file(OSError(errno.EROFS, "Read-only file system", "runs"))
+        'runs: Read-only file system; choose another folder'
+    """
+    remedy = _REMEDIES.get(error.errno or 0, "choose another folder")
+    return f"{error.filename}: {error.strerror}; {remedy}"
+
+
 def as_line(text: str) -> str:
     r"""Return ``text`` as one line that is safe to show: nothing in it can steer a terminal.
 

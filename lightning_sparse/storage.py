@@ -4,6 +4,7 @@ No torch in here, so that the report can write its pages without it.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -153,8 +154,9 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _not_written(file: Path, error: OSError) -> UserError:
+    room = "free some space or " if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
     return UserError(
-        f"cannot write {file}: {error.strerror or error}; free some space or choose another folder "
+        f"cannot write {file}: {error.strerror or error}; {room}choose another folder "
         "with runs_dir=..., then start the same command again"
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from lightning_sparse import __version__
 from lightning_sparse.cli.surroundings import prepared
-from lightning_sparse.errors import UserError, as_line
+from lightning_sparse.errors import UserError, as_line, is_the_users, of_file
 from lightning_sparse.preemption import EXIT_STATUS, Preempted, ends_when_asked
 
 VERBS = {
@@ -86,10 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with prepared(), ends_when_asked():
             return _dispatch(words)
-    except UserError as error:
+    except (UserError, OSError) as error:
+        if isinstance(error, OSError) and not is_the_users(error):
+            raise
         if os.environ.get("LIGHTNING_SPARSE_TRACEBACK"):
             traceback.print_exc()
-        print(f"error: {as_line(str(error))}", file=sys.stderr)
+        said = of_file(error) if isinstance(error, OSError) else str(error)
+        print(f"error: {as_line(said)}", file=sys.stderr)
         return _USER_ERROR
     except KeyboardInterrupt:
         print("interrupted; start the same command again to go on", file=sys.stderr)

@@ -80,6 +80,23 @@ def test_a_current_folder_that_was_removed_is_said(refused, monkeypatch, tmp_pat
     assert refused("train") == "the current folder was removed; change to one that is there"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", 300 * "a"],
+        ["report", f"report.runs={300 * 'a'}"],
+        ["multirun", f"sweep.file={300 * 'a'}"],
+        ["train", f"runs_dir={300 * 'a'}"],
+        ["train", "method=scratch", f"mask_source={300 * 'a'}"],
+        ["path", f"path.start={300 * 'a'}:end"],
+    ],
+)
+def test_what_the_system_refuses_of_a_folder_is_one_line(words, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "File name too long" in refused(*words)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_table_of_wandb_with_a_mark_of_its_encoding_is_read(tmp_path):
     file = tmp_path / "runs.csv"
     file.write_bytes(b"\xef\xbb\xbfName,State\nsmoke-dense,finished\n")
