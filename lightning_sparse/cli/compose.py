@@ -252,16 +252,19 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     found = re.search(r"Key '([^']+)' is not in struct.*?full_key: ([\w.]+)", text)
     if found:
         return unknown(found.group(2))
-    choice = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
+    choice = re.search(r"Could not find '([^'/]+)/([^'/]+)'", text)
     if choice and choice.group(1) in _GROUPS:
         group = choice.group(1)
         options = ", ".join(settings_files.choices(group))
-        return f"{group}={choice.group(2)}: no such choice; available: {options}"
+        # Where it was not typed, a file has it.
+        typed = group in map(_group, overrides)
+        place = "" if typed else f"{said}, of which a file names "
+        return f"{place}{group}={choice.group(2)}: no such choice; available: {options}"
     interpolation = re.search(r"Interpolation key '([^']+)' not found", text)
     if interpolation:
         options = ", ".join(_nearest_mapping(_composed(()), interpolation.group(1).split(".")))
         return f"{said}: there is no {interpolation.group(1)}; available: {options}"
-    return f"cannot use the settings {said}: {text}"
+    return f"cannot use the settings {said}: {text.partition(' Config search path:')[0]}"
 
 
 def _nearest_mapping(settings: Settings, place: Sequence[str]) -> Settings:

@@ -125,6 +125,31 @@ def test_a_mistake_in_an_experiment_is_named_with_its_file(mistake, write):
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (
+            "/data: digits",
+            "/data: digit",
+            "experiment=mine, of which a file names data=digit: no such choice; available: cifar10",
+        ),
+        (
+            "override /data: digits",
+            "override data: digits",
+            "cannot use the settings experiment=mine: In 'experiment/mine': Could not override",
+        ),
+        (
+            "override /data: digits",
+            "data: digits",
+            "cannot use the settings experiment=mine: In 'experiment/mine': Could not find",
+        ),
+    ],
+)
+def test_a_mistake_in_the_list_of_choices_is_said_of_the_experiment(first, second, expected, write):
+    write(SMOKE.replace(first, second))
+    assert refused(["experiment=mine"]).startswith(expected)
+
+
+@pytest.mark.parametrize(
     ("group", "text", "expected"),
     [
         ("method", 'name: prune\nneeds_masks: "false"\n', "method.needs_masks='false': must be t"),
