@@ -1,4 +1,7 @@
-"""Runs on several ranks that are stopped and killed; gloo, on the CPU, one process each."""
+"""Runs on several ranks that are stopped and killed, one process each.
+
+With gloo on the CPU; where there are GPUs with NCCL too, one and two ranks on as many GPUs.
+"""
 
 import os
 import signal
@@ -8,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.faults import interrupted
 from tests.faults.comparison import differences
@@ -112,6 +116,31 @@ def test_any_number_of_ranks_resumes_to_the_same_bits(tmp_path, num_ranks, of, n
     one, other = (run_dir(tmp_path / name, num_ranks, of) for name in ("straight", "cut"))
     different = differences(one, other)
     note(test=f"{num_ranks} ranks", of=of[0], step=23, signal=name, differences=different)
+    assert different == []
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("num_ranks", [1, 2])
+def test_ranks_on_gpus_resume_to_the_same_bits(tmp_path, num_ranks):
+    there = torch.cuda.device_count()
+    if there < num_ranks:
+        pytest.skip(f"needs {num_ranks} GPUs, one for each rank, and there are {there}")
+    on_gpus = ("train", ("method=prune", "trainer.accelerator=gpu"))
+    assert make(tmp_path / "straight", num_ranks, on_gpus)[0] == 0
+
+    status, errors = make(tmp_path / "cut", num_ranks, on_gpus, step=23, name="SIGTERM")
+    assert status == 75, errors
+    assert make(tmp_path / "cut", num_ranks, on_gpus)[0] == 0
+
+    one, other = (run_dir(tmp_path / name, num_ranks, on_gpus) for name in ("straight", "cut"))
+    different = differences(one, other)
+    note(
+        test=f"{num_ranks} ranks, NCCL",
+        of="train",
+        step=23,
+        signal="SIGTERM",
+        differences=different,
+    )
     assert different == []
 
 

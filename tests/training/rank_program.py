@@ -1,7 +1,8 @@
 """What each of several processes does in the tests of distributed runs: see test_ranks.py.
 
-Started as ``python -m tests.training.rank_program FOLDER``, once per rank, with the variables by
-which Lightning knows the ranks. Every rank seeds the global generators otherwise, on purpose.
+Started as ``python -m tests.training.rank_program FOLDER DEVICE``, once per rank, with the
+variables by which Lightning knows the ranks. Every rank seeds the global generators otherwise, on
+purpose.
 """
 
 import os
@@ -62,15 +63,17 @@ class DrawsItsMasks(AbstractSparseMethod):
         return step == 3
 
     def updated_masks(self, weights, masks, step):
-        return {name: torch.rand(mask.shape) > 0.5 for name, mask in masks.items()}
+        return {
+            name: torch.rand(mask.shape, device=mask.device) > 0.5 for name, mask in masks.items()
+        }
 
     def target_sparsity(self, step):
         return 0.5
 
 
-def connect(folder, degree, world_size):
+def connect(folder, degree, options):
     """Measure a line or fit a curve from the scratch run to the pruned one."""
-    data = make_data(batch_size=IMAGES_PER_STEP // world_size)
+    data = make_data(batch_size=IMAGES_PER_STEP // options["devices"])
     return make_path(
         network=make_network(seed=7),
         data=data,
@@ -84,21 +87,23 @@ def connect(folder, degree, world_size):
             run_id=f"degree{degree}", experiment="tests", seed=1, target_sparsity=0.5
         ),
         run_dir=folder / f"degree{degree}",
-        trainer_options=options_for(world_size),
+        trainer_options=options,
     )
 
 
-def options_for(world_size):
-    return {"accelerator": "cpu", "devices": world_size}
-
-
-def main(folder):
-    rank, world_size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
+def start_unlike_others(rank):
     random.seed(rank)
     np.random.seed(100 + rank)
     torch.manual_seed(1000 + rank)
     torch.set_num_threads(1)
-    seen = {}
+
+
+def main(folder, device):
+    rank, world_size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
+    start_unlike_others(rank)
+    seen = {"device": device}
+    # Said by name, so that a single rank forms a group too.
+    ranks = {"accelerator": device, "devices": world_size, "strategy": "ddp"}
 
     def run(name, method=None, **options):
         network = make_network(network_type=WithDropout)
@@ -108,10 +113,11 @@ def main(folder):
             method=method,
             data=make_data(batch_size=IMAGES_PER_STEP // world_size),
             identity=make_identity(run_id=name),
-            trainer_options={**options_for(world_size), **options.pop("trainer_options", {})},
+            trainer_options={**ranks, **options.pop("trainer_options", {})},
             **options,
         )
-        seen[name] = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+        state = network.state_dict().items()
+        seen[name] = {key: tensor.cpu().clone() for key, tensor in state}
         return record
 
     run("prune", make_pruning(), settings=make_settings(num_steps=20))
@@ -137,16 +143,17 @@ def main(folder):
 
     PathModule.draw_t = spy
     for degree in (1, 2):
-        record = connect(folder, degree, world_size)
+        record = connect(folder, degree, ranks)
         seen[f"degree{degree}"] = [
             [point.t, point.train.loss, point.test.loss, point.train.accuracy, point.test.accuracy]
             for point in record.points
         ]
     seen["fit_objective"] = record.fit_objective
     seen["draws"] = draws
+    seen["backend"] = torch.distributed.get_backend()
     torch.save(seen, folder / f"rank{rank}.pt")
 
 
 if __name__ == "__main__":
     warnings.filterwarnings("error", category=ResourceWarning)
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])
