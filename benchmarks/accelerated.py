@@ -9,6 +9,7 @@ from torch import nn
 
 from benchmarks.pairing import Side
 from benchmarks.workloads import Scale, timed
+from lightning_sparse.training.numerics import set_deterministic
 
 _BYTES_PER_MB = 1e6
 
@@ -76,28 +77,9 @@ def under(switch: Callable[[], contextlib.AbstractContextManager[None]], made: S
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """Let torch use deterministic algorithms alone."""
-    before = torch.backends.cudnn.deterministic
-    torch.use_deterministic_algorithms(mode=True)
-    torch.backends.cudnn.deterministic = True
+    """Let torch use deterministic algorithms alone, as a run of this project does on a GPU."""
+    set_deterministic(value=True)
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(mode=False)
-        torch.backends.cudnn.deterministic = before
-
-
-@contextlib.contextmanager
-def tf32(*, is_allowed: bool) -> Iterator[None]:
-    """Let single precision on a GPU be computed with TF32's ten bits of mantissa, or not."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    _allow_tf32(is_allowed, is_allowed)
-    try:
-        yield
-    finally:
-        _allow_tf32(*before)
-
-
-def _allow_tf32(convolutions: bool, products: bool) -> None:  # noqa: FBT001 (both are switches)
-    torch.backends.cudnn.allow_tf32 = convolutions
-    torch.backends.cuda.matmul.allow_tf32 = products
+        set_deterministic(value=False)

@@ -16,6 +16,7 @@ from benchmarks.records import TrialRecord, append_record, to_record
 from benchmarks.workloads import Scale
 from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.errors import UserError
+from lightning_sparse.training.numerics import set_deterministic
 from lightning_sparse.training.provenance import provenance
 
 
@@ -80,11 +81,14 @@ def _trials(
 
 
 def accelerator() -> torch.device:
-    """Return the device of the accelerator rows.
+    """Return the device of the accelerator rows, before anything is computed there.
 
     Raises:
         UserError: If there is none.
     """
     if not torch.cuda.is_available():
         raise UserError("--accelerator: PyTorch finds no CUDA device here; leave it out")
+    # cuBLAS reads when it starts how it can be deterministic later; until then it need not be.
+    set_deterministic(value=True)
+    set_deterministic(value=False)
     return torch.device("cuda")

@@ -21,9 +21,9 @@ ROWS = (
 
 ACCELERATOR_ROWS = (
     "accelerator",
+    "mask_update",
     "gpu_train",
     "gpu_curve",
-    "mask_update",
     "gpu_path_evaluation",
     "gpu_precision",
     "gpu_deterministic",

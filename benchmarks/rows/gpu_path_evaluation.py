@@ -8,12 +8,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.accelerated import forget_compiled, side
+from benchmarks.accelerated import forget_compiled, side, under
 from benchmarks.evaluation import Work
 from benchmarks.painted import paint
 from benchmarks.pairing import Claim, Ratio, Trial
 from benchmarks.workloads import Scale, noise_data, resnet50, use_cores
 from lightning_sparse.data.source import ImageSource
+from lightning_sparse.training.numerics import true_single_precision
 
 # The bare passes' point-images per second, times this, are what path evaluation must reach.
 _SHARE_OF_BARE = 0.90
@@ -45,12 +46,16 @@ def _trial(
             device=scale.device,
         )
 
+    # As `make_path` evaluates, and for both sides.
+    with true_single_precision():
+        points = side("this project", lambda: work().together, scale, 1)
+        passes = side("bare forward passes", lambda: work().bare_passes(), scale, 1)
     return Trial(
         name=f"{num_points} points of ResNet-50, {num_images} x {source.image_shape[-1]} px per "
         f"set, from {origin}",
         sides={
-            "points": side("this project", lambda: work().together, scale, 1),
-            "passes": side("bare forward passes", lambda: work().bare_passes(), scale, 1),
+            "points": under(true_single_precision, points),
+            "passes": under(true_single_precision, passes),
         },
         claims=[
             Claim(

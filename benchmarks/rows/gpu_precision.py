@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from benchmarks.accelerated import forget_compiled, side, tf32, under
+from benchmarks.accelerated import forget_compiled, side, under
 from benchmarks.pairing import Claim, Ratio, Trial
 from benchmarks.workloads import Scale, random_batch, resnet50
 from lightning_sparse.training.measurement import measure
+from lightning_sparse.training.numerics import true_single_precision
 
 
 def trials(scale: Scale) -> Iterator[Trial]:
@@ -27,8 +28,8 @@ def trials(scale: Scale) -> Iterator[Trial]:
         )
 
     sides = {}
-    for name, is_allowed in {"float32": False, "TF32": True}.items():
-        switch = partial(tf32, is_allowed=is_allowed)
+    for name, is_tf32 in {"float32": False, "TF32": True}.items():
+        switch = partial(true_single_precision, unless_tf32=is_tf32)
         with switch():
             made = side(f"this project's measurement in {name}", evaluation, scale, 1)
         sides[name] = under(switch, made)
