@@ -5,6 +5,7 @@
 #            RUNS=runs (a folder, or an export of W&B)  IMAGENET=<folder>
 #            SWEEP=gap  SWEEP_ID=ENTITY/PROJECT/ID  N=2 (processes or agents at once)
 #            ARGS="any further key=value"
+#            PYTHON=python3 (gpu-check: use this interpreter as it is, set nothing up)  TINY=1
 
 .DEFAULT_GOAL := help
 # No file names are made of "[8,8]" or "*" in ARGS.
@@ -35,7 +36,7 @@ ENDS = $(strip $(if $(FROM),$(call quoted,path.start=$(FROM))) $(if $(TO),$(call
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
         slurm-train-lottery slurm-line slurm-path slurm-reproduce slurm-agents slurm-sweep \
         sweep agent sweep-local verify export data-imagenet data-synthetic bench bench-gpu \
-        bench-compare bench-page test test-faults reliability golden \
+        gpu-check bench-compare bench-page test test-faults reliability golden \
         check format clean-env .venv
 
 help: ## List the targets and settings
@@ -126,6 +127,9 @@ bench: .venv ## Measure every cost against its peer, in a quarter of an hour [RO
 
 bench-gpu: .venv ## The same for the rows of a GPU [ROWS ARGS="--seconds 300 --budget 0.3"]
 	$(BIN)/python -m benchmarks run --accelerator $(ROWS) $(ARGS)
+
+gpu-check: $(if $(PYTHON),,.venv) ## What a GPU can tell in eight minutes; TINY=1: on a CPU [PYTHON TINY]
+	$(or $(PYTHON),$(BIN)/python) tools/gpu_check.py $(if $(TINY),--tiny) $(ARGS)
 
 bench-compare: .venv ## Set the last session against the one before: what became slower?
 	$(BIN)/python -m benchmarks compare $(ARGS)

@@ -15,7 +15,7 @@ def make(*arguments: str) -> str:
     # A make that runs these tests hands its own settings down.
     inherited = (
         "MAKE", "MFLAGS", "EXPERIMENT", "SEED", "SPARSITY", "ARGS", "FROM", "TO", "SPACE", "DEGREE",
-        "GPUS", "NODES", "PARTITION",
+        "GPUS", "NODES", "PARTITION", "PYTHON", "TINY",
     )  # fmt: skip
     variables = {k: v for k, v in os.environ.items() if not k.startswith(inherited)}
     done = subprocess.run(
@@ -125,6 +125,12 @@ def test_nodes_and_gpus_are_the_trainers():
         "lightning-sparse", "slurm-path", "'path.end=P-end'"
     ]  # fmt: skip
     assert command("train-dense", "GPUS=1").endswith("trainer.accelerator=gpu trainer.devices=1 ")
+
+
+def test_an_interpreter_that_is_given_is_used_as_it_is():
+    assert make("--dry-run", "gpu-check", "PYTHON=python3", "TINY=1", "ARGS=--work x").split() == [
+        "python3", "tools/gpu_check.py", "--tiny", "--work", "x",
+    ]  # fmt: skip
 
 
 def test_brackets_and_stars_in_free_overrides_are_not_file_names(tmp_path):
