@@ -9,6 +9,7 @@ from torch import nn
 
 from benchmarks.pairing import Side
 from benchmarks.workloads import Scale, timed
+from lightning_sparse.models.compiling import compile_
 from lightning_sparse.training.numerics import set_deterministic
 
 _BYTES_PER_MB = 1e6
@@ -59,9 +60,9 @@ def forget_compiled(scale: Scale) -> None:
 
 
 def compiled(network: nn.Module, scale: Scale) -> nn.Module:
-    """Compile for the one shape it will see; tiny runs test what is around the compiler."""
+    """Compile as a run does; tiny ones test what is around the compiler."""
     if not scale.is_tiny:
-        network.compile(dynamic=False)
+        compile_(network)
     return network
 
 
