@@ -20,6 +20,7 @@ from lightning_sparse.cli.sweep_file import (
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.places import Anywhere
 from lightning_sparse.pipeline.runner import run_jobs
 
 
@@ -40,7 +41,7 @@ def run(settings: Settings, swept: Sequence[str] = ()) -> None:
         highlight=False,
     )
     processes = settings["sweep"]["num_processes"] or num_cores()
-    run_jobs(mine, run_job, num_processes=processes, console=console)
+    run_jobs(mine, run_job, places=Anywhere(processes), console=console)
 
 
 def chosen_points(settings: Settings, swept: Sequence[str]) -> tuple[Sweep, list[Point]]:

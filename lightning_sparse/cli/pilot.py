@@ -16,6 +16,7 @@ from lightning_sparse.cli.session import num_processes
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.places import Anywhere
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.records import RunRecord
 from lightning_sparse.storage import write_text_atomic
@@ -64,7 +65,7 @@ def _run_stage(
     ]
     console.print(f"pilot, {stage}s:")
     jobs = [job for _, _, seeded in planned for job in seeded]
-    run_jobs(jobs, run_job, num_processes=num_processes(settings), console=console)
+    run_jobs(jobs, run_job, places=Anywhere(num_processes(settings)), console=console)
     return [
         {
             "stage": stage,

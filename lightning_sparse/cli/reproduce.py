@@ -9,7 +9,7 @@ from lightning_sparse.cli import report
 from lightning_sparse.cli.batches import num_nodes
 from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
-from lightning_sparse.cli.session import num_processes
+from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job, unfinished
@@ -23,11 +23,12 @@ def run(settings: Settings) -> None:
     """Make every run and path that is missing, then judge and report on all of them."""
     check(settings)
     console = Console()
+    given, settings = settings, one_device_each(settings)
     jobs = plan_all(settings)
     _check_ranks(settings, jobs)
     folder = report.report_dir(settings)
     with held(folder / ".lock", _refuse):
-        run_jobs(jobs, run_job, num_processes=num_processes(settings), console=console)
+        run_jobs(jobs, run_job, places=places(given, console), console=console)
         lines = [to_json(job.record()) for job in jobs]
         write_text_atomic(folder / report.RECORDS_FILE, "\n".join(lines) + "\n")
         report.run(settings)
@@ -66,7 +67,8 @@ def _check_ranks(settings: Settings, jobs: list[Job]) -> None:
         raise UserError(
             f"trainer.devices={trainer.get('devices', 1)}, trainer.num_nodes={num_nodes(trainer)}: "
             "reproduce runs each job in one process; submit them with slurm-reproduce, or say "
-            "trainer.devices=1"
+            "trainer.devices=1 (on one machine with GPUs, a recipe without global_batch_size has "
+            "one run on each)"
         )
 
 

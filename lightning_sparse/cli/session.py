@@ -3,14 +3,24 @@
 import functools
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.batches import num_nodes
+from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.launch import is_first_of_run
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.pipeline.places import (
+    AbstractPlaces,
+    Anywhere,
+    OnGpus,
+    chosen_gpus,
+    read_gpus,
+)
 from lightning_sparse.pipeline.runner import run_here
 
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -19,6 +29,44 @@ _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 def num_processes(settings: Settings) -> int:
     """Worker processes to run at once: as configured, or one per core."""
     return settings["reproduce"]["num_processes"] or num_cores()
+
+
+def places(settings: Settings, console: Console) -> AbstractPlaces:
+    """Where the runs of an experiment go: on GPUs if it trains there and they can be seen."""
+    devices = _gpus_of(settings["trainer"])
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    uuids = [] if devices is None else chosen_gpus(read_gpus(), devices, visible)
+    if not uuids:
+        return Anywhere(num_processes(settings))
+    return OnGpus(
+        uuids,
+        num_processes=settings["reproduce"]["num_processes"],
+        num_cores=num_cores(),
+        say=functools.partial(console.print, markup=False, highlight=False, soft_wrap=True),
+    )
+
+
+def one_device_each(settings: Settings) -> Settings:
+    """Let every run have one of the GPUs, if runs are small: no recipe counts on all of them.
+
+    Where ``global_batch_size`` fixes the images of a step, devices share them. Otherwise one device
+    is enough for a run, and several devices take several runs.
+    """
+    trainer = settings["trainer"]
+    is_small = settings["global_batch_size"] is None and num_nodes(trainer) == 1
+    if not is_small or _gpus_of(trainer) in {None, 1}:
+        return settings
+    return with_values(settings, ["trainer.devices=1"])
+
+
+def _gpus_of(trainer: Mapping[str, Any]) -> int | tuple[int, ...] | None:
+    """Return how many GPUs or which of them are asked for; None if none, or left to Lightning."""
+    devices = trainer.get("devices", 1)
+    if trainer.get("accelerator") not in {"gpu", "cuda"}:
+        return None
+    if isinstance(devices, list) and devices and all(isinstance(k, int) for k in devices):
+        return tuple(devices)
+    return devices if isinstance(devices, int) else None
 
 
 def num_cores(cpu_quota: Path = _CPU_QUOTA) -> int:

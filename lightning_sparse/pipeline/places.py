@@ -1,7 +1,6 @@
 """Where jobs run side by side: on any core, or on GPUs, as many on each as fit. No torch."""
 
 import math
-import os
 import shutil
 import subprocess
 from abc import ABC, abstractmethod
@@ -193,11 +192,12 @@ class OnGpus(AbstractPlaces):
 
     def has_begun(self, place: Place) -> None:
         """Measure what the first job takes, and decide how many may run; see `AbstractPlaces`."""
-        uuid = dict(place.variables)["CUDA_VISIBLE_DEVICES"]
-        now = self._measure()
-        if self._is_decided or uuid not in now or uuid not in self._before:
+        if self._is_decided:
             return
         self._is_decided = True
+        uuid, now = dict(place.variables)["CUDA_VISIBLE_DEVICES"], self._measure()
+        if uuid not in now or uuid not in self._before:
+            return
         before, during = self._before[uuid], now[uuid]
         fitting = runs_that_fit(before, during)
         self._at_once = min(self._num_cores, fitting * len(self._uuids))
@@ -212,8 +212,3 @@ class OnGpus(AbstractPlaces):
 
 def _on(uuid: str) -> Place:
     return Place((("CUDA_VISIBLE_DEVICES", uuid),))
-
-
-def visible_devices() -> str | None:
-    """Return what this process was told of its GPUs, if anything."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -9,18 +9,19 @@ from rich.console import Console
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.display import Display
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.pipeline.places import AbstractPlaces
 from lightning_sparse.pipeline.workers import Advance, Execute, Outcome, Workers
 
 
 def run_jobs(
-    jobs: Sequence[Job], execute: Execute, *, num_processes: int, console: Console
+    jobs: Sequence[Job], execute: Execute, *, places: AbstractPlaces, console: Console
 ) -> None:
     """Run the jobs that are not finished, and whatever they need, each once, side by side.
 
     Args:
         jobs: What is wanted.
         execute: Runs one job; a function of a module, so that other processes find it.
-        num_processes: How many run at once; each is one process.
+        places: Where they run, and so how many at once; each is one process.
         console: Where progress is shown.
 
     Raises:
@@ -34,13 +35,14 @@ def run_jobs(
     schedule = _Schedule(waiting)
     with Display(waiting, console) as display, Workers(execute) as workers:
         while schedule.waiting or workers.running:
-            while len(workers.running) < num_processes and (
+            while (place := places.next_free(workers.places)) and (
                 job := schedule.next_ready(workers.running)
             ):
-                workers.start(job)
+                workers.start(job, place)
                 display.start(job)
             for job, message in workers.wait(0.2):
                 if isinstance(message, Advance):
+                    places.has_begun(workers.place_of(job))
                     display.advance(job, message)
                     continue
                 if message.error is not None:

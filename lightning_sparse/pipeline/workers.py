@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.places import Place
 from lightning_sparse.preemption import Preempted, ends_when_asked
 
 Report = Callable[[int, int], None]
@@ -81,9 +82,22 @@ class Workers:
         """The jobs that have begun and not ended."""
         return list(self._running.values())
 
-    def start(self, job: Job) -> None:
-        """Begin a job in a process that is free, or in a new one."""
-        worker = self._idle.pop() if self._idle else _Worker(self._execute)
+    @property
+    def places(self) -> list[Place]:
+        """Where they run."""
+        return [worker.place for worker in self._running]
+
+    def place_of(self, job: Job) -> Place:
+        """Where a running job is."""
+        return next(worker.place for worker, running in self._running.items() if running is job)
+
+    def start(self, job: Job, place: Place) -> None:
+        """Begin a job at ``place``, in a process that is free there, or in a new one."""
+        worker = next((idle for idle in self._idle if idle.place == place), None)
+        if worker is None:
+            worker = _Worker(self._execute, place)
+        else:
+            self._idle.remove(worker)
         self._running[worker] = job
         worker.begin(job)
 
@@ -104,10 +118,11 @@ class Workers:
 class _Worker:
     """One process and the connection to it."""
 
-    def __init__(self, execute: Execute) -> None:
+    def __init__(self, execute: Execute, place: Place) -> None:
+        self.place = place
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, execute))
+        self._process = context.Process(target=_serve, args=(theirs, execute, place))
         with _without_interrupts():
             self._process.start()
         theirs.close()
@@ -164,8 +179,10 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(connection: Connection, execute: Execute) -> None:
+def _serve(connection: Connection, execute: Execute, place: Place) -> None:
     """Run the jobs that arrive until the connection is closed."""
+    # Read by CUDA when it is first used, which is after this.
+    os.environ.update(place.variables)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:

@@ -1,9 +1,19 @@
 import os
 
 import pytest
+from rich.console import Console
 
+from lightning_sparse.cli import session
 from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.session import first_rank_console, num_cores, num_processes
+from lightning_sparse.cli.planning import plan_training
+from lightning_sparse.cli.session import (
+    first_rank_console,
+    num_cores,
+    num_processes,
+    one_device_each,
+    places,
+)
+from lightning_sparse.pipeline.places import Anywhere, parse_gpus
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +59,41 @@ def test_only_the_first_rank_prints_results(variables, is_quiet, monkeypatch, ca
     first_rank_console().print("result")
 
     assert ("result" not in capsys.readouterr().out) == is_quiet
+
+
+GPUS = parse_gpus("GPU-a, 80000, 79000\nGPU-b, 80000, 79000")
+ON_TWO_GPUS = ["experiment=smoke", "trainer.accelerator=gpu", "trainer.devices=2"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "devices"),
+    [
+        (ON_TWO_GPUS, 1),
+        ([*ON_TWO_GPUS[:2], "trainer.devices=[0,1]"], 1),
+        ([*ON_TWO_GPUS, "global_batch_size=128"], 2),  # a recipe that counts on both
+        ([*ON_TWO_GPUS, "++trainer.num_nodes=2"], 2),
+        (["experiment=smoke", "trainer.devices=2"], 2),  # of the CPU's
+    ],
+)
+def test_small_runs_have_one_gpu_each(overrides, devices):
+    settings = one_device_each(compose_settings(overrides))
+    assert settings["trainer"]["devices"] == devices
+
+
+def test_a_run_on_one_of_two_gpus_is_the_run_on_the_only_one():
+    alone, one_of_two = (
+        plan_training(one_device_each(compose_settings([*ON_TWO_GPUS[:2], *overrides])))
+        for overrides in ([], ["trainer.devices=2"])
+    )
+    assert alone.run_id == one_of_two.run_id
+
+
+def test_runs_go_to_gpus_only_if_they_train_there_and_there_are_any(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(session, "read_gpus", lambda: GPUS)
+    on_gpus = places(compose_settings(ON_TWO_GPUS), Console())
+    assert dict(on_gpus.next_free([]).variables) == {"CUDA_VISIBLE_DEVICES": "GPU-a"}
+    assert places(compose_settings(["experiment=smoke"]), Console()) == Anywhere(num_cores())
+
+    monkeypatch.setattr(session, "read_gpus", dict)
+    assert places(compose_settings(ON_TWO_GPUS), Console()) == Anywhere(num_cores())

@@ -20,6 +20,7 @@ from lightning_sparse.cli.worker import run_job
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.places import Anywhere
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.checkpoints import CheckpointSettings
@@ -209,7 +210,7 @@ def test_a_worker_for_which_there_is_no_memory_leaves_the_other_workers_alone(tm
 
     def run(folder, execute):
         console = Console(file=io.StringIO())
-        run_jobs(jobs(folder), execute, num_processes=2, console=console)
+        run_jobs(jobs(folder), execute, places=Anywhere(2), console=console)
 
     run(tmp_path / "straight", run_job)
     with pytest.raises(UserError) as caught:

@@ -117,6 +117,11 @@ def _sleep_until_stopped(_: Job) -> None:
     time.sleep(600)
 
 
+def _note_gpu(work: Job) -> None:
+    file = work.run_dir.parent / f"{work.run_id}.gpu"
+    file.write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
+
+
 class UnpicklableError(Exception):
     """Fails to be read back by another process, as exceptions of some libraries do."""
 
@@ -133,4 +138,5 @@ _DEEDS = {
     "sleep": _sleep_long,
     "sleep until stopped": _sleep_until_stopped,
     "wait for company": _wait_for_company,
+    "note gpu": _note_gpu,
 }

@@ -11,6 +11,7 @@ from fake_jobs import events, is_running, job, pids, wait_until
 from rich.console import Console
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.places import Anywhere, Gpu, OnGpus
 from lightning_sparse.pipeline.runner import run_here, run_jobs
 from lightning_sparse.records import RECORD_FILE
 
@@ -26,7 +27,7 @@ def printed(console: Console) -> str:
 
 
 def run(jobs, console, num_processes=2):
-    run_jobs(jobs, fake_jobs.execute, num_processes=num_processes, console=console)
+    run_jobs(jobs, fake_jobs.execute, places=Anywhere(num_processes), console=console)
 
 
 def test_needs_come_first_and_nothing_runs_twice(tmp_path, console):
@@ -200,3 +201,24 @@ def test_here_an_error_stops_what_follows(tmp_path, console):
         run_here(jobs, fake_jobs.execute, console=console)
 
     assert events(tmp_path) == [("begin", "bad")]
+
+
+def test_each_process_is_told_its_own_gpu(tmp_path, console):
+    """What the processes see, of GPUs that are not there."""
+    free = {"GPU-a": 9_000, "GPU-b": 9_000}
+    gpus = OnGpus(
+        list(free),
+        num_processes=4,
+        num_cores=8,
+        measure=lambda: {
+            uuid: Gpu(uuid=uuid, total_mib=10_000, free_mib=mib) for uuid, mib in free.items()
+        },
+        say=console.print,
+    )
+    jobs = [job(tmp_path, name, "note gpu", "wait for company") for name in "abcd"]
+
+    run_jobs(jobs, fake_jobs.execute, places=gpus, console=console)
+
+    seen = [(tmp_path / f"{name}.gpu").read_text() for name in "abcd"]
+    assert sorted(seen) == ["GPU-a", "GPU-a", "GPU-b", "GPU-b"]
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") not in free
