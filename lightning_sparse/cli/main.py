@@ -51,7 +51,7 @@ _OK, _USER_ERROR, _INTERRUPTED = 0, 2, 130
 
 _HELP = """\
 usage: lightning-sparse VERB [name=value ...]
-       lightning-sparse verify FOLDER ...
+       lightning-sparse verify [--build] FOLDER ...
 
 verbs:
 {verbs}
@@ -151,7 +151,7 @@ def _write_data(verb: str, words: list[str]) -> int:
 
 def _folders(words: list[str]) -> list[str]:
     for word in words:
-        if word.startswith("-"):
+        if word.startswith("-") and word != "--build":
             raise UserError(f"unknown option {word!r}; a folder of that name is written ./{word}")
     return words
 

@@ -10,12 +10,15 @@ from lightning_sparse.records import RECORD_FILE, Record, RunRecord, read_record
 
 _INTACT, _WRONG = 0, 1
 
+BUILD = "--build"
+
 
 def run(folders: Sequence[str]) -> int:
     """Check finished runs and say in one line each what is wrong with them.
 
     Args:
-        folders: Folders of runs or paths, or folders that hold such folders.
+        folders: Folders of runs or paths, or folders that hold such folders; among them may be
+            ``--build``: build the networks too, from records that are one's own.
 
     Returns:
         Exit status: 0 if nothing is wrong, else 1.
@@ -23,13 +26,15 @@ def run(folders: Sequence[str]) -> int:
     Raises:
         UserError: If there is nothing to check.
     """
+    builds = BUILD in folders
+    folders = [folder for folder in folders if folder != BUILD]
     if not folders:
         raise UserError("verify what? name run folders, for example runs/NAME, or runs for all")
     run_dirs = [run_dir for folder in folders for run_dir in _run_dirs(folder)]
     num_wrong = 0
     for run_dir in run_dirs:
         try:
-            lines = list(problems(run_dir))
+            lines = list(problems(run_dir, builds=builds))
         except OSError as error:
             lines = [f"cannot be read: {error}"]
         num_wrong += bool(lines)
@@ -44,8 +49,13 @@ def run(folders: Sequence[str]) -> int:
     return _WRONG if num_wrong else _INTACT
 
 
-def problems(run_dir: Path) -> Iterator[str]:
-    """Yield one line for everything about a finished run or path that does not agree."""
+def problems(run_dir: Path, *, builds: bool = False) -> Iterator[str]:
+    """Yield one line for everything about a finished run or path that does not agree.
+
+    Args:
+        run_dir: Its folder.
+        builds: Whether to build the network of a run, which runs the code that its record names.
+    """
     if has_hashes(run_dir):
         yield from wrong_hashes(run_dir)
     try:
@@ -59,6 +69,10 @@ def problems(run_dir: Path) -> Iterator[str]:
     except UserError as error:
         yield str(error)
     yield from _problems_of(record, run_dir)
+    if builds and isinstance(record, RunRecord):
+        from lightning_sparse.cli.rebuild import problems_of_network
+
+        yield from problems_of_network(record, run_dir)
 
 
 def _problems_of(record: Record, run_dir: Path) -> Iterator[str]:

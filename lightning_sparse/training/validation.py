@@ -112,8 +112,12 @@ def validate(
             _evaluate(twin, images, data.source.num_classes)
         masked_shares = _mask_half_(twin)
         probe = _probed(twin, batches[0][0][:1])
-        if is_masked:
-            _check_masks_act(twin, masked_shares, probe)
+        if is_masked and (names := _not_zero(masked_shares, probe)):
+            raise UserError(
+                f"model {name}: masked weights are not zero in what it computes with, a function "
+                f"of the weight (weight standardisation, perhaps): {_listed(names)}; a sparse run "
+                "would be a dense one; use layers that compute with the weight itself"
+            )
         trained = copy.deepcopy(network)
         without_gradient = _train_once(trained, batches[0], data)
         changed = _changed_buffers(network, trained)
@@ -217,19 +221,16 @@ def _probed(network: nn.Module, images: Tensor) -> ForwardProbe:
     return probe
 
 
-def _check_masks_act(
-    network: nn.Module, masked_shares: Mapping[str, float], probe: ForwardProbe
-) -> None:
-    without = [
+def masks_without_effect(network: nn.Module, images: Tensor) -> list[str]:
+    """Name the prunable weights that are not zero in what ``network`` computes with when masked."""
+    twin = copy.deepcopy(network)
+    return _not_zero(_mask_half_(twin), _probed(twin, images))
+
+
+def _not_zero(masked_shares: Mapping[str, float], probe: ForwardProbe) -> list[str]:
+    return [
         name for name, share in masked_shares.items() if probe.zero_share.get(name, 1.0) < share / 2
     ]
-    if without:
-        raise UserError(
-            f"model {type(network).__name__}: masked weights are not zero in what it computes "
-            "with, a function of the weight (weight standardisation, perhaps): "
-            f"{_listed(without)}; a sparse run would be a dense one; use layers that compute with "
-            "the weight itself"
-        )
 
 
 def _changed_buffers(before: nn.Module, after: nn.Module) -> list[str]:

@@ -339,3 +339,56 @@ def test_statistics_that_are_not_recalibrated_as_the_record_says_are_found(runs,
     record["config"]["recalibrate_batch_norm"] = True
     (dense / "record.json").write_text(json.dumps(record))
     assert any("batches, by the record of" in line for line in verified(dense)[1])
+
+
+STANDARDISED = """
+from torch import nn
+
+from lightning_sparse.models.convnet import ConvNet
+
+
+class Standardised(nn.Conv2d):
+    def forward(self, images):
+        return self._conv_forward(images, self.weight - self.weight.mean(), None)
+
+
+class Net(ConvNet):
+    def __init__(self, in_channels, num_classes, widths):
+        super().__init__(in_channels, num_classes, widths)
+        for layer in self.features[::3]:
+            layer.__class__ = Standardised
+"""
+
+
+def test_a_network_in_which_masks_do_not_act_is_found_once_it_is_built(
+    runs, verified, tmp_path, monkeypatch
+):
+    (tmp_path / "other_version.py").write_text(STANDARDISED)
+    monkeypatch.syspath_prepend(tmp_path)
+    scratch = only(runs, "smoke-scratch-*")
+    assert verified("--build", scratch) == (0, [])
+
+    def name_another(body):
+        body["config"]["model"]["_target_"] = "other_version.Net"
+
+    rewrite_record(scratch, name_another)
+    assert not any("masks" in line for line in verified(scratch)[1])
+    masks = verified("--build", scratch)[1][-1]
+    assert masks.startswith("its masks have no effect")
+    assert "features.3.weight" in masks
+
+
+def test_statistics_with_which_the_record_was_not_made_show_in_the_loss(runs, verified):
+    dense = only(runs, "smoke-dense-*")
+    rewrite(dense, "weights.safetensors", lambda state: state["features.10.running_mean"].add_(9.0))
+    assert verified(dense)[0] == 0
+    (line,) = verified("--build", dense)[1]
+    assert "the loss on the test set is" in line
+
+
+def test_a_network_that_cannot_be_built_any_more_is_said(runs, verified):
+    scratch = only(runs, "smoke-scratch-*")
+    rewrite_record(scratch, lambda body: body["config"]["model"].update(_target_="gone.Net"))
+    assert verified("--build", scratch)[1][-1].startswith(
+        "its network cannot be built: model._target_"
+    )
