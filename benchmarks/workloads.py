@@ -66,8 +66,9 @@ def timed(work: Callable[[], object], *, repeats: int = 1, scale: Scale) -> Call
         scale: Names the device, which is waited for.
     """
     is_on_gpu = scale.device.type == "cuda"
-    # Libraries choose their algorithms, and the allocator its blocks, in more calls than one.
-    for _ in range(_GPU_WARM_UPS if is_on_gpu else 1):
+    # Libraries choose their algorithms, and the allocator its blocks, in more calls than one; work
+    # that is measured in single calls is long, and makes many by itself.
+    for _ in range(_GPU_WARM_UPS if is_on_gpu and repeats > 1 else 1):
         work()
     seconds = _seconds_on_gpu if is_on_gpu else _seconds_here
     return lambda: seconds(work, repeats) / repeats

@@ -23,7 +23,7 @@ _SHARE_OF_BARE = 0.90
 def trials(scale: Scale) -> Iterator[Trial]:
     """From memory and from a ``.beton`` file."""
     use_cores(scale.choose(None, 1))
-    num_images, pixels = scale.choose((256, 224), (8, 32))
+    num_images, pixels = scale.choose((128, 224), (8, 32))
     yield _trial("memory", noise_data(num_images, pixels, scale).source, num_images, scale)
     with tempfile.TemporaryDirectory() as name:
         painted = paint(Path(name), scale, num_train=num_images, size=pixels)
