@@ -82,7 +82,7 @@ def _refuse_several_by_torchrun(environment: Mapping[str, str]) -> None:
 
 
 def _settle_several(world: int, nodes: int, environment: MutableMapping[str, str]) -> None:
-    if environment.get("WORLD_SIZE") != str(world) and "TORCHELASTIC_RUN_ID" not in environment:
+    if not _names_ranks_of(world, environment):
         _remove(environment, _RANKS)
     tasks = environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", str(world)))
     if "SLURM_STEP_ID" not in environment or tasks == "1":
@@ -99,6 +99,14 @@ def _settle_several(world: int, nodes: int, environment: MutableMapping[str, str
             f"srun has started {tasks} processes, and trainer.devices and trainer.num_nodes come "
             f"to {world}; make them agree"
         )
+
+
+def _names_ranks_of(world: int, environment: Mapping[str, str]) -> bool:
+    """Whether torchrun, Lightning, or its user by hand (``LOCAL_RANK`` alone) started the ranks."""
+    if "TORCHELASTIC_RUN_ID" in environment:
+        return True
+    by_hand = "LOCAL_RANK" in environment and "RANK" not in environment
+    return environment.get("WORLD_SIZE", str(world) if by_hand else None) == str(world)
 
 
 def _remove(environment: MutableMapping[str, str], names: tuple[str, ...]) -> None:

@@ -1,5 +1,10 @@
 """Variables of schedulers and launchers around a command: whose are they?"""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -42,6 +47,7 @@ RANKS = {
     "torchrun under srun": {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2",
                             "SLURM_PROCID": "1", "TORCHELASTIC_RUN_ID": "a", "RANK": "3",
                             "LOCAL_RANK": "1", "WORLD_SIZE": "4"},
+    "hands": {"LOCAL_RANK": "1"},
     "Lightning, on the second machine": {"LOCAL_RANK": "0", "NODE_RANK": "1", "WORLD_SIZE": "4"},
 }  # fmt: skip
 
@@ -101,6 +107,20 @@ def test_a_command_with_stray_variables_trains_and_says_its_result(monkeypatch, 
         monkeypatch.setenv(name, value)
     assert main(["train", "experiment=smoke", f"runs_dir={tmp_path}"]) == 0
     assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.dist
+def test_two_devices_are_two_ranks_with_one_result_whatever_is_around_them(tmp_path):
+    words = ["train", "experiment=smoke", "trainer.devices=2", "+trainer.strategy=ddp"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lightning_sparse.cli.main", *words, f"runs_dir={tmp_path}"],
+        env={**os.environ, "RANK": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "1"},
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f"\n{tmp_path}/smoke-dense") == 1
+    [record] = tmp_path.glob("*/record.json")
+    assert json.loads(record.read_text())["global_batch_size"] == 128
 
 
 TRAINER = {
