@@ -4,11 +4,16 @@ Schedulers send one of the two some time before they kill. No torch in here.
 """
 
 import contextlib
+import mmap
+import multiprocessing
+import multiprocessing.connection
+import multiprocessing.util
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
+from types import FrameType, TracebackType
 
 EXIT_STATUS = 75
 """Exit status of a run that was asked to stop: EX_TEMPFAIL of sysexits.h, "try again later"."""
@@ -78,13 +83,50 @@ def asked_at_good_moments() -> Iterator[StopRequest]:
         raise Preempted(request.signal_number)
 
 
-def spare_loader(worker_id: int) -> None:  # noqa: ARG001 (what DataLoader's worker_init_fn takes)
-    """Let a loader process live on when a scheduler signals it together with its parent.
+def end_with_parent() -> None:
+    """Let this process end, in the middle of whatever it does, when its parent is gone."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)
+
+
+def begin_loader(worker_id: int) -> None:  # noqa: ARG001 (what DataLoader's worker_init_fn takes)
+    """Let a loader process end with its parent, and not before.
+
+    It lives on when a scheduler signals it together with its parent.
 
     To be called in that process: torch has put its own handler of SIGTERM there by then, which ends
-    it.
+    it. One that was not forked from a process that says when it ends keeps that handler.
     """
-    _install(_in_this_process(lambda _: None, owner=os.getppid()))
+    end_with_parent()
+    sys.excepthook = _say_unless_cut_off
+    if os.getppid() in _endings:
+        _install(_in_this_process(lambda _: None, owner=os.getppid()))
+
+
+# Of this process and those it was forked from: a byte that is shared with those forked from each,
+# which says whether it is about to end.
+_endings: dict[int, mmap.mmap] = {}
+
+
+def _announce_end() -> None:
+    """Say so at exit, when Python sends SIGTERM to what was forked and waits until it ends."""
+    if os.getpid() not in _endings:
+        is_ending = _endings[os.getpid()] = mmap.mmap(-1, 1)
+        multiprocessing.util.Finalize(None, is_ending.__setitem__, (0, 1), exitpriority=0)
+
+
+def _say_unless_cut_off(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print what a loader process cannot handle, unless the run was interrupted as it asked."""
+    if not isinstance(error, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _in_this_process(
@@ -95,14 +137,16 @@ def _in_this_process(
     Schedulers signal those too, and a run whose loaders are gone cannot go on to the next step.
     They end with their parent; a second signal is meant for them.
     """
-    owner = owner or os.getpid()
+    if owner is None:
+        owner = os.getpid()
+        _announce_end()
     has_been_spared = False
 
     def handle(signal_number: int, _: FrameType | None) -> None:
         nonlocal has_been_spared
         if os.getpid() == owner:
             act(signal_number)
-        elif has_been_spared:
+        elif has_been_spared or _endings[owner][0]:
             signal.signal(signal_number, signal.SIG_DFL)
             os.kill(os.getpid(), signal_number)
         has_been_spared = True

@@ -29,7 +29,7 @@ from lightning_sparse.cli.launch import is_first_of_run
 from lightning_sparse.cli.planning import plan_ends, plan_path, plan_pruned_run, plan_training
 from lightning_sparse.cli.tracking import tracker_for
 from lightning_sparse.data.datamodule import ImageDataModule
-from lightning_sparse.data.loader import EvaluationBatches
+from lightning_sparse.data.loader import EvaluationBatches, loader_deaths_said
 from lightning_sparse.errors import UserError, is_out_of_memory
 from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.models.starts import check_starts
@@ -143,6 +143,7 @@ def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
     with (
         _says_that_memory_lacks(job),
         _says_what_is_not_deterministic(),
+        loader_deaths_said(),
         tracker_for(settings, job, tracked(settings), is_sweep_point=is_sweep_point) as tracker,
     ):
         history = History(every_steps=settings["log_every_steps"], send=tracker.log)

@@ -72,7 +72,7 @@ class CheckedItems:
         Raises:
             UserError: If it cannot be had, or is not an image and a class of the data set.
         """
-        what = f"{self._source.name}: {self._kind} image {index}"
+        what = f"data set {self._source.name}: {self._kind} image {index}"
         with theirs(what):
             item = self._dataset[index]
         image, label = _pair(item, what)
@@ -123,7 +123,7 @@ def _pair(item: Any, what: str) -> tuple[Any, Any]:
 
 
 def _check_augmentation(source: ImageSource, image: Float[Tensor, "c h w"]) -> None:
-    what = f"{source.name}: augmentation.augment"
+    what = f"data set {source.name}: augmentation.augment"
     with theirs(what):
         augmentation = source.augmentation.at_epoch(0)
         draws = uniform_draws(0, np.zeros(1, dtype=np.int64), augmentation.num_draws)

@@ -76,6 +76,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.first_batch = first_batch
         self.batches_per_step = batches_per_step
+        self._loader: AbstractTrainingLoader | None = None
         self._train_subset = self._subset("train_subset_size", train_subset_size)
 
     @property
@@ -96,10 +97,19 @@ class ImageDataModule(pl.LightningDataModule):
             world_size=world_size,
             batches_per_step=self.batches_per_step,
         )
-        loader = self._training_loader(order)
-        loader.device = self._device()
-        loader.seek(self.first_batch)
-        return loader
+        self._loader = self._training_loader(order)
+        self._loader.device = self._device()
+        self._loader.seek(self.first_batch)
+        return self._loader
+
+    def teardown(self, stage: str) -> None:
+        """End the processes of the training loader when the fit has ended."""
+        if self._loader is not None:
+            self._loader.close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End them as well when it has failed, or was stopped."""
+        self.teardown("fit")
 
     def val_dataloader(self) -> list[EvaluationBatches]:
         """Return the fixed training subset, not augmented, and the test set."""
@@ -121,8 +131,8 @@ class ImageDataModule(pl.LightningDataModule):
         Read in this process and by every rank: for a look at them before anything begins.
         """
         chosen = (
-            (self.source.train, self._train_subset),
-            (self.source.test, _permutation(self.source.test)),
+            (self._items("training"), self._train_subset),
+            (self._items("test"), _permutation(self.source.test)),
         )
         return [
             batch

@@ -4,6 +4,9 @@ Training loaders know their position as one integer, so a run can go on at any o
 evaluation goes over every image once, in one fixed order.
 """
 
+import contextlib
+import shutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ import torch
 from jaxtyping import Float64, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from typing_extensions import override
 
 from lightning_sparse.data.augmentation import (
     AbstractAugmentation,
@@ -23,8 +27,8 @@ from lightning_sparse.data.augmentation import (
 from lightning_sparse.data.draws import uniform_draws
 from lightning_sparse.data.prefetch import one_ahead
 from lightning_sparse.data.source import ImageDataset, Images, TensorImages, ViewReader
-from lightning_sparse.errors import UserError, theirs
-from lightning_sparse.preemption import spare_loader
+from lightning_sparse.errors import UserError, as_line, theirs
+from lightning_sparse.preemption import begin_loader
 from lightning_sparse.streams import stream_generator, stream_seed
 
 Batch = tuple[Tensor, Tensor]
@@ -33,6 +37,8 @@ Batch = tuple[Tensor, Tensor]
 _CHUNK_ELEMENTS = 2**16
 
 CPU = torch.device("cpu")
+
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 (where torch puts batches that change processes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +145,9 @@ class AbstractTrainingLoader(ABC):
                 )
         self.seek(state["position"])
 
+    def close(self) -> None:  # noqa: B027 (most have nothing to end)
+        """End what works for this loader; iterating again begins it anew."""
+
     @abstractmethod
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         """Yield the batches of ``epoch`` from batch ``first`` on."""
@@ -205,6 +214,15 @@ class DatasetLoader(AbstractTrainingLoader):
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         self._sampler.epoch, self._sampler.first = epoch, first
         yield from _batches_or_error(self._loader)
+
+    @override
+    def close(self) -> None:
+        """End the loader processes, which otherwise wait for the next epoch."""
+        # Torch has no public way; it does the same at exit, where batches are pinned.
+        loader = vars(self._loader)
+        if (iterator := loader["_iterator"]) is not None:
+            iterator._shutdown_workers()  # noqa: SLF001
+            loader["_iterator"] = None
 
 
 @final
@@ -278,6 +296,11 @@ class EvaluationBatches:
         """Return the number of batches."""
         return len(self._batches)
 
+    @property
+    def smallest(self) -> int:
+        """Number of images in the smallest batch; 0 if there is none."""
+        return min((len(indices) for indices in self._batches), default=0)
+
     def __iter__(self) -> Iterator[Batch]:
         """Yield images and labels."""
         if isinstance(self._images, TensorImages):
@@ -308,6 +331,38 @@ class EvaluationBatches:
             **_worker_options(self._num_workers, persistent=False),
         )
         yield from _batches_or_error(loader)
+
+
+@contextlib.contextmanager
+def loader_deaths_said() -> Iterator[None]:
+    """Turn the death of a loader process into one line, wherever it is noticed in the block.
+
+    Raises:
+        UserError: With what it may have been for want of, and what to do.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # Raised by torch's handler of SIGCHLD, hence anywhere.
+        if "DataLoader worker" not in str(error):
+            raise
+        cause = "perhaps for want of memory"
+        if "Bus error" in str(error):
+            cause = f"for want of {_shared_memory()}"
+        raise UserError(
+            f"a loader process ended ({as_line(str(error).partition(' It is possible')[0])}), "
+            f"{cause}; start the same command again to go on, with fewer num_workers, or none, if "
+            "it happens again"
+        ) from error
+
+
+def _shared_memory() -> str:
+    """Say how much memory batches can be handed over in."""
+    try:
+        size = f", {shutil.disk_usage(_SHARED_MEMORY).total / 1e6:.0f} MB"
+    except OSError:
+        size = ""
+    return f"shared memory ({_SHARED_MEMORY}{size}; for a container --shm-size=8g gives more)"
 
 
 class _EpochSampler(Sampler[list[tuple[int, int]]]):
@@ -367,12 +422,24 @@ def _batch_or_error(items: Sequence[_Item | UserError]) -> Batch | UserError:
         with theirs("images of one batch, once augmented, cannot be stacked"):
             images, labels = default_collate(list(items))
     except UserError as error:
+        if "shared memory" in str(error):
+            return UserError(
+                f"a loader process found no room for a batch in {_shared_memory()}; give it more, "
+                "or set num_workers or batch_size lower, num_workers=0 if need be"
+            )
         return error
     return images, labels
 
 
 def _batches_or_error(loader: Iterable[Batch | UserError]) -> Iterator[Batch]:
-    for batch in loader:
+    try:
+        batches = iter(loader)
+    except OSError as error:
+        raise UserError(
+            f"no loader process can be started ({error}), perhaps for want of {_shared_memory()}; "
+            "set num_workers=0 to do without"
+        ) from error
+    for batch in batches:
         if isinstance(batch, UserError):
             raise batch
         # Pinned, it is a list.
@@ -418,8 +485,10 @@ def _augmentation_draws(
 def _worker_options(num_workers: int, *, persistent: bool = True) -> dict[str, Any]:
     return {
         "num_workers": num_workers,
+        # Elsewhere than in the first process another way may be set, which imports all anew.
+        "multiprocessing_context": "fork" if num_workers and sys.platform == "linux" else None,
         "collate_fn": _batch_or_error,
-        "worker_init_fn": spare_loader,
+        "worker_init_fn": begin_loader,
         "persistent_workers": persistent and num_workers > 0,
         "pin_memory": torch.cuda.is_available(),
     }

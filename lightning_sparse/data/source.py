@@ -135,16 +135,19 @@ class ImageSource:
     def __post_init__(self) -> None:
         """Refuse what would end a run later, or make a number that nobody doubts."""
         if type(self.num_classes) is not int or self.num_classes < 1:
-            raise UserError(f"{self.name}: num_classes={self.num_classes}: must be at least 1")
+            raise UserError(
+                f"data set {self.name}: num_classes={self.num_classes}: must be at least 1"
+            )
         if len(self.image_shape) != len("chw") or min(self.image_shape) < 1:
             raise UserError(
-                f"{self.name}: image_shape={self.image_shape}: must be channels, height and width"
+                f"data set {self.name}: image_shape={self.image_shape}: must be channels, height "
+                "and width"
             )
         for kind, images in (("training", self.train), ("test", self.test)):
             if not isinstance(images, TensorImages | ImageDataset):
                 raise UserError(
-                    f"{self.name}: its {kind} set is a {type(images).__name__}; give TensorImages, "
-                    "or a data set with __len__ and __getitem__"
+                    f"data set {self.name}: its {kind} set is a {type(images).__name__}; give "
+                    "TensorImages, or a data set with __len__ and __getitem__"
                 )
             self._check_set(kind, images)
 
@@ -153,14 +156,16 @@ class ImageSource:
         return {"training": self.train, "test": self.test}
 
     def _check_set(self, kind: str, images: Images) -> None:
-        with theirs(f"{self.name}: length of its {kind} set"):
+        with theirs(f"data set {self.name}: length of its {kind} set"):
             is_empty = len(images) == 0
         if is_empty:
-            raise UserError(f"{self.name}: its {kind} set is empty; give it at least one image")
+            raise UserError(
+                f"data set {self.name}: its {kind} set is empty; give it at least one image"
+            )
         if isinstance(images, TensorImages):
-            check_labels(images.labels, self.num_classes, f"{self.name}: {kind} image")
-            _check_pixels(images.images, f"{self.name}: {kind} image")
-            self.check_shape(images.images[0], f"{self.name}: {kind} image 0")
+            check_labels(images.labels, self.num_classes, f"data set {self.name}: {kind} image")
+            _check_pixels(images.images, f"data set {self.name}: {kind} image")
+            self.check_shape(images.images[0], f"data set {self.name}: {kind} image 0")
 
     def check_shape(self, image: Float[Tensor, "c h w"], what: str) -> None:
         """Refuse an image that is not of ``image_shape`` when the network sees it.

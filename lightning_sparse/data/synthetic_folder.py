@@ -12,6 +12,7 @@ from PIL import Image
 
 from lightning_sparse.data.synthetic import FIRST_TEST_INDEX, synthetic_images
 from lightning_sparse.errors import UserError
+from lightning_sparse.preemption import end_with_parent
 from lightning_sparse.storage import write_text_atomic
 
 _NOTE = "synthetic.json"
@@ -72,7 +73,8 @@ def _paint(
             paint(start)
         return
     # Forked: they only paint, and starting anew each would import torch.
-    with ProcessPoolExecutor(num_workers, mp_context=multiprocessing.get_context("fork")) as pool:
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(num_workers, context, initializer=end_with_parent) as pool:
         for _ in pool.map(paint, range(0, count, _NUM_AT_ONCE)):
             pass
 

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.data.loader import EvaluationBatches
 from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
 from lightning_sparse.models.flops import flops_of_run, forward_flops
@@ -41,7 +42,7 @@ from lightning_sparse.training.ranks import (
     wait_for_all,
 )
 from lightning_sparse.training.run import HISTORY_FILE
-from lightning_sparse.training.validation import say, validate
+from lightning_sparse.training.validation import check_batches_of_one, say, validate
 
 CONTROL_POINTS_FILE = "control_points.safetensors"
 
@@ -113,6 +114,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         is_masked=start.masks is not None or end.masks is not None,
         recalibrates=evaluation.batch_norm not in {"interpolated", "stored"},
     )
+    check_batches_of_one(network, data, _batches_of_statistics(data, evaluation))
     remarks = findings.remarks()
     say(remarks)
     checkpoints = RunCheckpoints(
@@ -176,6 +178,16 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         checkpoints.finish()
     wait_for_all(evaluator.device)
     return record
+
+
+def _batches_of_statistics(
+    data: ImageDataModule, evaluation: EvaluationSettings
+) -> list[EvaluationBatches]:
+    """Return the batches that the network will normalise by their own statistics."""
+    if evaluation.batch_norm == "recalibrated":
+        sizes = (evaluation.num_recalibration_images, evaluation.recalibration_batch_size)
+        return [data.recalibration_batches(*sizes)]
+    return data.val_dataloader() if evaluation.batch_norm == "batch" else []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,6 @@ import multiprocessing.resource_tracker
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from multiprocessing.connection import Connection
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.places import Place
-from lightning_sparse.preemption import Preempted, ends_when_asked
+from lightning_sparse.preemption import Preempted, end_with_parent, ends_when_asked
 
 Report = Callable[[int, int], None]
 Execute = Callable[[Job, Report | None], str]
@@ -183,7 +182,8 @@ def _serve(connection: Connection, execute: Execute, place: Place) -> None:
     """Run the jobs that arrive until the connection is closed."""
     # Read by CUDA when it is first used, which is after this.
     os.environ.update(place.variables)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # What it writes, it writes whole.
+    end_with_parent()
     while True:
         try:
             job = connection.recv()
@@ -200,14 +200,6 @@ def _serve(connection: Connection, execute: Execute, place: Place) -> None:
             # Stopped by the parent, which has closed the connection; Lightning makes an exception
             # of the signal, and nobody is left to read about it.
             sys.exit(_STOPPED)
-
-
-def _end_with_parent() -> None:
-    """End this process in the middle of its job if the parent is gone; files are written whole."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
 
 
 def _outcome(connection: Connection, execute: Execute, job: Job) -> Outcome:

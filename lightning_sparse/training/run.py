@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.data.loader import EvaluationBatches
 from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
 from lightning_sparse.models.batch_norm import recalibrate_
@@ -44,7 +45,12 @@ from lightning_sparse.training.progress import History, Progress, ProgressCallba
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.ranks import share_buffers_, wait_for_all
 from lightning_sparse.training.sparsity_callback import SparsityCallback
-from lightning_sparse.training.validation import check_ranks_can_wait, say, validate
+from lightning_sparse.training.validation import (
+    check_batches_of_one,
+    check_ranks_can_wait,
+    say,
+    validate,
+)
 
 WEIGHTS_FILE = "weights.safetensors"
 START_FILE = "start.safetensors"
@@ -131,7 +137,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     run_dir: Path,
     capture_steps: Sequence[int] = (),
     remarks: Sequence[str] = (),
-    recalibration: Iterable[Batch] | None = None,
+    recalibration: EvaluationBatches | None = None,
     allow_tf32: bool | None = None,
     trainer_options: Mapping[str, Any] | None = None,
     checkpointing: CheckpointSettings | None = None,
@@ -180,6 +186,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         is_masked=identity.method != "dense",
         recalibrates=recalibration is not None,
     )
+    check_batches_of_one(network, data, [recalibration] if recalibration else [])
     check_ranks_can_wait(findings, trainer_options or {})
     remarks = [*remarks, *findings.remarks()]
     say(remarks)

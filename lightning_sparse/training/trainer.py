@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.profilers import PassThroughProfiler
 from typing_extensions import override
 
+from lightning_sparse.data.loader import loader_deaths_said
 from lightning_sparse.errors import UserError, theirs
 
 _NOT_OUR_WARNINGS = (
@@ -144,17 +145,8 @@ def fit(
     """
     # Lightning reads a checkpoint first, and would lose what double precision has more than single.
     trainer.precision_plugin.convert_module(module)
-    with quiet():
-        try:
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        except RuntimeError as error:
-            # Raised by torch's handler of SIGCHLD, hence anywhere.
-            if "DataLoader worker" not in str(error):
-                raise
-            raise UserError(
-                f"a loader process ended ({error}), perhaps for want of memory; start the same "
-                "command again to go on, with fewer num_workers if it happens again"
-            ) from error
+    with quiet(), loader_deaths_said():
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     if trainer.global_step != num_steps:
         raise UserError(
             f"training stopped after {trainer.global_step} of {num_steps} steps; leave out "

@@ -7,7 +7,7 @@ in the record.
 
 import copy
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.data.loader import EvaluationBatches
 from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.models.batch_norm import fresh_statistics, use_batch_statistics
 from lightning_sparse.models.build import check_logits
@@ -134,6 +135,32 @@ def validate(
     )
 
 
+@torch.no_grad()
+def check_batches_of_one(
+    network: nn.Module, data: ImageDataModule, statistics: Iterable[EvaluationBatches]
+) -> None:
+    """Refuse a batch of one image where its statistics are needed and cannot be taken.
+
+    Args:
+        network: At its start weights.
+        data: Gives an image.
+        statistics: The batches that the network normalises by their own statistics.
+
+    Raises:
+        UserError: With the settings that say how large batches are.
+    """
+    if all(batches.smallest != 1 for batches in statistics):
+        return
+    twin = copy.deepcopy(network)
+    use_batch_statistics(twin)
+    with theirs(
+        f"model {type(twin).__name__}, given a batch of one image",
+        "choose evaluation.recalibration_batch_size, or evaluation.batch_size with "
+        "evaluation.batch_norm=batch, so that no batch has one image",
+    ):
+        twin(data.first_images(1)[0][0])
+
+
 @rank_zero_only
 def say(remarks: Collection[str]) -> None:
     """Print remarks, once for all ranks."""
@@ -178,7 +205,7 @@ def _train_once(network: nn.Module, batch: Batch, data: ImageDataModule) -> list
     images = batch[0][: data.batch_size]
     network.train()
     name = f"{type(network).__name__} in training mode"
-    with theirs(f"model {name}"):
+    with theirs(f"model {name}", "choose batch_size=2 or more" if len(images) == 1 else ""):
         logits = network(images)
     _check_output(logits, images, data.source.num_classes, name)
     if not logits.requires_grad:

@@ -72,7 +72,7 @@ def test_a_set_in_memory_is_refused_before_anything_else(kind, images, message):
     if isinstance(images, range):
         images = iter(images)
 
-    with pytest.raises(UserError, match=rf"^mine: (its )?{called} {message}"):
+    with pytest.raises(UserError, match=rf"^data set mine: (its )?{called} {message}"):
         unchecked_by_types(**{kind: images})
 
 
@@ -145,7 +145,7 @@ def test_the_ends_of_sets_made_item_by_item_are_looked_at_before_training(
 ):
     called = {"train": "training", "test": "test"}[kind]
 
-    with pytest.raises(UserError, match=rf"^mine: {called} image {odd}\b.*{message}"):
+    with pytest.raises(UserError, match=rf"^data set mine: {called} image {odd}\b.*{message}"):
         check_source(source(**{kind: Items(change, odd)}))
 
 
@@ -161,7 +161,7 @@ def test_an_odd_item_in_between_is_named_when_it_comes_in(change, message):
         (data.recalibration_batches(NUM_IMAGES, 4), "training"),
         (data.test_batches(), "test"),
     ):
-        with pytest.raises(UserError, match=rf"^mine: {called} image 7\b.*{message}"):
+        with pytest.raises(UserError, match=rf"^data set mine: {called} image 7\b.*{message}"):
             list(batches)
 
 
@@ -173,7 +173,7 @@ def test_a_loader_process_hands_the_same_line_over():
         with pytest.raises(UserError) as caught:
             list(batches)
         assert str(caught.value) == (
-            "mine: training image 7: ValueError: row 7 has no image but two lines"
+            "data set mine: training image 7: ValueError: row 7 has no image but two lines"
         )
 
 
@@ -246,5 +246,5 @@ class Odd(AbstractAugmentation):
 )
 @pytest.mark.parametrize("train", [TensorImages(*in_memory()), Items()], ids=["memory", "items"])
 def test_an_augmentation_is_tried_before_training(train, change, message):
-    with pytest.raises(UserError, match=rf"^mine: augmentation.augment.*{message}"):
+    with pytest.raises(UserError, match=rf"^data set mine: augmentation.augment.*{message}"):
         check_source(source(train=train, augmentation=Odd(change)))

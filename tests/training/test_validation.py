@@ -9,7 +9,14 @@ from torch.nn import functional
 from lightning_sparse.cli.build import build_data, build_network
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.errors import UserError
-from lightning_sparse.training.validation import check_ranks_can_wait, say, validate
+from lightning_sparse.paths.evaluation import EvaluationSettings
+from lightning_sparse.paths.run import _batches_of_statistics
+from lightning_sparse.training.validation import (
+    check_batches_of_one,
+    check_ranks_can_wait,
+    say,
+    validate,
+)
 from tests.training.problems import (
     NUM_CLASSES,
     TwoLayers,
@@ -190,3 +197,58 @@ def test_statistics_that_cannot_be_computed_anew_are_refused_where_they_would_be
     with pytest.raises(UserError, match=r"cannot be computed anew: TypeError.*batch_norm=interp"):
         found(network, recalibrates=True)
     assert found(network).other_statistics == []
+
+
+class PooledEarly(nn.Module):
+    """Batch norm where each channel has one value per image left."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.norm = nn.BatchNorm1d(4)
+        self.fc = nn.Linear(4, NUM_CLASSES)
+
+    def forward(self, images):
+        return self.fc(self.norm(self.conv(images).mean(dim=(2, 3))))
+
+
+@pytest.mark.parametrize(
+    ("recalibration", "evaluation_batch_size"), [((8, 1), 16), (None, 20), (None, 47)]
+)
+def test_a_batch_of_one_image_is_refused_where_its_statistics_are_needed(
+    recalibration, evaluation_batch_size
+):
+    """Of 48 and 21 images, batches of 47 and of 20 leave one."""
+    data = make_data(evaluation_batch_size=evaluation_batch_size)
+    batches = [data.recalibration_batches(*recalibration)] if recalibration else None
+    batches = batches or data.val_dataloader()
+
+    with pytest.raises(UserError, match=r"a batch of one image: ValueError: .*choose evaluation"):
+        check_batches_of_one(make_network(network_type=PooledEarly), data, batches)
+    # More than one value is left of each channel.
+    check_batches_of_one(make_network(), data, batches)
+
+
+def test_batches_of_two_are_taken():
+    data = make_data(evaluation_batch_size=16)
+
+    check_batches_of_one(
+        make_network(network_type=PooledEarly),
+        data,
+        [data.recalibration_batches(8, 2), *data.val_dataloader()],
+    )
+
+
+def test_training_batches_of_one_image_are_refused_with_the_remedy():
+    with pytest.raises(UserError, match=r"training mode: ValueError: .*; choose batch_size=2"):
+        validate(make_network(network_type=PooledEarly), make_data(batch_size=1), is_masked=False)
+
+
+@pytest.mark.parametrize("policy", ["recalibrated", "batch"])
+def test_a_path_asks_for_its_own_batches_before_it_is_fitted(policy):
+    data = make_data(evaluation_batch_size=20)
+    evaluation = EvaluationSettings(
+        batch_norm=policy, num_recalibration_images=4, recalibration_batch_size=1
+    )
+
+    assert min(batches.smallest for batches in _batches_of_statistics(data, evaluation)) == 1
