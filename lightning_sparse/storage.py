@@ -10,11 +10,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import UserError, is_out_of_memory
 
 
 def write_bytes_atomic(file: Path, data: bytes) -> None:
@@ -123,6 +123,23 @@ def verify_folder(folder: Path) -> None:
         with file.open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != expected["sha256"]:
                 raise DamagedError(f"{file} is not as it was written: its SHA-256 differs")
+
+
+@contextlib.contextmanager
+def told_if_not_written(place: Path, remedy: str) -> Iterator[None]:
+    """Turn what keeps the block from writing to ``place`` into one line that ends with a remedy.
+
+    Raises:
+        UserError: If the folder cannot be written or the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"cannot write {error.filename or place}: {error.strerror or error}; {remedy}"
+        ) from error
 
 
 def remove_folder(folder: Path) -> None:

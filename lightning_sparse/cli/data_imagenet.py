@@ -7,7 +7,8 @@ from rich.console import Console
 
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.session import num_cores
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import UserError, as_line
+from lightning_sparse.storage import told_if_not_written
 
 _BETON_SETTINGS = ("max_resolution", "mode", "compress_probability", "jpeg_quality")
 _NUM_NAMED = 20
@@ -53,19 +54,21 @@ def write_betons(root: Path, field: str, settings: Settings, *, skip_corrupt: bo
     console = Console()
     for part, folder in zip(PARTS, open_folders(root, field), strict=True):
         file = out / f"{part}.beton"
-        skipped = write_beton(
-            folder.samples,
-            file,
-            beton_settings,
-            root=root,
-            num_workers=settings["num_workers"] or num_cores(),
-            skip_corrupt=skip_corrupt,
-        )
+        with told_if_not_written(out, "name another place with out=<folder>"):
+            skipped = write_beton(
+                folder.samples,
+                file,
+                beton_settings,
+                root=root,
+                num_workers=settings["num_workers"] or num_cores(),
+                skip_corrupt=skip_corrupt,
+            )
         lines = [
-            f"{file}: {len(folder.samples) - len(skipped)} images of {len(folder.classes)} "
-            f"classes, {file.stat().st_size / 1e9:.2f} GB, checked"
+            f"{as_line(str(file))}: {len(folder.samples) - len(skipped)} images of "
+            f"{len(folder.classes)} classes, {file.stat().st_size / 1e9:.2f} GB, checked"
         ]
         if skipped:
-            lines.append(f"left out {len(skipped)} corrupt images, listed in {note_file(file)}:")
-            lines += [f"  {name}" for name in skipped[:_NUM_NAMED]]
+            note = as_line(str(note_file(file)))
+            lines.append(f"left out {len(skipped)} corrupt images, listed in {note}:")
+            lines += [f"  {as_line(name)}" for name in skipped[:_NUM_NAMED]]
         console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -57,10 +57,16 @@ def check_beton(file: Path) -> None:
             fields than images and labels.
     """
     again = "write it again with `make data-imagenet IMAGENET=<folder>`"
-    if not file.is_file():
+    try:
+        is_there = file.is_file()
+        num_bytes = file.stat().st_size if is_there else 0
+        header = _first(file, HeaderType) if is_there else None
+    except OSError as error:
+        raise UserError(
+            f"{file}: cannot be read ({error.strerror}); make it readable for whom this runs as"
+        ) from error
+    if not is_there:
         raise UserError(f"no file {file}; {again}, or name another place with data.root=<folder>")
-    num_bytes = file.stat().st_size
-    header = _first(file, HeaderType)
     if header is None:
         raise UserError(f"{file}: is no .beton file, it has only {num_bytes} bytes; {again}")
     if header["version"] != CURRENT_VERSION:

@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import SupportsIndex, final
 
+import cv2
 import numpy as np
 from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.rgb_image import resizer
@@ -22,8 +23,9 @@ from ffcv.writer import MIN_PAGE_SIZE, DatasetWriter
 from jaxtyping import Int8, UInt8
 
 from lightning_sparse.data.beton import IMAGE_FIELD, LABEL_FIELD, BetonImages
-from lightning_sparse.data.image_folder import decoded
-from lightning_sparse.errors import UserError
+from lightning_sparse.data.decoding import CorruptImageError, decoded
+from lightning_sparse.errors import UserError, as_line
+from lightning_sparse.preemption import end_with_parent
 from lightning_sparse.storage import write_text_atomic
 
 Sample = tuple[str, int]
@@ -36,7 +38,7 @@ _NUM_COMPARED = 16
 _MEAN_LEVEL_TOLERANCE = 16.0
 _NUM_NAMED = 5
 
-_DECODED, _CORRUPT = 1, 2
+_DECODED, _CORRUPT, _REFUSED = 1, 2, 3
 
 _START_SECONDS = 60.0
 
@@ -154,7 +156,7 @@ def _write(
     """Write a file; returns the indices of images that could not be decoded."""
     if not samples:
         raise UserError("every image is corrupt; nothing to write")
-    encodable = _Encodable(samples)
+    encodable = _Encodable(samples, settings.max_resolution)
     writer = DatasetWriter(
         str(file),
         {IMAGE_FIELD: settings.field(), LABEL_FIELD: IntField()},
@@ -163,13 +165,8 @@ def _write(
     )
 
     def trouble() -> str | None:
-        if skip_corrupt or not encodable.corrupt():
-            return None
-        names = ", ".join(samples[index][0] for index in encodable.corrupt()[:_NUM_NAMED])
-        return (
-            f"{names}: cannot be decoded; replace or remove such images, or leave them out with "
-            "skip_corrupt=true"
-        )
+        unusable = encodable.refused() or ([] if skip_corrupt else encodable.corrupt())
+        return _reasons([samples[index][0] for index in unusable[:_NUM_NAMED]])
 
     with _supervised(writer, encodable, trouble):
         # Small pieces of work keep the processes busy to the end, and progress is seen sooner.
@@ -181,15 +178,34 @@ def _write(
     return encodable.corrupt()
 
 
+def _reasons(files: Sequence[str]) -> str | None:
+    """Say why the first of some files cannot be used, and name the others; None if there are none.
+
+    The process that found out could only leave a mark.
+    """
+    if not files:
+        return None
+    others = f" (so are {', '.join(map(as_line, files[1:]))})" if files[1:] else ""
+    try:
+        decoded(files[0])
+    except CorruptImageError as error:
+        return f"{error}, or leave it out with skip_corrupt=true{others}"
+    except UserError as error:
+        return f"{error}{others}"
+    return f"{as_line(files[0])}: could not be read a moment ago; start again{others}"
+
+
 @final
 class _Encodable:
-    """Decoded images for FFCV's processes; one that is corrupt is noted and replaced.
+    """Decoded images for FFCV's processes; one that cannot be used is noted and replaced.
 
     It must not raise: FFCV would wait for the process for ever.
     """
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    def __init__(self, samples: Sequence[Sample], max_resolution: int) -> None:
         self._samples = samples
+        self._max_resolution = max_resolution
+        self._user = os.getpid()
         self._outcomes = multiprocessing.Array("b", len(samples), lock=False)
 
     def __len__(self) -> int:
@@ -197,19 +213,28 @@ class _Encodable:
 
     def __getitem__(self, number: SupportsIndex) -> tuple[UInt8[np.ndarray, "h w 3"], int]:
         index = operator.index(number)
+        if self._user != os.getpid():
+            # FFCV's processes would wait for more images for ever.
+            self._user = os.getpid()
+            end_with_parent()
         file, label = self._samples[index]
         # In a process of FFCV's own: whether this image is compressed hangs on its index alone.
         np.random.seed(index)  # noqa: NPY002, TID251
         try:
-            pixels, outcome = decoded(file), _DECODED
-        except UserError:
-            pixels, outcome = np.zeros((1, 1, 3), dtype=np.uint8), _CORRUPT
+            pixels, outcome = _not_too_thin(decoded(file), self._max_resolution), _DECODED
+        except UserError as error:
+            pixels = np.zeros((1, 1, 3), dtype=np.uint8)
+            outcome = _CORRUPT if isinstance(error, CorruptImageError) else _REFUSED
         self._outcomes[index] = outcome
         return pixels, label
 
     def corrupt(self) -> list[int]:
         """Indices of the images that could not be decoded so far."""
         return np.flatnonzero(self._seen() == _CORRUPT).tolist()
+
+    def refused(self) -> list[int]:
+        """Indices of those that are not damaged, but cannot be used all the same."""
+        return np.flatnonzero(self._seen() == _REFUSED).tolist()
 
     def is_complete(self) -> bool:
         """Whether every image has been asked for."""
@@ -316,7 +341,8 @@ def _check_disk(
     for index in _spread(len(samples), _NUM_SAMPLED):
         with contextlib.suppress(UserError):
             row = np.zeros(1, dtype=field.metadata_type)
-            field.encode(row[0], decoded(samples[index][0]), allocate)
+            pixels = _not_too_thin(decoded(samples[index][0]), settings.max_resolution)
+            field.encode(row[0], pixels, allocate)
     pages = num_workers * settings.page_size()
     needed = int(1.1 * len(samples) * float(np.mean(sizes or [0]))) + pages
     free = shutil.disk_usage(file.parent).free
@@ -335,12 +361,25 @@ def _check_written(samples: Sequence[Sample], file: Path, settings: BetonSetting
         raise UserError(f"{file}: does not hold the images that were written; write it again")
     for index in _spread(len(samples), _NUM_COMPARED):
         source, stored = decoded(samples[index][0]), images.pixels(index)
-        expected = resizer(source, settings.max_resolution)
+        limit = settings.max_resolution
+        expected = resizer(_not_too_thin(source, limit), limit)
         difference = np.abs(stored.mean(axis=(0, 1)) - expected.mean(axis=(0, 1)))
         if stored.shape != expected.shape or difference.max() > _MEAN_LEVEL_TOLERANCE:
             raise UserError(
                 f"{file}: image {index} is not that of {samples[index][0]}; write it again"
             )
+
+
+def _not_too_thin(
+    pixels: UInt8[np.ndarray, "h w 3"], limit: int
+) -> UInt8[np.ndarray, "new_h new_w 3"]:
+    """Shrink an image here of which FFCV's `resizer` would leave less than one row or column."""
+    height, width = pixels.shape[:2]
+    longer = max(height, width)
+    if longer <= limit or min(height, width) * limit > longer:
+        return pixels
+    size = (max(1, width * limit // longer), max(1, height * limit // longer))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
 
 
 def _spread(count: int, num_chosen: int) -> list[int]:

@@ -42,6 +42,11 @@ def _build(dataset_type: type[CIFAR10], name: str, root: str | Path) -> ImageSou
     try:
         # Checks every file against its published hash before it unpickles anything.
         train, test = (dataset_type(root, train=is_train) for is_train in (True, False))
+    except OSError as error:
+        raise UserError(
+            f"{name} cannot be read: {error.filename}: {error.strerror}; make it readable for whom "
+            "this runs as, or set DATA_DIR to another folder"
+        ) from error
     except RuntimeError as error:
         folder = Path(root).absolute() / dataset_type.base_folder
         state = "incomplete or damaged" if folder.is_dir() else "missing"

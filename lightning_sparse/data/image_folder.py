@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import final
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from torchvision.datasets import ImageFolder
 
 from lightning_sparse.data.augmentation import ProgressiveSize, RandomResizedCropFlip
+from lightning_sparse.data.class_folders import ClassFolders, list_class_folders, told_if_unreadable
+from lightning_sparse.data.decoding import decoded
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError
 
@@ -60,7 +59,7 @@ def imagenet_augmentation(
     return RandomResizedCropFlip(size=size, resize=resize, progressive=growth)
 
 
-def open_folders(root: Path, field: str) -> tuple[ImageFolder, ImageFolder]:
+def open_folders(root: Path, field: str) -> tuple[ClassFolders, ClassFolders]:
     """List ``train/<class>/*`` and ``val/<class>/*`` of ``root``, sorted.
 
     Args:
@@ -71,7 +70,7 @@ def open_folders(root: Path, field: str) -> tuple[ImageFolder, ImageFolder]:
         UserError: If a folder is missing, a class has no image, or training and test classes
             differ.
     """
-    train, test = (_image_folder(root / part, field) for part in ("train", "val"))
+    train, test = (_class_folders(root / part, field) for part in ("train", "val"))
     if train.classes != test.classes:
         example = min(set(train.classes) ^ set(test.classes))
         raise UserError(
@@ -79,20 +78,6 @@ def open_folders(root: Path, field: str) -> tuple[ImageFolder, ImageFolder]:
             "give both the same class folders"
         )
     return train, test
-
-
-def decoded(file: str | Path) -> UInt8[np.ndarray, "h w 3"]:
-    """Decode one image file to levels of red, green and blue, whatever its colour mode.
-
-    Raises:
-        UserError: If the file is damaged or is not an image.
-    """
-    try:
-        with Image.open(file) as image:
-            return np.array(image.convert("RGB"))
-    # Pillow tells of some broken headers in other ways than by OSError.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{file}: cannot be decoded ({error}); replace or remove it") from error
 
 
 @final
@@ -130,18 +115,18 @@ def _mean_and_deviation_on(device: torch.device) -> tuple[Tensor, Tensor]:
     return _MEAN.to(device), _STD.to(device)
 
 
-def _image_folder(folder: Path, field: str) -> ImageFolder:
-    if not folder.is_dir():
+def _class_folders(folder: Path, field: str) -> ClassFolders:
+    with told_if_unreadable(folder):
+        is_there = folder.is_dir()
+    if not is_there:
         raise UserError(
             f"no images at {folder}: expected one folder per class in it; put them there, or name "
             f"another place with {field}=<folder>"
         )
-    if not any(entry.is_dir() for entry in folder.iterdir()):
+    listed = list_class_folders(folder)
+    if not listed.classes:
         raise UserError(
             f"{folder}: holds no class folders; sort its images into {folder.name}/<class>/, as "
             "the validation images of ImageNet do not come"
         )
-    try:
-        return ImageFolder(folder)
-    except FileNotFoundError as error:
-        raise UserError(f"{folder}: {error} Remove empty class folders or fill them") from error
+    return listed

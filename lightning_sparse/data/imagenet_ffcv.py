@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from jaxtyping import Int64
+
 from lightning_sparse.data.image_folder import (
     DecodedImages,
     imagenet_augmentation,
@@ -74,12 +77,24 @@ def _from_betons(folder: Path) -> "tuple[BetonImages, BetonImages, int]":
 
     train, test = (BetonImages(folder / f"{part}.beton") for part in PARTS)
     num_classes = int(train.labels.max()) + 1
-    if test.labels.max() >= num_classes or min(train.labels.min(), test.labels.min()) < 0:
-        raise UserError(
-            f"{folder}: val.beton has classes that train.beton lacks; write both from one folder "
-            "with `make data-imagenet IMAGENET=<folder>`"
-        )
+    _check_labels(folder, train.labels, test.labels)
     return train, test, num_classes
+
+
+def _check_labels(
+    folder: Path, train: Int64[np.ndarray, " num_train"], test: Int64[np.ndarray, " num_test"]
+) -> None:
+    """Refuse what makes another number of classes than there are."""
+    again = "write both files from one folder with `make data-imagenet IMAGENET=<folder>`"
+    seen = np.unique(train)
+    if seen[0] < 0 or len(seen) != seen[-1] + 1:
+        raise UserError(
+            f"{folder / 'train.beton'}: its labels go from {seen[0]} to {seen[-1]}, but "
+            f"{len(seen)} classes have images; classes are called 0, 1 and so on, and each needs "
+            f"an image; {again}"
+        )
+    if test.max() > seen[-1] or test.min() < 0:
+        raise UserError(f"{folder}: val.beton has classes that train.beton lacks; {again}")
 
 
 def _from_files(images: Path, folder: Path) -> tuple[DecodedImages, DecodedImages, int]:

@@ -13,6 +13,7 @@ for one in either direction, and takes nearly twice as long.
 import ctypes
 import math
 import threading
+import warnings
 from typing import no_type_check
 
 import numpy as np
@@ -85,16 +86,33 @@ def fill_views(  # noqa: PLR0913 (what one pass over a batch reads and writes)
     return status
 
 
+def _can_keep() -> bool:
+    """Tell whether numba finds a folder for what it compiles; it asks as a function is declared."""
+    try:
+        njit(cache=True)(_can_keep)
+    except RuntimeError:
+        warnings.warn(
+            "numba finds no folder to keep what it compiles, so every process takes some ten "
+            "seconds to do so; set NUMBA_CACHE_DIR to a folder that you may write to",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+_KEEPS = _can_keep()
+
+
 # numba compiles plain loops, and reads no annotations.
 # ruff: disable[ANN001, ANN201, ANN202, PLR0913, PLR0917, FBT003]
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=_KEEPS)
 @no_type_check
 def num_taps(length, size):
     """Count the pixels of ``length`` that one of ``size`` may depend on."""
     return max(_FEWEST_TAPS, math.ceil(length / size) + 1)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=_KEEPS)
 @no_type_check
 def set_taps(length, size, firsts, weights):
     """Say on which pixels of an axis each of the resized one depends.
@@ -121,7 +139,7 @@ def set_taps(length, size, firsts, weights):
             weights[i, 2:] = 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=_KEEPS)
 @no_type_check
 def _add_rows(image, start, step, weights, row):
     """Add up rows of levels, of which the first begins at ``start``, into one row."""
@@ -138,7 +156,7 @@ def _add_rows(image, start, step, weights, row):
                 row[j] += weight * np.float32(levels[j])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=_KEEPS)
 @no_type_check
 def _write_row(row, firsts, weights, is_mirrored, table, destination):
     """Resize one row of three channels, round it to levels, and write what stands for those."""
@@ -161,7 +179,7 @@ def _write_row(row, firsts, weights, is_mirrored, table, destination):
         destination[target, 2] = table[np.uint8(blue + half), 2]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=_KEEPS)
 @no_type_check
 def _write_view(image, width, box, is_mirrored, table, row, firsts, weights, destination):
     """Cut a box out of an image, [height * width * 3], resize and mirror it."""
@@ -179,7 +197,7 @@ def _write_view(image, width, box, is_mirrored, table, row, firsts, weights, des
         _write_row(row, firsts[1], across, is_mirrored, table, destination[k])
 
 
-@njit(parallel=True, nogil=True, cache=True)
+@njit(parallel=True, nogil=True, cache=_KEEPS)
 @no_type_check
 def _fill(
     file, starts, sizes, is_jpeg, shapes, boxes, is_mirrored, table, pixels, row, firsts, weights,

@@ -41,17 +41,21 @@ def test_a_folder_is_drawn_and_what_lacks_is_said(folder, capsys):
     assert '<td class="number">5</td>' in table
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_of_a_wandb_export_the_runs_that_the_disk_has_not_are_named(kind, folder, tmp_path, capsys):
+def test_of_a_wandb_export_the_runs_that_the_disk_has_not_are_named(
+    kind, encoding, folder, tmp_path, capsys
+):
     here = names_of(folder)[:4]
     names = [*here, "digits-prune-s0.98-seed99-00000000", "report-reproduce"]
     file = tmp_path / f"export.{kind}"
     if kind == "csv":
-        with file.open("w", newline="") as stream:
+        with file.open("w", newline="", encoding=encoding) as stream:
             writer = csv.writer(stream)
             writer.writerows([["Name", "State"], *([name, "finished"] for name in names)])
     else:
-        file.write_text("".join(json.dumps({"name": name}) + "\n" for name in names))
+        lines = [json.dumps({"name": name}) + "\n" for name in names]
+        file.write_text("".join(lines), encoding=encoding)
     assert main(["report", f"report.runs={file}", f"runs_dir={folder}"]) == 0
     said = capsys.readouterr().out
     assert f"without a finished record in {folder}: digits-prune-s0.98-seed99-00000000\n" in said

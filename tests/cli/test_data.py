@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 
 import pytest
 
@@ -43,6 +44,31 @@ def test_an_image_folder_becomes_files_that_are_told_of(synthetic, tmp_path, cap
     shown = capsys.readouterr().out
     assert f"{tmp_path}/train.beton: 160 images of 3 classes" in shown
     assert f"{tmp_path}/val.beton: 20 images of 3 classes" in shown
+
+
+@pytest.mark.parametrize("words", [("data-imagenet", "imagenet"), ("data-synthetic", "images")])
+def test_a_place_that_cannot_be_written_is_one_line(synthetic, tmp_path, capsys, words):
+    verb, field = words
+    (tmp_path / "file").touch()
+    place = f"{tmp_path}/file/inside"
+    source = f"{synthetic}/images" if verb == "data-imagenet" else place
+
+    assert main([verb, f"{field}={source}", f"out={place}", "num_workers=1"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: cannot write {tmp_path}/file")
+    assert "Not a directory; name another place with " in error
+
+
+def test_left_out_images_are_listed_whatever_they_are_called(synthetic, tmp_path, capsys):
+    images = shutil.copytree(synthetic / "images", tmp_path / "images")
+    (images / "train" / "n00000000" / "caf\udce9.JPEG").write_bytes(b"")
+    words = ("data-imagenet", f"imagenet={images}", f"out={tmp_path}", "num_workers=1")
+
+    assert main([*words, "skip_corrupt=true"]) == 0
+    shown = capsys.readouterr().out
+    assert r"train/n00000000/caf\udce9.JPEG" in shown
+    assert main(list(words)) == 2
+    assert r"caf\udce9.JPEG: cannot be decoded (no known kind" in capsys.readouterr().err
 
 
 def test_settings_are_shown_and_nothing_is_done(capsys):

@@ -1,7 +1,10 @@
 """A small ImageNet: a folder of JPEGs and the ``.beton`` files written from it, once for all."""
 
+import contextlib
 import importlib.util
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +66,35 @@ def smooth_image(seed: int) -> Image.Image:
     coarse = generator.integers(0, 256, (7, 9, 3), dtype=np.uint8)
     width, height = (int(length) for length in generator.integers(150, 260, 2))
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+class Stranger:
+    """Somebody who may not do what root may; ``folder`` is reachable for both."""
+
+    NOBODY = 65534
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Be this user in the block; outside of root's session everybody is one already."""
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.seteuid(self.NOBODY)
+        try:
+            yield
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+
+@pytest.fixture
+def as_stranger() -> Iterator[Stranger]:
+    """Files that may not be read are an error for everybody but root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield Stranger(folder)
+        for path in [folder, *folder.rglob("*")]:
+            path.chmod(0o755)

@@ -51,7 +51,7 @@ def test_raw_pixels_are_those_of_the_image_files(beton_root, image_root):
     folder = open_folders(image_root, "x")[1]
 
     for index, (file, label) in enumerate(folder.samples):
-        from lightning_sparse.data.image_folder import decoded
+        from lightning_sparse.data.decoding import decoded
 
         assert np.array_equal(images.pixels(index), decoded(file))
         assert images[index][1] == label

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from lightning_sparse.data.image_folder import decoded, open_folders
+from lightning_sparse.data.decoding import decoded
+from lightning_sparse.data.image_folder import open_folders
 from lightning_sparse.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("ffcv_installed")
@@ -97,6 +99,31 @@ def test_corrupt_images_are_counted_listed_and_left_out(root, tmp_path):
     assert read(file).labels.tolist() == expected
     note = json.loads((tmp_path / "train.beton.json").read_text())
     assert (note["num_images"], note["skipped"]) == (27, names)
+
+
+def test_an_image_that_cannot_be_used_is_not_left_out_as_corrupt(root, tmp_path):
+    odd = root / "train" / "n00000001" / "013.JPEG"
+    Image.fromarray(np.full((8, 8), 2.0, np.float32)).save(odd, "TIFF")
+
+    with pytest.raises(UserError, match=rf"{odd}: has floating-point levels .* save it") as caught:
+        write(root, tmp_path / "out" / "train.beton", skip_corrupt=True)
+    assert "skip_corrupt" not in str(caught.value)
+    assert_nothing_left(tmp_path / "out")
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 600), (600, 1), (2, 2000)])
+def test_an_image_that_is_very_thin_keeps_a_row(root, tmp_path, height, width):
+    thin = root / "train" / "n00000001" / "013.JPEG"
+    row = np.linspace(0, 255, height * width).astype(np.uint8).reshape(height, width)
+    Image.fromarray(row).save(thin, quality=95)
+    file = tmp_path / "train.beton"
+
+    write(root, file, max_resolution=100)
+
+    names = [source for source, _ in open_folders(root, "x")[0].samples]
+    pixels = read(file).pixels(names.index(str(thin)))
+    assert sorted(pixels.shape[:2]) == [1, 100]
+    assert np.abs(np.diff(pixels[:, :, 0].flatten().astype(int)) - 255 / 99).max() < 4
 
 
 def test_nothing_but_corrupt_images_is_no_data_set(root, tmp_path):

@@ -87,3 +87,11 @@ def test_a_damaged_file_is_never_unpickled(tmp_path, monkeypatch):
 
     with pytest.raises(UserError, match="incomplete or damaged"):
         build_cifar10(tmp_path)
+
+
+def test_files_that_may_not_be_read_are_named(as_stranger, monkeypatch):
+    write_cifar(as_stranger.folder, CASES[0], monkeypatch)
+    (as_stranger.folder / CIFAR10.base_folder / "data_batch_3").chmod(0)
+
+    with as_stranger(), pytest.raises(UserError, match=r"cifar10 cannot be read: .*data_batch_3: "):
+        build_cifar10(as_stranger.folder)

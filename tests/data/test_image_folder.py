@@ -56,7 +56,7 @@ def test_a_missing_folder_is_named_with_the_remedy(root, part):
 def test_an_empty_class_is_named(root):
     (root / "train" / "bird").mkdir()
 
-    with pytest.raises(UserError, match=r"train: .*classes bird.*Remove empty"):
+    with pytest.raises(UserError, match=r"train/bird: holds no image; remove empty"):
         build_image_folder(root)
 
 
@@ -73,3 +73,11 @@ def test_a_damaged_image_is_named(root):
 
     with pytest.raises(UserError, match=r"cat/0.jpg: cannot be decoded"):
         build_image_folder(root).train[0]
+
+
+def test_folders_of_somebody_else_are_named(as_stranger):
+    (as_stranger.folder / "mine" / "train").mkdir(parents=True)
+    (as_stranger.folder / "mine").chmod(0o700)
+
+    with as_stranger(), pytest.raises(UserError, match=r"mine/train: .*\(Permission denied\)"):
+        build_image_folder(as_stranger.folder / "mine")

@@ -327,3 +327,37 @@ def test_files_of_different_classes_are_refused(tmp_path, image_root):
 
     with pytest.raises(UserError, match=r"val.beton has classes that train.beton lacks"):
         build_imagenet_ffcv(tmp_path, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda label: label + 1, "labels go from 1 to 3, but 3 classes have images"),
+        (lambda label: label - 1, "labels go from -1 to 1"),
+        (lambda label: 5 * label, "labels go from 0 to 10, but 3 classes have images"),
+    ],
+)
+@pytest.mark.usefixtures("ffcv_installed")
+def test_labels_that_are_not_counted_from_zero_are_refused(tmp_path, image_root, change, message):
+    from lightning_sparse.data.beton_writer import BetonSettings, write_beton
+    from lightning_sparse.data.image_folder import open_folders
+
+    samples = [(file, change(label)) for file, label in open_folders(image_root, "x")[1].samples]
+    for part in ("train", "val"):
+        write_beton(
+            samples, tmp_path / f"{part}.beton", BetonSettings(), root=image_root, num_workers=1
+        )
+
+    with pytest.raises(UserError, match=rf"train\.beton: its {message}.*write both files"):
+        build_imagenet_ffcv(tmp_path, "nowhere")
+
+
+def test_a_file_that_may_not_be_read_is_named(as_stranger, beton_root):
+    from lightning_sparse.data.beton import check_beton
+
+    file = as_stranger.folder / "train.beton"
+    file.write_bytes((beton_root / "train.beton").read_bytes())
+    file.chmod(0)
+
+    with as_stranger(), pytest.raises(UserError, match=r"train\.beton: .*Permission denied"):
+        check_beton(file)

@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from lightning_sparse.data.image_folder import decoded, open_folders
+from lightning_sparse.data.decoding import decoded
+from lightning_sparse.data.image_folder import open_folders
 from lightning_sparse.data.synthetic_folder import write_synthetic_folder
 from lightning_sparse.errors import UserError
 

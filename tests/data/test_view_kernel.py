@@ -99,3 +99,15 @@ def test_weights_are_the_shares_of_the_pixels_and_none_lies_beyond_the_end(lengt
         found = {int(firsts[i]) + k: w for k, w in enumerate(weights[i].tolist()) if w > 1e-6}
         expected = {k: share for k, share in shares(length, size, i).items() if share > 1e-6}
         assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_a_folder_for_what_is_compiled_it_is_compiled_anew_and_said(monkeypatch):
+    from numba.core.caching import CompileResultCacheImpl
+
+    from lightning_sparse.data import view_kernel
+
+    assert view_kernel._can_keep()
+    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])
+
+    with pytest.warns(UserWarning, match="set NUMBA_CACHE_DIR to a folder that you may write to"):
+        assert not view_kernel._can_keep()
