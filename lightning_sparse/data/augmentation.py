@@ -173,9 +173,9 @@ class RandomResizedCropFlip(AbstractAugmentation):
     """The training view of ImageNet: a random box, resized to a square, mirrored half the time.
 
     The box is drawn as in torchvision's ``RandomResizedCrop``: up to ten tries of an area and an
-    aspect ratio, then the largest central box of an allowed ratio. Resizing is bilinear with
-    antialiasing. Readers that cut their own boxes take them from `random_views` and
-    `central_views`.
+    aspect ratio, then the largest central box of an allowed ratio. The evaluation view is that of
+    ``Resize`` and ``CenterCrop``, to the pixel. Resizing is bilinear with antialiasing. Readers
+    that cut their own boxes take them from `random_views` and `central_views`.
 
     Attributes:
         size: Height and width of the result, in pixels.
@@ -232,7 +232,7 @@ class RandomResizedCropFlip(AbstractAugmentation):
         height, width = images.shape[2:]
         shorter = min(height, width)
         resized = _resized(images, height * self.resize // shorter, width * self.resize // shorter)
-        top, left = ((length - self.size) // 2 for length in resized.shape[2:])
+        top, left = (round((length - self.size) / 2) for length in resized.shape[2:])
         return resized[:, :, top : top + self.size, left : left + self.size]
 
     def random_views(
@@ -242,9 +242,14 @@ class RandomResizedCropFlip(AbstractAugmentation):
         draws: Float64[np.ndarray, "b 23"],
     ) -> Views:
         """Draw what is seen of training images of these sizes, each by its own row of draws."""
-        box_heights, box_widths = self._box_sizes(heights, widths, draws[:, :-3])
-        tops = (draws[:, -3] * (heights - box_heights + 1)).astype(np.int64)
-        lefts = (draws[:, -2] * (widths - box_widths + 1)).astype(np.int64)
+        box_heights, box_widths, fitted = self._box_sizes(heights, widths, draws[:, :-3])
+        tops, lefts = (
+            np.where(fitted, (draw * (room + 1)).astype(np.int64), room // 2)
+            for draw, room in (
+                (draws[:, -3], heights - box_heights),
+                (draws[:, -2], widths - box_widths),
+            )
+        )
         boxes = np.stack([tops, lefts, box_heights, box_widths], axis=1)
         return Views(boxes, draws[:, -1] < MIRROR_PROBABILITY)
 
@@ -263,7 +268,8 @@ class RandomResizedCropFlip(AbstractAugmentation):
     ) -> tuple[Int64[np.ndarray, " b"], Int64[np.ndarray, " b"]]:
         """Follow the ends of the central cut back through the resizing of one axis."""
         resized = lengths * self.resize // shorter
-        first = (resized - self.size) // 2
+        # To even numbers at one half, as Python's round and so torchvision's CenterCrop.
+        first = np.rint((resized - self.size) / 2)
         start, stop = (
             np.rint(place * lengths / resized).astype(np.int64)
             for place in (first, first + self.size)
@@ -275,7 +281,8 @@ class RandomResizedCropFlip(AbstractAugmentation):
         heights: Int64[np.ndarray, " b"],
         widths: Int64[np.ndarray, " b"],
         draws: Float64[np.ndarray, "b 20"],
-    ) -> tuple[Int64[np.ndarray, " b"], Int64[np.ndarray, " b"]]:
+    ) -> tuple[Int64[np.ndarray, " b"], Int64[np.ndarray, " b"], Bool[np.ndarray, " b"]]:
+        """Return heights and widths, and whether one of the tries fitted."""
         areas = (heights * widths)[:, None] * (self.min_area + (1 - self.min_area) * draws[:, 0::2])
         ratios = np.exp(np.log(self.max_ratio) * (2 * draws[:, 1::2] - 1))
         tried_widths = np.rint(np.sqrt(areas * ratios)).astype(np.int64)
@@ -290,6 +297,7 @@ class RandomResizedCropFlip(AbstractAugmentation):
         return (
             np.where(fitted, tried_heights[rows, first], central_heights),
             np.where(fitted, tried_widths[rows, first], central_widths),
+            fitted,
         )
 
 

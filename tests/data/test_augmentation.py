@@ -134,13 +134,48 @@ def test_views_are_those_of_the_reference():
         assert views.is_mirrored[number] == is_mirrored
 
 
-def test_a_box_that_never_fits_becomes_the_largest_strip():
+SHAPES = [(10, 100), (100, 10), (100, 401), (91, 600), (7, 3), (3, 7), (33, 10), (224, 81)]
+
+
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+def test_a_box_that_never_fits_is_torchvisions_central_one(height, width):
+    from torchvision.transforms import RandomResizedCrop
+
     augmentation = RandomResizedCropFlip(size=4, resize=4, min_area=1.0)
-    draws = np.full((2, augmentation.num_draws), 0.5)
+    draws = np.random.default_rng(1).random((3, augmentation.num_draws))
+    draws[:, 1:-3:2] = 0.5  # Square boxes of the whole area fit into no oblong image.
 
-    views = augmentation.random_views(np.array([10, 100]), np.array([100, 10]), draws)
+    views = augmentation.random_views(np.full(3, height), np.full(3, width), draws)
 
-    assert views.boxes[:, 2:].tolist() == [[10, 13], [13, 10]]
+    # A scale above 1 never fits either.
+    expected = RandomResizedCrop.get_params(
+        torch.empty(1, height, width), (4.0, 4.0), (3 / 4, 4 / 3)
+    )
+    assert views.boxes.tolist() == [list(expected)] * 3
+
+
+@pytest.mark.parametrize("size", [32, 33])
+def test_plain_views_are_those_of_torchvision_to_the_pixel(size):
+    from torchvision.transforms import CenterCrop, Compose, Resize
+
+    theirs = Compose([Resize(40, antialias=True), CenterCrop(size)])
+    ours = RandomResizedCropFlip(size=size, resize=40)
+    generator = torch.Generator().manual_seed(1)
+    for height, width in torch.randint(41, 120, (30, 2), generator=generator).tolist():
+        image = torch.rand(1, 3, height, width, generator=generator)
+        assert torch.allclose(ours.plain(image), theirs(image), atol=1e-5), (height, width)
+
+
+@pytest.mark.parametrize("size", [224, 223])
+def test_central_views_begin_where_torchvision_cuts_after_resizing(size):
+    augmentation = RandomResizedCropFlip(size=size, resize=256)
+    lengths = np.arange(256, 700)
+    shorter = np.full_like(lengths, 256)
+
+    tops = augmentation.central_views(lengths, shorter).boxes[:, 0]
+
+    # An image whose shorter side has the size already is not resized: its pixels are those seen.
+    assert tops.tolist() == [round((length - size) / 2) for length in lengths.tolist()]
 
 
 def test_the_central_view_is_the_share_that_the_plain_view_shows():
@@ -148,8 +183,8 @@ def test_the_central_view_is_the_share_that_the_plain_view_shows():
 
     views = augmentation.central_views(np.array([256, 512, 375]), np.array([300, 400, 500]))
 
-    # 512 x 400 becomes 327 x 256, of which rows 51 to 275 are seen: rows 79.9 to 430.6 of 512.
-    assert views.boxes.tolist()[:2] == [[16, 38, 224, 224], [80, 25, 351, 350]]
+    # 512 x 400 becomes 327 x 256, of which rows 52 to 276 are seen: rows 81.4 to 432.1 of 512.
+    assert views.boxes.tolist()[:2] == [[16, 38, 224, 224], [81, 25, 351, 350]]
     # 375 x 500 becomes 256 x 341: 23.4 to 351.6, and 58 to 282 of 341: 85.0 to 413.5.
     assert views.boxes.tolist()[2] == [23, 85, 329, 328]
     assert not views.is_mirrored.any()
