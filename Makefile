@@ -2,6 +2,7 @@
 #
 # Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=S-end  TO=P-end
 #            SPACE=dense  DEGREE=2  GPUS=8  NODES=2  PARTITION=gpu  RUN=runs/NAME  FORMAT=onnx
+#            RULES=1 (set of rules that claims are judged by; those of the records by default)
 #            RUNS=runs (a folder, or an export of W&B)  IMAGENET=<folder>
 #            SWEEP=gap  SWEEP_ID=ENTITY/PROJECT/ID  N=2 (processes or agents at once)
 #            ARGS="any further key=value"
@@ -55,8 +56,9 @@ reproduce: .venv ## Train, connect and judge: the paper, to runs/reproduce/repor
 pilot: .venv ## Tune each arm by its own objective on the pilot seeds [EXPERIMENT]
 	$(SPARSE) pilot $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
 
-report: .venv ## Judge and draw again from records; RUNS: across sweeps [EXPERIMENT SEEDS RUNS]
-	$(SPARSE) report $(if $(RUNS),$(call quoted,report.runs=$(RUNS))) $(WHOLE) $(ARGS)
+report: .venv ## Judge and draw again from records; RUNS: across sweeps [EXPERIMENT RUNS RULES]
+	$(SPARSE) report $(if $(RUNS),$(call quoted,report.runs=$(RUNS))) \
+	    $(if $(RULES),report.rules=$(RULES)) $(WHOLE) $(ARGS)
 
 readme: .venv ## Write the figure and the table of claims into README.md from results/ [EXPERIMENT]
 	$(SPARSE) readme $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)

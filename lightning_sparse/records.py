@@ -18,6 +18,9 @@ from lightning_sparse.errors import UserError
 
 RECORD_VERSION = 1
 
+NEWEST_RULES = 2
+"""The set of rules of PROTOCOL.md by which paths are measured now."""
+
 RECORD_FILE = "record.json"
 """Written last into a run folder: a folder without it is a run that has not finished."""
 

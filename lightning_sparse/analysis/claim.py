@@ -5,12 +5,13 @@ import json
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lightning_sparse.analysis.statistics import FEWEST_SEEDS, Interval, t_interval
 
-Verdict = Literal["supported", "not supported", "undecided"]
+Verdict = Literal["supported", "not supported", "contradicted", "undecided"]
+"""``not supported`` is rules 1's word for ``contradicted``."""
 
 INTERVAL_RULE = (
     "Supported if the 95 % Student t interval over seeds lies wholly {side} 0, not supported if it "
@@ -21,7 +22,7 @@ INTERVAL_RULE = (
 # equal by construction (two floored rises) never decide.
 ROUNDING = 1e-9
 
-_BETWEEN_REMARKS = "; "
+BETWEEN_REMARKS = "; "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,8 @@ class ClaimResult:
     Attributes:
         claim: Its name, ``A`` to ``D4`` or ``positive control``; a part has ``A: D-start``.
         statement: The sentence that is judged.
-        verdict: ``supported`` when the whole interval is on the claimed side, ``not supported``
-            when it is wholly on the other, else ``undecided``.
+        verdict: ``supported`` when the whole interval is on the claimed side, ``contradicted``
+            (rules 1: ``not supported``) when it is wholly on the other, else ``undecided``.
         estimate: Mean over seeds in ``unit``; None without any value.
         interval: At 95 %, in ``unit``; None below two seeds.
         unit: What the numbers are, and on which side of what the claim has them.
@@ -61,6 +62,13 @@ class ClaimResult:
         note: What else the reader must know.
         parts: Results of the parts; the whole shows the numbers of the part that decides it.
         records: Run ids behind it.
+        rules: Set of rules of PROTOCOL.md that judged it; what follows is of rules 2 alone.
+        qualifier: What is to be read on after the verdict: ``: search too weak``, or `` at 5,000
+            steps, undecided at 80,000``; empty if nothing.
+        by_seed: What was judged in each seed, in nats or in ``unit``.
+        p: Two-sided p of the test that the interval is the inverse of; None without one.
+        adjusted_p: The same by Holm over all claims of the table.
+        outlook: How many seeds would decide it, and the command; empty if it is decided.
     """
 
     claim: str
@@ -74,6 +82,17 @@ class ClaimResult:
     note: str
     parts: tuple["ClaimResult", ...] = ()
     records: tuple[str, ...] = ()
+    rules: int = 1
+    qualifier: str = ""
+    by_seed: Mapping[int, float] = field(default_factory=dict)
+    p: float | None = None
+    adjusted_p: float | None = None
+    outlook: str = ""
+
+    @property
+    def verdict_words(self) -> str:
+        """The verdict with its qualifier."""
+        return f"{self.verdict}{self.qualifier}"
 
     @property
     def num_seeds(self) -> int:
@@ -82,6 +101,9 @@ class ClaimResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that ``claims.json`` has."""
+        return self._common() | (self._of_rules_2() if self.rules > 1 else {})
+
+    def _common(self) -> dict[str, Any]:
         return {
             "claim": self.claim,
             "statement": self.statement,
@@ -97,6 +119,16 @@ class ClaimResult:
             "records": list(self.records),
         }
 
+    def _of_rules_2(self) -> dict[str, Any]:
+        return {
+            "rules": self.rules,
+            "qualifier": self.qualifier,
+            "by_seed": {str(seed): value for seed, value in self.by_seed.items()},
+            "p": self.p,
+            "adjusted_p": self.adjusted_p,
+            "outlook": self.outlook,
+        }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -110,6 +142,7 @@ class Claim:
         side: On which side of zero the claim has the judged number.
         scale: ``log`` if the judged number is a natural logarithm; reports then show its
             exponential, so that means become geometric means and zero becomes one.
+        refuted: The word for an interval wholly on the other side.
     """
 
     name: str
@@ -118,6 +151,7 @@ class Claim:
     unit: str
     side: Literal["above", "below"]
     scale: Literal["log", "natural"]
+    refuted: Literal["not supported", "contradicted"] = "not supported"
 
     def part(self, name: str, statement: str) -> "Claim":
         """Make a claim about one part, decided by the same rule."""
@@ -136,7 +170,7 @@ class Claim:
             unit=self.unit,
             seeds=tuple(sorted(evidence.values)),
             rule=self.rule,
-            note=_BETWEEN_REMARKS.join(self._remarks(evidence)),
+            note=BETWEEN_REMARKS.join(self._remarks(evidence)),
             records=tuple(dict.fromkeys(evidence.records)),
         )
 
@@ -158,7 +192,7 @@ class Claim:
             unit=self.unit,
             seeds=weakest.seeds,
             rule=self.rule,
-            note=_BETWEEN_REMARKS.join(
+            note=BETWEEN_REMARKS.join(
                 dict.fromkeys([f"weakest part is {weakest.claim}", *_remarks_of(telling)])
             ),
             parts=tuple(parts),
@@ -182,7 +216,7 @@ class Claim:
         low, high = interval if self.side == "above" else (-interval[1], -interval[0])
         if low > ROUNDING:
             return "supported"
-        return "not supported" if high < -ROUNDING else "undecided"
+        return self.refuted if high < -ROUNDING else "undecided"
 
     def _remarks(self, evidence: Evidence) -> list[str]:
         remarks = [f"missing: {' and '.join(evidence.missing)}"] if evidence.missing else []
@@ -213,7 +247,7 @@ class Claim:
 
 def _remarks_of(parts: Iterable[ClaimResult]) -> Iterator[str]:
     for part in parts:
-        yield from filter(None, part.note.split(_BETWEEN_REMARKS))
+        yield from filter(None, part.note.split(BETWEEN_REMARKS))
 
 
 def combined_verdict(verdicts: Sequence[Verdict]) -> Verdict:
@@ -225,8 +259,10 @@ def combined_verdict(verdicts: Sequence[Verdict]) -> Verdict:
         >>> combined_verdict(["supported", "undecided"])
         'undecided'
     """
-    if "not supported" in verdicts:
-        return "not supported"
+    refuted: tuple[Verdict, ...] = ("not supported", "contradicted")
+    for verdict in refuted:
+        if verdict in verdicts:
+            return verdict
     return "undecided" if "undecided" in verdicts else "supported"
 
 

@@ -34,7 +34,7 @@ def path_evidence(
         seed: [experiment.path(route, seed, sparsity) for route in routes]
         for seed in experiment.seeds
     }
-    paths = {seed: present for seed, items in found.items() if (present := _complete(items))}
+    paths = {seed: present for seed, items in found.items() if (present := complete(items))}
     on_loss = {seed: [measure_rise(path) for path in items] for seed, items in paths.items()}
     remarks = _refinement_remarks([path for items in paths.values() for path in items])
     if counts_reversed_ends:
@@ -46,7 +46,7 @@ def path_evidence(
             for seed, items in paths.items()
         },
         records=[path.run_id for items in paths.values() for path in items],
-        missing=_missing([_label(route, sparsity) for route in routes], found),
+        missing=missing_words([label(route, sparsity) for route in routes], found),
         remarks=remarks,
     )
 
@@ -64,7 +64,7 @@ def run_evidence(
         seed: [experiment.run(point, seed, sparsity) for point in points]
         for seed in experiment.seeds
     }
-    pairs = {seed: present for seed, items in found.items() if (present := _complete(items))}
+    pairs = {seed: present for seed, items in found.items() if (present := complete(items))}
     return Evidence(
         values={seed: difference(first, second) for seed, (first, second) in pairs.items()},
         on_objective={
@@ -73,7 +73,7 @@ def run_evidence(
             if on_objective is not None
         },
         records=[run.run_id for items in pairs.values() for run in items],
-        missing=_missing([f"{point} at sparsity {sparsity:g}" for point in points], found),
+        missing=missing_words([f"{point} at sparsity {sparsity:g}" for point in points], found),
     )
 
 
@@ -104,17 +104,19 @@ def log_curve_over_line(rises: Sequence[MeasuredRise]) -> float:
     return math.log(curve.floored / max(curve.tolerance, 0.1 * line.rise.value))
 
 
-def _complete(items: Sequence[_Recorded | None]) -> list[_Recorded]:
+def complete(items: Sequence[_Recorded | None]) -> list[_Recorded]:
     """Return the items if none is missing, else nothing."""
     present = [item for item in items if item is not None]
     return present if len(present) == len(items) else []
 
 
-def _label(route: Route, sparsity: float) -> str:
+def label(route: Route, sparsity: float) -> str:
+    """Name a path for a remark."""
     return route.name if route.is_between_dense_ends else f"{route.name} at sparsity {sparsity:g}"
 
 
-def _missing(names: Sequence[str], found: Mapping[int, Sequence[Record | None]]) -> list[str]:
+def missing_words(names: Sequence[str], found: Mapping[int, Sequence[Record | None]]) -> list[str]:
+    """Say of which seeds what is missing; ``found`` has the items in the order of ``names``."""
     missing = []
     for position, name in enumerate(names):
         seeds = [str(seed) for seed, items in found.items() if items[position] is None]

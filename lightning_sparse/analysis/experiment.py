@@ -30,12 +30,14 @@ class Route(NamedTuple):
         degree: 1 line, 2 quadratic, 3 cubic.
         space: ``dense`` or ``sparse`` for a curve; a line has no control point, hence no space. The
             two ends of a sparse curve share their mask, so all four masks of `PathRecord` are one.
+        times: How many times the experiment's own steps a curve was fitted for.
     """
 
     start: str
     end: str
     degree: int = 1
     space: Literal["line", "dense", "sparse"] = "line"
+    times: int = 1
 
     @property
     def name(self) -> str:
@@ -49,7 +51,13 @@ class Route(NamedTuple):
         """
         curve = _CURVE_NAMES.get(self.degree, f"degree {self.degree}")
         shape = "line" if self.degree == 1 else f"{self.space} {curve}"
-        return f"{shape} {self.start} to {self.end}"
+        longer = f", {self.times} times the steps" if self.times > 1 else ""
+        return f"{shape} {self.start} to {self.end}{longer}"
+
+    @property
+    def is_in_mask(self) -> bool:
+        """Whether it leads from the scratch to the pruned solution inside their mask."""
+        return (self.start, self.end) == ("S-end", "P-end") and self.space != "dense"
 
     @property
     def is_between_dense_ends(self) -> bool:
@@ -61,7 +69,8 @@ def route_of(path: PathRecord) -> Route:
     """Return the kind of a recorded path."""
     if path.degree == 1:
         return Route(path.start, path.end)
-    return Route(path.start, path.end, path.degree, "dense" if path.space == "dense" else "sparse")
+    space: Literal["dense", "sparse"] = "dense" if path.space == "dense" else "sparse"
+    return Route(path.start, path.end, path.degree, space, path.steps_multiplier or 1)
 
 
 class _RunKey(NamedTuple):
@@ -210,7 +219,7 @@ def _check_one_experiment(records: list[Record]) -> None:
 
 
 def _check_same_measurement(first: PathRecord, other: PathRecord) -> None:
-    for name in ("batch_norm", "num_recalibration_images", "train_subset_hash"):
+    for name in ("batch_norm", "num_recalibration_images", "train_subset_hash", "rules"):
         if getattr(first, name) != getattr(other, name):
             raise UserError(
                 f"paths {first.run_id} and {other.run_id} cannot be compared: {name} is "

@@ -1,64 +1,38 @@
-"""Judges every claim on the records of one experiment."""
+"""Judges every claim on the records of one experiment, by the rules that they were made under."""
 
-import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from lightning_sparse.analysis import first_rules, second_rules
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.claims import (
-    a_lines_from_starts,
-    b_rise_inside_mask,
-    c1_dense_space_helps,
-    c2_dense_curve_is_flat,
-    d1_scratch_accuracy,
-    d2_scratch_training_loss,
-    d3_lottery_accuracy,
-    d4_lottery_training_loss,
-    positive_control,
-)
 from lightning_sparse.analysis.experiment import ExperimentRecords
-from lightning_sparse.records import Record
+from lightning_sparse.records import NEWEST_RULES, PathRecord, Record
 
-_CLAIMS = (
-    a_lines_from_starts,
-    b_rise_inside_mask,
-    c1_dense_space_helps,
-    c2_dense_curve_is_flat,
-    positive_control,
-    d1_scratch_accuracy,
-    d2_scratch_training_loss,
-    d3_lottery_accuracy,
-    d4_lottery_training_loss,
-)
+Judge = Callable[[ExperimentRecords, float], list[ClaimResult]]
 
-# The line of claim B is not here: nothing is searched for on it.
-_NEEDS_SEARCH = frozenset({"B", "B: quadratic", "B: cubic", "C1", "C2"})
+RULE_SETS: Mapping[int, Judge] = {1: first_rules.judge, 2: second_rules.judge}
+"""The sets of rules of PROTOCOL.md; whoever adds one adds it here."""
 
 
-def judge_all(records: Iterable[Record], *, headline_sparsity: float) -> list[ClaimResult]:
-    """Judge all claims; those about trained curves stay open unless the positive control passes.
+def judge_all(
+    records: Iterable[Record], *, headline_sparsity: float, rules: int | None = None
+) -> list[ClaimResult]:
+    """Judge all claims.
 
     Args:
         records: Of one experiment, all report seeds.
         headline_sparsity: Nominal sparsity at which the claims are judged, in [0, 1).
+        rules: By which set of rules; None for that of the records.
 
     Raises:
-        UserError: If the records are not of one experiment or contradict each other.
+        UserError: If the records are not of one experiment or contradict each other, or cannot be
+            judged by these rules.
     """
+    records = list(records)
     experiment = ExperimentRecords.from_records(records)
-    results = [claim.judge(experiment, headline_sparsity=headline_sparsity) for claim in _CLAIMS]
-    control = next(result for result in results if result.claim == positive_control.CLAIM.name)
-    if control.verdict == "supported":
-        return results
-    return [_without_search(result, control) for result in results]
+    return RULE_SETS[rules or rules_of(records)](experiment, headline_sparsity)
 
 
-def _without_search(result: ClaimResult, control: ClaimResult) -> ClaimResult:
-    parts = tuple(_without_search(part, control) for part in result.parts)
-    if result.claim not in _NEEDS_SEARCH:
-        return dataclasses.replace(result, parts=parts)
-    reason = (
-        f"search too weak: the positive control is {control.verdict} "
-        f"(the numbers alone would say {result.verdict})"
-    )
-    note = "; ".join(filter(None, [reason, result.note]))
-    return dataclasses.replace(result, verdict="undecided", note=note, parts=parts)
+def rules_of(records: Sequence[Record]) -> int:
+    """Return the set of rules that paths were measured by; the newest where there is no path."""
+    paths = [record for record in records if isinstance(record, PathRecord)]
+    return min((path.rules or 1 for path in paths), default=NEWEST_RULES)

@@ -1,10 +1,10 @@
-"""Intervals over seeds."""
+"""Intervals over seeds, and the tests that they are the inverse of."""
 
 import math
 import statistics
 from collections.abc import Sequence
 
-from scipy.special import stdtrit
+from scipy.special import bdtr, betaincinv, stdtr, stdtrit
 
 Interval = tuple[float, float]
 
@@ -38,3 +38,68 @@ def t_interval(values: Sequence[float]) -> Interval | None:
     quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
     half_width = quantile * deviation / math.sqrt(len(values))
     return mean - half_width, mean + half_width
+
+
+def t_test(values: Sequence[float]) -> float | None:
+    """Two-sided p of the values' mean being 0, by Student's t; None below two values.
+
+    Example:
+        >>> round(t_test([1.0, 2.0, 3.0]), 4)
+        0.0742
+        >>> t_test([2.0, 2.0]), t_test([0.0, 0.0])
+        (0.0, 1.0)
+    """
+    if len(values) < FEWEST_SEEDS:
+        return None
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    if deviation == 0:
+        return float(mean == 0)
+    t = mean / (deviation / math.sqrt(len(values)))
+    return float(2 * stdtr(len(values) - 1, -abs(t)))
+
+
+def share_interval(holding: int, count: int) -> Interval | None:
+    """Cover a share by Clopper and Pearson's exact interval at 95 %; None without a seed.
+
+    Args:
+        holding: How many of them have what is counted.
+        count: How many there are.
+
+    Example:
+        >>> low, high = share_interval(6, 6)
+        >>> round(low, 3), high
+        (0.541, 1.0)
+    """
+    if count == 0:
+        return None
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(holding, count - holding + 1, tail)) if holding else 0.0
+    high = float(betaincinv(holding + 1, count - holding, 1 - tail)) if holding < count else 1.0
+    return low, high
+
+
+def share_test(holding: int, count: int) -> float | None:
+    """Two-sided exact p of a share being 1/2; below 5 % where `share_interval` excludes 1/2.
+
+    Example:
+        >>> share_test(6, 6), share_test(3, 6), share_test(0, 0)
+        (0.03125, 1.0, None)
+    """
+    if count == 0:
+        return None
+    return min(1.0, 2 * float(bdtr(min(holding, count - holding), count, 0.5)))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Adjust p-values of several tests so that one false rejection among all stays as rare (1979).
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    adjusted = [0.0] * len(ps)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[place]))
+        adjusted[place] = largest
+    return adjusted

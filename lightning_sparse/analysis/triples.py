@@ -1,19 +1,19 @@
-"""What other seeds would have said: every claim judged anew on disjoint triples of seeds."""
+"""What other seeds would have said: every claim judged anew on disjoint groups of seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.analysis.judge import judge_all, rules_of
 from lightning_sparse.records import Record
 
-SIZE = 3
-"""Seeds of one group: as many as `make reproduce` takes by default."""
+SIZES = {1: 3, 2: 6}
+"""Seeds of one group: as many as `make reproduce` takes by default under each set of rules."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Triple:
-    """The verdicts of three seeds alone.
+    """The verdicts of a few seeds alone: three under rules 1, six under rules 2.
 
     Attributes:
         seeds: In increasing order.
@@ -24,30 +24,34 @@ class Triple:
     claims: tuple[ClaimResult, ...]
 
 
-def disjoint_triples(seeds: Sequence[int]) -> list[tuple[int, ...]]:
-    """Cut seeds into threes, from the last one on; what is left over are the first ones.
+def disjoint_triples(seeds: Sequence[int], size: int = 3) -> list[tuple[int, ...]]:
+    """Cut seeds into groups, from the last one on; what is left over are the first ones.
 
     Example:
         >>> disjoint_triples([15, 11, 12, 13, 14, 16, 17])
         [(12, 13, 14), (15, 16, 17)]
     """
     ordered = sorted(seeds)
-    first = len(ordered) % SIZE
-    return [tuple(ordered[i : i + SIZE]) for i in range(first, len(ordered), SIZE)]
+    first = len(ordered) % size
+    return [tuple(ordered[i : i + size]) for i in range(first, len(ordered), size)]
 
 
-def judge_triples(records: Sequence[Record], *, headline_sparsity: float) -> list[Triple]:
-    """Judge every triple by the rules of the whole; none if there are fewer than two.
+def judge_triples(
+    records: Sequence[Record], *, headline_sparsity: float, rules: int | None = None
+) -> list[Triple]:
+    """Judge every group by the rules of the whole; none if there are fewer than two.
 
     Args:
         records: Of one experiment, all report seeds.
         headline_sparsity: Nominal sparsity at which the claims are judged, in [0, 1).
+        rules: As in `judge_all`.
 
     Raises:
         UserError: If the records are not of one experiment or contradict each other.
     """
-    groups = disjoint_triples(list({record.seed for record in records}))
-    if len(groups) < 2:  # noqa: PLR2004 (one triple is no comparison)
+    rules = rules or rules_of(records)
+    groups = disjoint_triples(list({record.seed for record in records}), SIZES[rules])
+    if len(groups) < 2:  # noqa: PLR2004 (one group is no comparison)
         return []
     return [
         Triple(
@@ -56,6 +60,7 @@ def judge_triples(records: Sequence[Record], *, headline_sparsity: float) -> lis
                 judge_all(
                     [record for record in records if record.seed in seeds],
                     headline_sparsity=headline_sparsity,
+                    rules=rules,
                 )
             ),
         )

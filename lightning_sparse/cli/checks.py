@@ -22,6 +22,9 @@ _AT_LEAST = {
     "pruning.update_every": 1,
     "path.training.num_steps": 1,
     "path.degree": 1,
+    "path.steps_multiplier": 2,
+    "reproduce.search.num_seeds": 0,
+    "reproduce.num_seeds_of_sparsities": 0,
     "evaluation.batch_size": 1,
     "evaluation.train_subset_size": 1,
     "evaluation.num_points": 2,
@@ -30,6 +33,7 @@ _AT_LEAST = {
     "evaluation.points_at_once": 1,
     "evaluation.max_refinements": 0,
     "export.num_images": 1,
+    "evaluation.quiet_rounds": 1,
     "reproduce.num_processes": 1,
     "slurm.cpus_per_task": 1,
     "slurm.mem_gb": 1,
@@ -37,12 +41,20 @@ _AT_LEAST = {
     "slurm.warn_seconds": 1,
 }
 
-_CHOICES: Mapping[str, tuple[str, ...]] = {
+_CHOICES: Mapping[str, tuple[str | int, ...]] = {  # or null, where that is a choice
     "method.name": get_args(MethodName),
     "method.start": ("init", "init/scratch"),
     "path.space": ("dense", "start_mask", "end_mask", "union", "intersection"),
-    "evaluation.batch_norm": ("recalibrated", "batch", "interpolated", "stored"),
     "export.format": ("onnx", "csr"),
+    "evaluation.batch_norm": (
+        "recalibrated",
+        "recalibrated_plain",
+        "batch",
+        "interpolated",
+        "stored",
+    ),
+    "recalibrate_batch_norm": ("augmented", "plain"),
+    "report.rules": (1, 2),
 }
 
 
@@ -86,19 +98,16 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
     Raises:
         UserError: Naming the field, its value and what it may be.
     """
-    for name in ("sparsity", "reproduce.sparsities"):
-        value = _look_up(settings, name)
-        for sparsity in value if isinstance(value, list) else [value]:
-            if not fits(sparsity, float) or not 0 <= sparsity < 1:
-                raise UserError(f"{name}={value}: must lie in [0, 1), for example sparsity=0.98")
+    _check_sparsities(settings)
     for name, minimum in _AT_LEAST.items():
         value = _look_up(settings, name)
         if value is not None and value < minimum:
             raise UserError(f"{name}={value}: must be at least {minimum}")
     for name, choices in _CHOICES.items():
         value = _look_up(settings, name)
-        if value not in choices:
-            raise UserError(f"{name}={value}: choose one of {', '.join(choices)}")
+        # Where null is no choice, its type has been refused before.
+        if value is not None and value not in choices:
+            raise UserError(f"{name}={value}: choose one of {', '.join(map(str, choices))}")
     _check_steps(settings)
     _check_places(settings)
     trainer = settings["trainer"]
@@ -134,6 +143,16 @@ def check_precision(precision: Any, accelerator: str) -> None:
             f"{field}: Apple's GPUs do not compute in double precision; choose 32-true, or "
             "trainer.accelerator=cpu"
         )
+
+
+def _check_sparsities(settings: Mapping[str, Any]) -> None:
+    for name in ("sparsity", "reproduce.sparsities", "reproduce.control_sparsity"):
+        value = _look_up(settings, name)
+        if value is None:
+            continue
+        for sparsity in value if isinstance(value, list) else [value]:
+            if not fits(sparsity, float) or not 0 <= sparsity < 1:
+                raise UserError(f"{name}={value}: must lie in [0, 1), for example sparsity=0.98")
 
 
 def _check_places(settings: Mapping[str, Any]) -> None:

@@ -59,7 +59,7 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
     for name, value in leaves(settings):
         check_name(name, value)
     check_types(dict(leaves(settings)), dict(leaves(defaults)))
-    settings = _lengthened(_with_own_learning_rate(settings))
+    settings = _with_longer_fit(_lengthened(_with_own_learning_rate(settings)))
     check_ranges(settings)
     settings["trainer"] = with_accumulation(settings)
     return {**settings, "overrides": list(overrides)}
@@ -96,6 +96,17 @@ def _lengthened(settings: Settings) -> Settings:
         "training": {**training, "num_steps": num_steps, "lr_schedule": schedule},
         "pruning": {**pruning, **window},
     }
+
+
+def _with_longer_fit(settings: Settings) -> Settings:
+    """Fit a curve for more steps than the experiment's own, to see what a stronger search finds."""
+    path = settings["path"]
+    times = path["steps_multiplier"]
+    if times is None:
+        return settings
+    num_steps = path["training"]["num_steps"] * times
+    longer = {**path, "training": {**path["training"], "num_steps": num_steps}}
+    return {**settings, "path": longer}
 
 
 def without_sweeps(overrides: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -29,7 +29,7 @@ from lightning_sparse.cli.launch import is_first_of_run
 from lightning_sparse.cli.planning import plan_ends, plan_path, plan_pruned_run, plan_training
 from lightning_sparse.cli.tracking import tracker_for
 from lightning_sparse.data.datamodule import ImageDataModule
-from lightning_sparse.data.loader import EvaluationBatches, loader_deaths_said
+from lightning_sparse.data.loader import FixedBatches, loader_deaths_said
 from lightning_sparse.errors import UserError, is_out_of_memory
 from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.models.starts import check_starts
@@ -272,12 +272,14 @@ def _trainer_options(settings: Settings) -> dict[str, Any]:
     return {**trainer, "deterministic": value} if value else trainer
 
 
-def _recalibration(settings: Settings, data: ImageDataModule) -> EvaluationBatches | None:
-    if not settings["recalibrate_batch_norm"]:
+def _recalibration(settings: Settings, data: ImageDataModule) -> FixedBatches | None:
+    if settings["recalibrate_batch_norm"] is None:
         return None
     evaluation = settings["evaluation"]
     return data.recalibration_batches(
-        evaluation["num_recalibration_images"], evaluation["recalibration_batch_size"]
+        evaluation["num_recalibration_images"],
+        evaluation["recalibration_batch_size"],
+        augmented=settings["recalibrate_batch_norm"] == "augmented",
     )
 
 
@@ -299,6 +301,7 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
             experiment=settings["experiment_name"],
             seed=settings["seed"],
             target_sparsity=max(start.sparsity, end.sparsity),
+            steps_multiplier=path["steps_multiplier"] if path["degree"] > 1 else None,
             config=recorded(settings),
         ),
         run_dir=job.run_dir,

@@ -76,6 +76,9 @@ def path_id(settings: Settings, *, start: str, end: str, sparsity: float) -> str
     if path["degree"] > 1:
         parts |= {"space": path["space"], "training": _without_nulls(path["training"])}
         kind = [f"degree{path['degree']}", path["space"]]
+        if path.get("steps_multiplier"):
+            parts["steps_multiplier"] = path["steps_multiplier"]
+            kind.append(f"x{path['steps_multiplier']}")
     names = [_short(path["start"]), "to", _short(path["end"])]
     shown = [f"s{sparsity}"] if sparsity else []
     stem = [settings["experiment_name"], *names, *kind, *shown]

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -50,6 +50,8 @@ def run(settings: Settings) -> None:
     file = Path(settings["runs_dir"]) / f"pilot_{settings['experiment_name']}.jsonl"
     write_text_atomic(file, "".join(json.dumps(entry) + "\n" for entry in entries))
     _print_table(entries, console)
+    for remark in edge_remarks(entries):
+        console.print(remark, markup=False, highlight=False, soft_wrap=True)
     console.print(f"{file}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -94,10 +96,36 @@ def arm_trials(settings: Settings) -> Trials:
 def curve_trials(settings: Settings) -> Trials:
     """Return, per space, the overrides of each trial."""
     rates = settings["pilot"]["path_learning_rates"]
-    return {
+    trials = {
         space: [[f"tuned.path_learning_rate.{space}={rate}"] for rate in rates]
         for space in ("end_mask", "dense")
     }
+    _require_equal_numbers(trials)
+    return trials
+
+
+def edge_remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name every best rate beyond which nothing was tried: the best may lie further out.
+
+    Args:
+        entries: Lines of the pilot's file: what was tuned, by which overrides, to what objectives.
+    """
+    tried: dict[str, list[tuple[float, float]]] = {}
+    for entry in entries:
+        for override in entry["overrides"]:
+            name, _, value = override.partition("=")
+            if name.startswith("tuned."):
+                tried.setdefault(name, []).append((fmean(entry["objectives"]), float(value)))
+    remarks = []
+    for name, trials in tried.items():
+        rates, best = {rate for _, rate in trials}, min(trials)[1]
+        if best in {min(rates), max(rates)}:
+            remarks.append(
+                f"{name}={best:g} is the best and lies at the edge of what was tried "
+                f"({', '.join(f'{rate:g}' for rate in sorted(rates))}): try further before it is "
+                "adopted, and as many trials for every other"
+            )
+    return remarks
 
 
 def objective(job: Job) -> float:

@@ -17,8 +17,9 @@ def run(settings: Settings) -> None:
     experiment = settings["experiment_name"]
     folder = RESULTS_DIR / experiment
     records = read_experiment(folder / RECORDS_FILE, settings)
-    claims = judge_all(records, headline_sparsity=settings["sparsity"])
-    triples = judge_triples(records, headline_sparsity=settings["sparsity"])
+    sparsity, rules = settings["sparsity"], settings["report"]["rules"]
+    claims = judge_all(records, headline_sparsity=sparsity, rules=rules)
+    triples = judge_triples(records, headline_sparsity=sparsity, rules=rules)
     figure = folder / "headline.png"
     update_readme(Path("README.md"), experiment, records, claims, triples, figure)
     Console().print(f"README.md shows {folder}", highlight=False)

@@ -28,7 +28,9 @@ def run(settings: Settings) -> None:
         return
     folder = report_dir(settings)
     records = read_experiment(folder / RECORDS_FILE, settings)
-    claims = judge_all(records, headline_sparsity=settings["sparsity"])
+    claims = judge_all(
+        records, headline_sparsity=settings["sparsity"], rules=settings["report"]["rules"]
+    )
     write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
     write_report(
         records,

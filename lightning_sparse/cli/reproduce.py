@@ -1,6 +1,6 @@
 """``lightning-sparse reproduce``: train, connect, judge and report everything. No torch in here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -38,13 +38,18 @@ def plan_all(settings: Settings) -> list[Job]:
     """Plan every run and path of the experiment, for every report seed, each once."""
     plan = settings["reproduce"]
     headline = settings["sparsity"]
-    seeds = [(seed, [headline, *plan["sparsities"]]) for seed in plan["seeds"]]
-    seeds += [(seed, [headline]) for seed in plan["further_seeds"]]
-    jobs = (
+    with_all = plan["seeds"][: plan["num_seeds_of_sparsities"]]
+    seeds = [
+        (seed, [headline, *plan["sparsities"]] if seed in with_all else [headline])
+        for seed in [*plan["seeds"], *plan["further_seeds"]]
+    ]
+    jobs = [
         job
         for seed, sparsities in seeds
         for job in _plan_seed(with_values(settings, [f"seed={seed}"]), sparsities)
-    )
+    ]
+    for seed, _ in seeds[: plan["search"]["num_seeds"]]:
+        jobs += _plan_search(with_values(settings, [f"seed={seed}"]))
     return list({job.run_id: job for job in jobs}.values())
 
 
@@ -56,8 +61,32 @@ def _plan_seed(settings: Settings, sparsities: Sequence[float]) -> Iterator[Job]
         for method in ("prune", "scratch", "lottery"):
             yield plan_training(with_values(settings, [f"method={method}", f"sparsity={sparsity}"]))
     for ends in [*plan["lines"], *plan["curves"]]:
-        overrides = [f"path.{name}={value}" for name, value in {"degree": 1, **ends}.items()]
-        yield plan_path(with_values(settings, overrides))
+        yield plan_path(with_values(settings, _path_overrides({"degree": 1, **ends})))
+    if plan["control_sparsity"] is not None:
+        yield from _plan_control(with_values(settings, [f"sparsity={plan['control_sparsity']}"]))
+
+
+def _plan_control(settings: Settings) -> Iterator[Job]:
+    """Plan the positive control in the mask: the same two solutions where there is more room."""
+    for method in ("prune", "scratch"):
+        yield plan_training(with_values(settings, [f"method={method}"]))
+    ends = {"start": "S-end", "end": "P-end"}
+    yield plan_path(with_values(settings, _path_overrides({**ends, "degree": 1})))
+    curve = {**ends, "degree": 2, "space": "end_mask"}
+    yield plan_path(with_values(settings, _path_overrides(curve)))
+
+
+def _plan_search(settings: Settings) -> Iterator[Job]:
+    """Plan the curves that show what a search with more steps would have found."""
+    search = settings["reproduce"]["search"]
+    for times in search["times"]:
+        for curve in search["curves"]:
+            longer = {**curve, "steps_multiplier": times}
+            yield plan_path(with_values(settings, _path_overrides(longer)))
+
+
+def _path_overrides(values: Mapping[str, Any]) -> list[str]:
+    return [f"path.{name}={value}" for name, value in values.items()]
 
 
 def _check_ranks(settings: Settings, jobs: list[Job]) -> None:
@@ -87,6 +116,12 @@ def check(settings: Settings) -> None:
             "run for every seed and sparsity, so leave it out"
         )
     plan = settings["reproduce"]
+    control = plan["control_sparsity"]
+    if control is not None and control >= settings["sparsity"]:
+        raise UserError(
+            f"reproduce.control_sparsity={control}: must lie below sparsity="
+            f"{settings['sparsity']}, where there is more room inside the mask; null for none"
+        )
     for name in ("seeds", "further_seeds"):
         _check_seeds(name, plan[name], settings["pilot"]["seeds"])
     if not plan["seeds"]:

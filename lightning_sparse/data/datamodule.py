@@ -13,15 +13,21 @@ from lightning_sparse.data.draws import fixed_permutation
 from lightning_sparse.data.loader import (
     CPU,
     AbstractTrainingLoader,
+    AugmentedBatches,
     Batch,
     DatasetLoader,
     EpochOrder,
     EvaluationBatches,
+    FixedBatches,
+    FixedOrder,
     TensorLoader,
     ViewLoader,
 )
 from lightning_sparse.data.source import Images, ImageSource, TensorImages, ViewReader
 from lightning_sparse.errors import UserError
+
+RECALIBRATION_EPOCH = 2**31 - 1
+"""The epoch of the ``augment`` stream that batch-norm statistics are computed in."""
 
 
 class ImageDataModule(pl.LightningDataModule):
@@ -141,14 +147,16 @@ class ImageDataModule(pl.LightningDataModule):
         ]
 
     def recalibration_batches(
-        self, num_images: int, batch_size: int, *, shared: bool = False
-    ) -> EvaluationBatches:
-        """Return equal batches of fixed training images, not augmented, for batch-norm statistics.
+        self, num_images: int, batch_size: int, *, augmented: bool = True, shared: bool = False
+    ) -> FixedBatches:
+        """Return equal batches of fixed training images, for batch-norm statistics.
 
         Args:
             num_images: How many images, the first of the order of evaluation.
             batch_size: Images per batch; must divide ``num_images``, because a smaller last batch
                 would weigh as much as the others.
+            augmented: Whether they are varied as in training, which is what the networks were
+                trained on, in one way for ever: that of an epoch which no training reaches.
             shared: Whether they are this rank's share; otherwise each rank gets all of them.
 
         Raises:
@@ -160,7 +168,21 @@ class ImageDataModule(pl.LightningDataModule):
                 "equal batches; choose another number of either"
             )
         indices = self._subset("num_recalibration_images", num_images)
-        return self._evaluation_batches("training", indices, batch_size, shared=shared)
+        mine = self._share(indices, batch_size, shared=shared)
+        if not (augmented and len(mine)):
+            return self._evaluation_batches("training", indices, batch_size, shared=shared)
+        order = FixedOrder(
+            num_images=len(self.source.train),
+            batch_size=batch_size,
+            seed=self.seed,
+            indices=mine.view(-1, batch_size),
+        )
+        return AugmentedBatches(self._training_loader(order), RECALIBRATION_EPOCH)
+
+    @property
+    def measures_whole_training_set(self) -> bool:
+        """Whether the fixed training subset is the training set itself."""
+        return len(self._train_subset) == len(self.source.train)
 
     def _training_loader(self, order: EpochOrder) -> AbstractTrainingLoader:
         train, augmentation = self._items("training"), self.source.augmentation
@@ -185,16 +207,22 @@ class ImageDataModule(pl.LightningDataModule):
     def _evaluation_batches(
         self, kind: str, indices: Int64[Tensor, " n"], batch_size: int, *, shared: bool = True
     ) -> EvaluationBatches:
-        rank, world_size = self._rank_and_world_size() if shared else (0, 1)
-        mine = torch.split(indices, batch_size)[rank::world_size]
         return EvaluationBatches(
             self._items(kind),
             self.source.augmentation,
-            torch.cat(mine) if mine else indices[:0],
+            self._share(indices, batch_size, shared=shared),
             batch_size,
             num_workers=self.num_workers,
             device=self._device(),
         )
+
+    def _share(
+        self, indices: Int64[Tensor, " n"], batch_size: int, *, shared: bool
+    ) -> Int64[Tensor, " m"]:
+        """Return the images of this rank's batches, or of all."""
+        rank, world_size = self._rank_and_world_size() if shared else (0, 1)
+        mine = torch.split(indices, batch_size)[rank::world_size]
+        return torch.cat(mine) if mine else indices[:0]
 
     def _subset(self, field: str, size: int | None) -> Int64[Tensor, " n"]:
         indices = _permutation(self.source.train)

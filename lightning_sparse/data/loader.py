@@ -94,6 +94,25 @@ class EpochOrder:
         return used.view(len(self), self.world_size, self.batch_size)[:, self.rank]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FixedOrder(EpochOrder):
+    """The same batches in every epoch, whose variations still are the epoch's.
+
+    Attributes:
+        indices: Which images each batch holds, all batches of one size.
+    """
+
+    indices: Int64[Tensor, "num_batches batch_size"]
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self.indices)
+
+    def batches(self, epoch: int) -> Int64[Tensor, "num_batches batch_size"]:
+        """Return the image indices of every batch."""
+        return self.indices
+
+
 class AbstractTrainingLoader(ABC):
     """An endless sequence of training batches with a position; iterating runs to the epoch's end.
 
@@ -266,6 +285,34 @@ class ViewLoader(AbstractTrainingLoader):
 
 
 @final
+class AugmentedBatches:
+    """Training batches of one epoch, however often they are gone through.
+
+    Attributes:
+        num_images: How many images there are in all batches together.
+    """
+
+    def __init__(self, loader: AbstractTrainingLoader, epoch: int) -> None:
+        self.num_images = len(loader) * loader.order.batch_size
+        self._loader = loader
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self._loader)
+
+    @property
+    def smallest(self) -> int:
+        """Number of images in every batch."""
+        return self._loader.order.batch_size
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield images and labels."""
+        self._loader.seek(self._epoch * len(self._loader))
+        return iter(self._loader)
+
+
+@final
 class EvaluationBatches:
     """Every chosen image once, not augmented, always in the same order.
 
@@ -363,6 +410,9 @@ def _shared_memory() -> str:
     except OSError:
         size = ""
     return f"shared memory ({_SHARED_MEMORY}{size}; for a container --shm-size=8g gives more)"
+
+
+FixedBatches = AugmentedBatches | EvaluationBatches
 
 
 class _EpochSampler(Sampler[list[tuple[int, int]]]):

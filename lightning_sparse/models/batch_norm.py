@@ -91,7 +91,7 @@ def recalibrate_(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
     Args:
         network: Left in evaluation mode; nothing but the statistics changes.
-        batches: Images in batches of equal size, not augmented.
+        batches: Images in batches of equal size.
     """
     momenta = {module: module.momentum for module in batch_norms(network).values()}
     for module in momenta:

@@ -1,4 +1,4 @@
-"""A small convolutional network with batch norm, for claims that a laptop can judge."""
+"""A small convolutional network with batch or group norm, for claims that a laptop can judge."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class ConvNet(nn.Module):
-    """3x3 convolutions with batch norm and ReLU, global average pooling, one linear layer.
+    """3x3 convolutions with batch or group norm and ReLU, global average pooling, a linear layer.
 
     The second and the third convolution halve the resolution, all others keep it. Convolutions are
     drawn by He et al. (2015) with fan-out, as torchvision draws its ResNets; the linear layer by
@@ -15,7 +15,11 @@ class ConvNet(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, num_classes: int, widths: Sequence[int] = (12, 24, 48, 48)
+        self,
+        in_channels: int,
+        num_classes: int,
+        widths: Sequence[int] = (12, 24, 48, 48),
+        num_groups: int | None = None,
     ) -> None:
         """Build the network.
 
@@ -23,6 +27,8 @@ class ConvNet(nn.Module):
             in_channels: Channels of the image.
             num_classes: Number of outputs.
             widths: Channels after each convolution.
+            num_groups: Groups of channels that group norm normalises, in place of batch norm; must
+                divide every width. None for batch norm.
         """
         super().__init__()
         layers: list[nn.Module] = []
@@ -32,7 +38,12 @@ class ConvNet(nn.Module):
             stride = 2 if position in {1, 2} else 1
             convolution = nn.Conv2d(width_in, width_out, 3, stride=stride, padding=1, bias=False)
             nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-            layers += [convolution, nn.BatchNorm2d(width_out), nn.ReLU()]
+            norm = (
+                nn.BatchNorm2d(width_out)
+                if num_groups is None
+                else nn.GroupNorm(num_groups, width_out)
+            )
+            layers += [convolution, norm, nn.ReLU()]
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(widths[-1], num_classes)
 

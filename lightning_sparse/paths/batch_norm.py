@@ -1,7 +1,8 @@
-"""Batch-norm statistics of an interpolated network: four policies, each named in the record.
+"""Batch-norm statistics of an interpolated network: five policies, each named in the record.
 
 A network between two trained ones has never seen a batch: which statistics it normalises with
-decides what its loss is (Garipov et al. 2018 recompute them; see also REPAIR, Jordan et al. 2022).
+decides what its loss is (Garipov et al. 2018 recompute them, over augmented training images as
+they were seen in training; see also REPAIR, Jordan et al. 2022).
 """
 
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ from torch import Tensor, distributed, nn
 
 from lightning_sparse.models.batch_norm import batch_norms
 
-BatchNormPolicy = Literal["recalibrated", "batch", "interpolated", "stored"]
-"""``recalibrated``: cumulative average over fixed unaugmented training images (the default).
+BatchNormPolicy = Literal["recalibrated", "recalibrated_plain", "batch", "interpolated", "stored"]
+"""``recalibrated``: cumulative average over fixed augmented training images (the default).
+``recalibrated_plain``: the same over images that are not augmented, which networks were not trained
+on; ``recalibrated`` means this in records of rules 1.
 ``batch``: statistics of each evaluation batch. ``interpolated``: running statistics of the ends,
 interpolated like the weights. ``stored``: running statistics of the nearer end."""
 

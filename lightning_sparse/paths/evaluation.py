@@ -2,12 +2,14 @@
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn import functional
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
@@ -21,7 +23,7 @@ from lightning_sparse.paths.batch_norm import (
 )
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.records import Evaluation, PathPoint
-from lightning_sparse.rises import Rise, largest_rise
+from lightning_sparse.rises import barriers, descent, largest_rise
 from lightning_sparse.training.measurement import (
     CPU,
     Batch,
@@ -33,13 +35,20 @@ from lightning_sparse.training.measurement import (
 
 State = dict[str, Tensor]
 
+_REST = 0.02
+_NUM_FLATTEST = 2
+
 _MINIMA = {
     "num_points": 2,
     "num_recalibration_images": 1,
     "recalibration_batch_size": 1,
     "points_at_once": 1,
     "max_refinements": 0,
+    "quiet_rounds": 1,
 }
+
+EDGE_POINTS = (0.001, 0.01, 0.99, 0.999)
+"""Measured beside every grid: filters of next to no norm change the loss within steps of 0.01."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +62,11 @@ class EvaluationSettings:
         lowest_t: Smallest t; below 0 the path is extrapolated.
         highest_t: Largest t.
         batch_norm: Policy for batch-norm statistics.
-        num_recalibration_images: Training images behind ``recalibrated`` statistics.
+        num_recalibration_images: Training images behind recalibrated statistics.
         recalibration_batch_size: Size of the equal batches they come in.
         points_at_once: How many points are held in memory together.
-        max_refinements: Rounds of refinement around the largest rise, at most.
+        max_refinements: Rounds of refinement around what the claims judge, at most.
+        quiet_rounds: Rounds in a row that must move nothing before refinement rests.
         allow_tf32: Whether to compute in TF32 where the device has it; None: in single precision.
     """
 
@@ -67,7 +77,8 @@ class EvaluationSettings:
     num_recalibration_images: int = 1024
     recalibration_batch_size: int = 256
     points_at_once: int = 29
-    max_refinements: int = 6
+    max_refinements: int = 10
+    quiet_rounds: int = 2
     allow_tf32: bool | None = None
 
     def __post_init__(self) -> None:
@@ -147,6 +158,11 @@ class PathEvaluator:
         )
         self.device, self._dtype = device, dtype
 
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the data."""
+        return self._data.source.num_classes
+
     @torch.no_grad()
     def __call__(
         self, ts: Sequence[float], weights_at: Callable[[float], Tensor]
@@ -163,9 +179,50 @@ class PathEvaluator:
             points += self._evaluate(ts[first : first + size], weights_at)
         return points
 
+    @torch.no_grad()
+    def difference_error(
+        self, ts: tuple[float, float], weights_at: Callable[[float], Tensor]
+    ) -> float:
+        """Return the standard error of the difference of two points' losses, paired by image.
+
+        Over the training subset, in nats; 0 where that is the whole training set, of which nothing
+        is left to chance, or where the points are one.
+        """
+        if self._data.measures_whole_training_set or ts[0] == ts[1]:
+            return 0.0
+        states, _ = self._prepared(ts, weights_at)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device)
+        for images, labels in on_device(
+            self._data.train_subset_batches(), self.device, self._dtype
+        ):
+            first, second = (
+                functional.cross_entropy(self._run(state, images).float(), labels, reduction="none")
+                for state in states
+            )
+            differences = (first - second).double()
+            count = differences.new_tensor(len(differences))
+            sums += torch.stack([count, differences.sum(), differences.square().sum()])
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(sums)
+        count, total, squares = sums.tolist()
+        variance = max(0.0, squares / count - (total / count) ** 2)
+        return math.sqrt(variance / max(1.0, count - 1))
+
     def _evaluate(
         self, ts: Sequence[float], weights_at: Callable[[float], Tensor]
     ) -> list[PathPoint]:
+        full, penalties = self._prepared(ts, weights_at)
+        train = self._measure(full, penalties, self._data.train_subset_batches())
+        test = self._measure(full, penalties, self._data.test_batches())
+        return [
+            PathPoint(t=t, train=on_train, test=on_test)
+            for t, on_train, on_test in zip(ts, train, test, strict=True)
+        ]
+
+    def _prepared(
+        self, ts: Sequence[float], weights_at: Callable[[float], Tensor]
+    ) -> tuple[list[State], list[float]]:
+        """Return weights and buffers of every point, and what its objective adds to the loss."""
         states = [self._layout.unflatten(weights_at(t).to(self.device, self._dtype)) for t in ts]
         statistics = self._statistics(ts, states)
         if self._settings.batch_norm == "batch":
@@ -175,12 +232,7 @@ class PathEvaluator:
         full = [{**state, **buffers} for state, buffers in zip(states, statistics, strict=True)]
         norms = decayed_half_squared_norms(self._network, states)
         penalties = [self._weight_decay * norm for norm in norms]
-        train = self._measure(full, penalties, self._data.train_subset_batches())
-        test = self._measure(full, penalties, self._data.test_batches())
-        return [
-            PathPoint(t=t, train=on_train, test=on_test)
-            for t, on_train, on_test in zip(ts, train, test, strict=True)
-        ]
+        return full, penalties
 
     def _statistics(self, ts: Sequence[float], states: Sequence[State]) -> list[State]:
         """Return the buffers of every point under the policy."""
@@ -197,11 +249,14 @@ class PathEvaluator:
         statistics = [
             {**buffers, **fresh_statistics(self._network, count_on=CPU)} for buffers in stored
         ]
-        if policy == "recalibrated":
+        if policy != "batch":
             use_batch_statistics(self._network)
             settings = self._settings
             batches = self._data.recalibration_batches(
-                settings.num_recalibration_images, settings.recalibration_batch_size, shared=True
+                settings.num_recalibration_images,
+                settings.recalibration_batch_size,
+                augmented=policy == "recalibrated",
+                shared=True,
             )
             for images, _ in on_device(batches, self.device, self._dtype):
                 for state, buffers in zip(states, statistics, strict=True):
@@ -225,27 +280,39 @@ def evaluate_path(
     evaluator: PathEvaluator,
     weights_at: Callable[[float], Tensor],
     settings: EvaluationSettings,
+    margin: float,
     report: Callable[[int, int], None] | None = None,
 ) -> tuple[list[PathPoint], bool]:
-    """Measure the grid, then refine around the pair of points that attains the largest rise.
+    """Measure the grid, then refine around the points that the claims judge.
 
-    Each round halves the intervals next to both points of the pair, until the largest rise of the
-    training loss changes by less than 2 %.
+    Each round halves the intervals next to the points that attain descent, rise and barrier of the
+    training loss (see `lightning_sparse.rises`), until some rounds in a row have moved none of the
+    three by 2 %, of itself or of ``margin``, whichever is more.
+
+    Args:
+        evaluator: Measures points.
+        weights_at: Gives the flat weights at one t.
+        settings: Grid, and when to rest.
+        margin: Smallest rise that counts, in nats.
+        report: Called with rounds done and rounds at most.
 
     Returns:
         All points in increasing t, and whether the refinement came to rest.
     """
-    points = evaluator(settings.grid(), weights_at)
-    rise = _rise(points)
+    points = evaluator(sorted({*settings.grid(), *EDGE_POINTS}), weights_at)
+    judged, quiet = _judged(points), 0
     for done in range(settings.max_refinements):
         if report:
             report(done, settings.max_refinements)
-        if rise.value == 0:
-            return points, True
-        new_ts = midpoints_around([point.t for point in points], rise.from_t, rise.to_t)
+        new_ts = midpoints_around([point.t for point in points], *_centres(points))
         points = sorted([*points, *evaluator(new_ts, weights_at)], key=lambda point: point.t)
-        previous, rise = rise, _rise(points)
-        if abs(rise.value - previous.value) < 0.02 * rise.value:
+        previous, judged = judged, _judged(points)
+        moved = any(
+            abs(new - old) >= _REST * max(new, margin)
+            for new, old in zip(judged, previous, strict=True)
+        )
+        quiet = 0 if moved else quiet + 1
+        if quiet == settings.quiet_rounds:
             return points, True
     return points, False
 
@@ -267,5 +334,35 @@ def midpoints_around(ts: Sequence[float], *centres: float) -> list[float]:
     )
 
 
-def _rise(points: Sequence[PathPoint]) -> Rise:
-    return largest_rise([point.t for point in points], [point.train.loss for point in points])
+def judged_pairs(points: Sequence[PathPoint]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the two points that attain the descent R, and those that attain the barrier H."""
+    ts, losses = _losses(points)
+    down, over = descent(ts, losses), barriers(ts, losses)
+    worse_end = max((0.0, 1.0), key=lambda t: losses[ts.index(t)])
+    return (down.from_t, down.to_t), (worse_end, over.top_t)
+
+
+def _judged(points: Sequence[PathPoint]) -> tuple[float, float, float]:
+    ts, losses = _losses(points)
+    over = barriers(ts, losses).worse_end
+    return descent(ts, losses).value, largest_rise(ts, losses).value, over
+
+
+def _centres(points: Sequence[PathPoint]) -> set[float]:
+    """Return the points that attain what is judged; where one is 0, those that come nearest."""
+    ts, losses = _losses(points)
+    down, up, over = descent(ts, losses), largest_rise(ts, losses), barriers(ts, losses)
+    centres = {down.from_t, down.to_t, up.from_t, up.to_t, over.top_t}
+    if min(down.value, up.value, over.worse_end) > 0:
+        return centres
+    inside = [(t, loss) for t, loss in zip(ts, losses, strict=True) if 0 <= t <= 1]
+    flattest = sorted(
+        itertools.pairwise(inside), key=lambda pair: pair[1][1] - pair[0][1], reverse=True
+    )
+    highest = max(inside[1:-1], key=lambda point: point[1], default=inside[0])
+    near = {t for pair in flattest[:_NUM_FLATTEST] for t, _ in pair}
+    return centres | near | {0.0, 1.0, highest[0]}
+
+
+def _losses(points: Sequence[PathPoint]) -> tuple[list[float], list[float]]:
+    return [point.t for point in points], [point.train.loss for point in points]

@@ -12,17 +12,23 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
-from lightning_sparse.data.loader import EvaluationBatches
+from lightning_sparse.data.loader import FixedBatches
 from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
 from lightning_sparse.models.flops import flops_of_run, forward_flops
 from lightning_sparse.paths.curves import curve_length, point_on_curve
 from lightning_sparse.paths.end_points import EndPoint
-from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator, evaluate_path
+from lightning_sparse.paths.evaluation import (
+    EvaluationSettings,
+    PathEvaluator,
+    evaluate_path,
+    judged_pairs,
+)
 from lightning_sparse.paths.layout import WeightLayout, both_ends
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.subspace import Space, subspace_masks
-from lightning_sparse.records import PathRecord
+from lightning_sparse.records import NEWEST_RULES, PathRecord
+from lightning_sparse.rises import margin
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import save_tensors
 from lightning_sparse.training.checkpoints import (
@@ -55,6 +61,7 @@ class PathIdentity:
     experiment: str
     seed: int
     target_sparsity: float
+    steps_multiplier: int | None = None
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -167,6 +174,8 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         start_run=start.run.run_id,
         end_run=end.run.run_id,
         train_subset_hash=data.train_subset_hash,
+        rules=NEWEST_RULES,
+        num_classes=data.source.num_classes,
         **_measured(evaluator, control_points, evaluation, report if degree == 1 else None),
         **_counted(network, data, control_points, is_fitted=degree > 1),
         wall_seconds=fitted.earlier_seconds + time.perf_counter() - started,
@@ -182,12 +191,13 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
 
 def _batches_of_statistics(
     data: ImageDataModule, evaluation: EvaluationSettings
-) -> list[EvaluationBatches]:
+) -> list[FixedBatches]:
     """Return the batches that the network will normalise by their own statistics."""
-    if evaluation.batch_norm == "recalibrated":
+    if evaluation.batch_norm in {"recalibrated", "recalibrated_plain"}:
         sizes = (evaluation.num_recalibration_images, evaluation.recalibration_batch_size)
-        return [data.recalibration_batches(*sizes)]
-    return data.val_dataloader() if evaluation.batch_norm == "batch" else []
+        is_augmented = evaluation.batch_norm == "recalibrated"
+        return [data.recalibration_batches(*sizes, augmented=is_augmented)]
+    return [*data.val_dataloader()] if evaluation.batch_norm == "batch" else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,8 +239,10 @@ def _measured(
 ) -> dict[str, Any]:
     """Measure the curve; a loss that is no number is not recorded."""
     weights_at = functools.partial(point_on_curve, control_points.to(evaluator.device))
+    smallest = margin(evaluator.num_classes)
     with true_single_precision(unless_tf32=settings.allow_tf32):
-        points, converged = evaluate_path(evaluator, weights_at, settings, report)
+        points, converged = evaluate_path(evaluator, weights_at, settings, smallest, report)
+        errors = [evaluator.difference_error(pair, weights_at) for pair in judged_pairs(points)]
     for point in points:
         loss = point.train.objective + point.test.loss
         if not math.isfinite(loss):
@@ -238,12 +250,14 @@ def _measured(
                 f"the loss at t = {point.t:zg} of the path is {loss}; bring evaluation.lowest_t "
                 "and highest_t nearer to 0 and 1, or lower path.training.learning_rate"
             )
-    is_recalibrated = settings.batch_norm == "recalibrated"
+    is_recalibrated = settings.batch_norm in {"recalibrated", "recalibrated_plain"}
     return {
         "points": points,
         "refinement_converged": converged,
         "batch_norm": settings.batch_norm,
         "num_recalibration_images": settings.num_recalibration_images if is_recalibrated else 0,
+        "descent_standard_error": errors[0],
+        "barrier_standard_error": errors[1],
     }
 
 

@@ -8,6 +8,8 @@ from lightning_sparse.report.blocks import Badge, Inline, Link, Row, Small, Tabl
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.style import NONE, VERDICT_SYMBOLS, listed, number, seed_words
 
+_SIZE_WORDS = {3: ("Three", "triples"), 6: ("Six", "sixes")}
+
 
 def verdict_table(claims: Sequence[ClaimResult], *, has_rules: bool = True) -> Table:
     """Make the table of all verdicts.
@@ -17,6 +19,8 @@ def verdict_table(claims: Sequence[ClaimResult], *, has_rules: bool = True) -> T
         has_rules: Whether the page has the table of rules, so that claims can link to it.
     """
     columns = ["claim", "what it says", "verdict", "estimate", "95 % interval", "seeds"]
+    if _are_of_rules_2(claims):
+        columns.append("p (Holm)")
     numeric = frozenset(columns[3:])
     return Table(
         columns=[*columns, "rule"] if has_rules else columns,
@@ -73,9 +77,13 @@ def triples_sentence(claims: Sequence[ClaimResult], triples: Sequence[Triple]) -
         for triple in triples
     ]
     agree = sum(whole == part for whole, part in verdicts)
-    contradict = sum({whole, part} == {"supported", "not supported"} for whole, part in verdicts)
+    refuted = {"not supported", "contradicted"}
+    contradict = sum(
+        "supported" in {whole, part} and bool(refuted & {whole, part}) for whole, part in verdicts
+    )
+    size, groups = _SIZE_WORDS[len(triples[0].seeds)]
     return (
-        f"Three seeds are what a run has by default. {len(triples)} disjoint triples of these "
+        f"{size} seeds are what a run has by default. {len(triples)} disjoint {groups} of these "
         f"seeds, each judged by itself: of {len(verdicts)} verdicts {agree} are those of all "
         f"seeds, {contradict} contradict them, and the others differ in what is undecided."
     )
@@ -120,17 +128,64 @@ def _verdict_row(claim: ClaimResult, level: int, *, has_rules: bool) -> Row:
         # The parts have the same unit, and their remarks stand beside their records.
         statement.append(Small(f"Estimate: {claim.unit}."))
         statement += [Small(f"Note: {claim.note}.")] if claim.note else []
+        statement += [Small(f"To decide it: {claim.outlook}.")] if claim.outlook else []
     cells: list[Text] = [
         claim.claim,
         statement,
-        [Badge(claim.verdict)],
+        _verdict_cell(claim),
         estimate_words(claim),
         interval_words(claim),
         str(claim.num_seeds),
     ]
+    if claim.rules > 1:
+        cells.append(NONE if claim.adjusted_p is None else number(claim.adjusted_p, 2))
     name = "details" if level else "rule"
     rule: list[Text] = [[Link(name, f"#{rule_anchor(claim)}", claim.rule)]] if has_rules else []
     return Row(cells=[*cells, *rule], level=level)
+
+
+def _verdict_cell(claim: ClaimResult) -> list[Inline]:
+    badge: list[Inline] = [Badge(claim.verdict)]
+    return [*badge, claim.qualifier] if claim.qualifier else badge
+
+
+def _are_of_rules_2(claims: Sequence[ClaimResult]) -> bool:
+    return any(claim.rules > 1 for claim in claims)
+
+
+def seeds_table(claims: Sequence[ClaimResult]) -> Table:
+    """Make the table of what was judged in each seed, one column per claim or part of it."""
+    # The whole of A has no numbers but its parts'; the parts of B are other searches.
+    judged = [
+        shown
+        for claim in claims
+        for shown in ([*claim.parts] if claim.claim == "A" else [claim, *claim.parts])
+        if shown.by_seed
+    ]
+    seeds = sorted({seed for claim in judged for seed in claim.by_seed})
+    columns = [claim.claim for claim in judged]
+    return Table(
+        columns=["seed", *columns],
+        rows=[
+            Row(
+                [
+                    str(seed),
+                    *(
+                        number(claim.by_seed[seed]) if seed in claim.by_seed else NONE
+                        for claim in judged
+                    ),
+                ]
+            )
+            for seed in seeds
+        ],
+        caption=(
+            "What was judged in each seed. A: R on the line. B: the least R of all that was "
+            "searched inside the mask. C: R of the dense quadratic. Controls: H of the curve. All "
+            "in nats, as are C1, D2 and D4, which are differences; D1 and D3 are differences of "
+            "accuracies."
+        ),
+        numeric=frozenset(columns),
+    )
 
 
 def _rule_row(claim: ClaimResult, level: int, findings: Findings) -> Row:

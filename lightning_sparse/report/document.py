@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.judge import rules_of
 from lightning_sparse.analysis.triples import Triple, judge_triples
 from lightning_sparse.records import Record
 from lightning_sparse.report.blocks import (
@@ -17,6 +18,7 @@ from lightning_sparse.report.blocks import (
 )
 from lightning_sparse.report.claims_tables import (
     rules_table,
+    seeds_table,
     triples_sentence,
     triples_table,
     verdict_sentence,
@@ -24,7 +26,6 @@ from lightning_sparse.report.claims_tables import (
 )
 from lightning_sparse.report.endpoint_tables import endpoint_blocks
 from lightning_sparse.report.findings import Findings
-from lightning_sparse.report.glossary import GLOSSARY
 from lightning_sparse.report.headline import headline_picture
 from lightning_sparse.report.html import render_html
 from lightning_sparse.report.layer_tables import layer_blocks
@@ -38,6 +39,7 @@ from lightning_sparse.report.path_figures import (
     start_panels,
 )
 from lightning_sparse.report.path_tables import missing_routes, path_blocks
+from lightning_sparse.report.search_figure import search_blocks
 from lightning_sparse.report.sparsity_figure import sparsity_picture
 from lightning_sparse.report.style import PAPER_ADDRESS
 from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
@@ -48,6 +50,15 @@ QUESTION = (
     "is it the mask that keeps them apart: does every path from the scratch solution to the "
     "pruned one climb as long as removed weights stay zero, but not once they may be used?"
 )
+
+_CONTROL_LEAD = (
+    "Training loss between two dense solutions from different starts, which a quadratic curve is "
+    "known to join (Garipov et al. 2018)"
+)
+_CONTROL_LEADS = {
+    1: f"{_CONTROL_LEAD}.",
+    2: f"{_CONTROL_LEAD}, and inside the mask at a lower sparsity, where there is more room.",
+}
 
 
 def write_report(
@@ -72,8 +83,11 @@ def write_report(
     Raises:
         UserError: If a path record is damaged or the folder cannot be written.
     """
-    findings = Findings(records, headline_sparsity)
-    triples = judge_triples(records, headline_sparsity=headline_sparsity) if claims else []
+    rules = max((claim.rules for claim in claims), default=rules_of(records))
+    findings = Findings(records, headline_sparsity, rules)
+    triples = (
+        judge_triples(records, headline_sparsity=headline_sparsity, rules=rules) if claims else []
+    )
     document = make_document(findings, claims, triples, title=title)
     # The pages come last: whoever finds one finds the figures that it shows.
     headline = [headline_picture(findings)] if findings.runs else []
@@ -103,7 +117,7 @@ def make_document(
                 ),
             ),
             Section(
-                "Between the scratch and the pruned solution (claims B, C1, C2)",
+                findings.page.solutions_title,
                 _path_figure(
                     findings,
                     solution_panels(),
@@ -111,23 +125,23 @@ def make_document(
                     "Training loss between solutions that share a mask: on the straight line, and "
                     "on curves trained to keep the loss low, inside the mask and in the dense "
                     "space of all weights.",
-                ),
+                )
+                + search_blocks(findings),
             ),
             Section(
                 "Positive control: does the search find flat curves where there are some?",
                 _path_figure(
                     findings,
-                    control_panels(),
+                    control_panels(findings.control_sparsity),
                     "positive-control",
-                    "Training loss between two dense solutions from different starts, which a "
-                    "quadratic curve is known to join (Garipov et al. 2018).",
+                    _CONTROL_LEADS[findings.rules],
                 ),
             ),
             Section("End points", [*endpoint_blocks(findings), *layer_blocks(findings)]),
             Section("Paths", path_blocks(findings)),
             *_sections_on_verdicts(findings, claims, triples),
             Section("How it was measured", measurement_blocks(findings)),
-            Section("Terms", [Definitions(GLOSSARY)]),
+            Section("Terms", [Definitions(findings.page.glossary)]),
             Section("Records", record_blocks(findings)),
         ],
     )
@@ -143,6 +157,8 @@ def _sections_on_verdicts(
             triples_table(claims, triples),
         ]
         sections.append(Section("What other seeds would have said", blocks))
+    if findings.rules > 1 and claims:
+        sections.append(Section("Seed by seed", [seeds_table(claims)]))
     if claims:
         sections.append(Section("How each claim is decided", [rules_table(claims, findings)]))
     return sections
@@ -175,7 +191,9 @@ def _sparsity_figure(findings: Findings) -> list[Block]:
 def _path_figure(findings: Findings, panels: Sequence[Panel], name: str, lead: str) -> list[Block]:
     """Return the figure of some panels, and a note on those of their paths that lack."""
     routes = list(dict.fromkeys(trace.route for panel in panels for trace in panel.traces))
-    missing = missing_routes(findings, routes)
+    # What an experiment does not plan by default is drawn where there is some, and else not missed.
+    expected = findings.page.routes
+    missing = missing_routes(findings, [route for route in routes if route in expected])
     note: list[Block] = [Paragraph(missing, "note")] if missing else []
     if not any(findings.along(route) for route in routes):
         return note

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lightning_sparse.analysis.experiment import Route, route_of
+from lightning_sparse.analysis.claims import search_controls
+from lightning_sparse.analysis.experiment import ExperimentRecords, Route, route_of
 from lightning_sparse.records import PathRecord, Record, RunRecord
 from lightning_sparse.report.blocks import Inline, Link
+from lightning_sparse.report.page_rules import PAGES, PageRules
 
 SPARSE_ARMS = ("prune", "scratch", "lottery")
 
@@ -19,10 +21,17 @@ class Findings:
     Attributes:
         records: In file order; the report numbers them R1, R2, ..., runs before paths.
         headline_sparsity: Where the paths are drawn and the claims judged, in [0, 1).
+        rules: Set of rules of PROTOCOL.md that the page follows.
     """
 
     records: Sequence[Record]
     headline_sparsity: float
+    rules: int = 1
+
+    @property
+    def page(self) -> PageRules:
+        """What depends on the rules."""
+        return PAGES[self.rules]
 
     @cached_property
     def runs(self) -> list[RunRecord]:
@@ -54,15 +63,29 @@ class Findings:
         ]
         return sorted(runs, key=lambda run: run.seed)
 
-    def along(self, route: Route) -> list[PathRecord]:
-        """Return the paths of one kind at the headline sparsity, or between dense ends, by seed."""
-        sparsity = 0.0 if route.is_between_dense_ends else self.headline_sparsity
+    def along(self, route: Route, sparsity: float | None = None) -> list[PathRecord]:
+        """Return the paths of one kind by seed.
+
+        Args:
+            route: The kind.
+            sparsity: Nominal sparsity; None for the headline's. Between dense ends there is none.
+        """
+        sparsity = self.headline_sparsity if sparsity is None else sparsity
+        sparsity = 0.0 if route.is_between_dense_ends else sparsity
         paths = [
             path
             for path in self.paths
             if route_of(path) == route and math.isclose(path.target_sparsity, sparsity)
         ]
         return sorted(paths, key=lambda path: path.seed)
+
+    @cached_property
+    def control_sparsity(self) -> float | None:
+        """Where the control inside the mask lies; None if there is none, as under rules 1."""
+        if self.rules == 1 or not self.records:
+            return None
+        experiment = ExperimentRecords.from_records(self.records)
+        return search_controls.control_sparsity(experiment, self.headline_sparsity)
 
     @cached_property
     def routes(self) -> list[tuple[Route, float]]:

@@ -1,6 +1,6 @@
 """The words of the report, for a reader who has seen none of the code."""
 
-GLOSSARY = (
+_SHARED_FIRST = (
     ("mask", "For every prunable weight, whether it is kept. Weights that are not kept are zero."),
     (
         "sparsity",
@@ -46,6 +46,10 @@ GLOSSARY = (
         "augmentation, label smoothing or regulariser. The objective adds weight decay to it, as "
         "half its factor times the squared norm of the weights.",
     ),
+)
+
+GLOSSARY_OF_RULES_1 = (
+    *_SHARED_FIRST,
     (
         "largest rise",
         "The most that the loss goes up along a path between any point and a later one, for t in "
@@ -75,5 +79,56 @@ GLOSSARY = (
         "verdict",
         "Supported if the whole interval is on the claimed side, not supported if it is wholly on "
         "the other side, else undecided.",
+    ),
+)
+
+GLOSSARY_OF_RULES_2 = (
+    *_SHARED_FIRST,
+    (
+        "margin (delta)",
+        "The smallest rise that counts: 1 % of ln(number of classes), in nats. It is the same for "
+        "every path, and noise does not widen it.",
+    ),
+    (
+        "descent (R)",
+        "How far the loss has to climb on the way from the start of a path until it has come down "
+        "to that of the end: the largest rise up to the first point that is as good as the end. "
+        "What lies below that level does not count.",
+    ),
+    (
+        "rise (M)",
+        "The most that the loss goes up along a path between any point and a later one, for t in "
+        "[0, 1].",
+    ),
+    (
+        "barrier (H)",
+        "The most that the loss on a path lies above the worse of its ends; for paths between "
+        "equals.",
+    ),
+    (
+        "no gap",
+        "A seed whose start is not worse than its end by more than delta: there is nothing to "
+        "bridge, and it fails claims about bridges.",
+    ),
+    (
+        "batch-norm statistics",
+        "A network between two others has no statistics of its own. Recalibrated ones are computed "
+        "afresh at every point of a path, from training images that are varied as in training.",
+    ),
+    (
+        "95 % interval",
+        "Of a share of seeds Clopper and Pearson's exact interval, of a mean Student's t interval "
+        "over seeds; comparisons are paired by seed.",
+    ),
+    (
+        "p (Holm)",
+        "The two-sided p of the test that the interval belongs to, adjusted by Holm's method for "
+        "all claims of the table.",
+    ),
+    (
+        "verdict",
+        "Supported if the whole interval is on the claimed side, contradicted if it is wholly on "
+        "the other side, else undecided. Undecided: search too weak, if a positive control did "
+        "not pass; undecided: measured too coarsely, if the images measured are too few.",
     ),
 )

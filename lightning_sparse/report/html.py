@@ -126,7 +126,8 @@ def _inline(piece: Inline) -> str:
             return f"<small>{html.escape(text)}</small>"
         case Badge(verdict):
             symbol = VERDICT_SYMBOLS.get(verdict, "")
-            name = verdict.replace(" ", "-")
+            # One style for rules 1's word and rules 2's.
+            name = verdict.replace("contradicted", "not supported").replace(" ", "-")
             return (
                 f'<strong class="verdict {html.escape(name)}">{symbol} {html.escape(verdict)}'
                 "</strong>"

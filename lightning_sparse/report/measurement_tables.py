@@ -155,8 +155,7 @@ def _path_table(findings: Findings) -> Table:
         "seed",
         "loss at t = 0",
         "loss at t = 1",
-        "largest rise",
-        "tolerance",
+        *findings.page.record_columns,
         "length",
         "seconds",
     ]
@@ -173,8 +172,7 @@ def _path_table(findings: Findings) -> Table:
                     str(path.seed),
                     number(measured.first),
                     number(measured.last),
-                    number(measured.rise.value),
-                    number(measured.tolerance),
+                    *(number(value(path)) for value in findings.page.record_columns.values()),
                     number(path.length),
                     number(path.wall_seconds),
                     findings.references([path.start_run, path.end_run]),
@@ -185,6 +183,6 @@ def _path_table(findings: Findings) -> Table:
     return Table(
         columns=["record", "run id", "path", *numeric, "runs of its ends"],
         rows=rows,
-        caption="Records of paths. Losses, rises and tolerances in nats.",
+        caption=findings.page.records_caption,
         numeric=frozenset(numeric),
     )

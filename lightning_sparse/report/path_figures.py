@@ -8,11 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lightning_sparse.analysis.experiment import Route
-from lightning_sparse.analysis.measured_rises import measure_rise
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.blocks import Picture
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.findings import Findings, losses_along
+from lightning_sparse.report.page_rules import PageRules
 from lightning_sparse.report.sparsity_figure import use_log_scale
 from lightning_sparse.report.style import (
     ARM_COLOURS,
@@ -22,15 +22,11 @@ from lightning_sparse.report.style import (
     curve_style,
     curve_words,
     listed,
+    nominal,
     number,
     point_words,
 )
-
-_MARKS = (
-    "Thin lines are single seeds, thick lines their mean; a circle and a triangle mark where the "
-    "largest rise of a seed begins and ends, if it exceeds the tolerance. Shaded: extrapolation, "
-    "drawn but never judged. The loss axis is logarithmic."
-)
+from lightning_sparse.rises import Rise
 
 _SPACE_LABELS = {"line": "straight line", "sparse": "inside the mask", "dense": "dense space"}
 
@@ -49,12 +45,16 @@ class Trace:
 
 @dataclass(frozen=True)
 class Panel:
-    """Paths that share an axis; ``start`` and ``end`` name what lies at t = 0 and t = 1."""
+    """Paths that share an axis; ``start`` and ``end`` name what lies at t = 0 and t = 1.
+
+    ``sparsity`` is that of the paths, None for that of the claims.
+    """
 
     title: str
     start: str
     end: str
     traces: Sequence[Trace]
+    sparsity: float | None = None
 
 
 def start_panels() -> list[Panel]:
@@ -94,10 +94,21 @@ def solution_panels() -> list[Panel]:
     return [*curves, _panel("From the lottery solution", [Route("L-end", "P-end")])]
 
 
-def control_panels() -> list[Panel]:
-    """Return the two dense solutions that a curve should join, or else the search is too weak."""
+def control_panels(control_sparsity: float | None = None) -> list[Panel]:
+    """Return what a curve should join, or else the search is too weak.
+
+    Args:
+        control_sparsity: Where the control inside the mask lies, in [0, 1); None if there is none.
+    """
     routes = [Route("D-end", "D2-end"), Route("D-end", "D2-end", 2, "dense")]
-    return [in_full(_panel("Between two dense solutions", routes))]
+    panels = [in_full(_panel("Between two dense solutions", routes))]
+    if control_sparsity is not None:
+        in_mask = _panel(
+            f"Inside the mask at {nominal(control_sparsity)}",
+            [Route("S-end", "P-end"), Route("S-end", "P-end", 2, "sparse")],
+        )
+        panels.append(dataclasses.replace(in_mask, sparsity=control_sparsity))
+    return panels
 
 
 def curve_panel(start: str, end: str, degree: int) -> Panel:
@@ -135,16 +146,17 @@ def paths_picture(findings: Findings, panels: Sequence[Panel], name: str, lead: 
             draw_panel(axes, findings, panel)
         use_log_scale(all_axes[0])
         all_axes[0].set_ylabel("training loss [nats]")
-        caption = f"{lead} {_rises_in_words(findings, panels)} {_MARKS}"
+        words = _rises_in_words(findings, panels)
+        caption = f"{lead} {words} {findings.page.marks_caption}"
         return picture(figure, name, " ".join(caption.split()))
 
 
 def draw_panel(axes: Axes, findings: Findings, panel: Panel) -> None:
     """Draw every trace that has records, and say so in the panel if none has."""
-    found = [(trace, findings.along(trace.route)) for trace in panel.traces]
+    found = [(trace, findings.along(trace.route, panel.sparsity)) for trace in panel.traces]
     found = [(trace, paths) for trace, paths in found if paths]
     for trace, paths in found:
-        _draw_trace(axes, trace, paths)
+        _draw_trace(axes, trace, paths, findings.page)
     axes.set_title(panel.title)
     axes.set_xticks(
         [0, 0.5, 1],
@@ -185,11 +197,11 @@ def _panel(title: str, routes: Sequence[Route]) -> Panel:
     return Panel(title, point_words(start), point_words(end), traces)
 
 
-def _draw_trace(axes: Axes, trace: Trace, paths: Sequence[PathRecord]) -> None:
+def _draw_trace(axes: Axes, trace: Trace, paths: Sequence[PathRecord], page: PageRules) -> None:
     style = trace.style
     for path in paths:
         axes.plot(*losses_along(path), color=style.colour, linewidth=0.7, alpha=0.45)
-        _mark_rise(axes, path, style)
+        _mark(axes, path, page.mark(path), style)
     ts, means = mean_along(paths)
     axes.plot(
         ts,
@@ -197,7 +209,7 @@ def _draw_trace(axes: Axes, trace: Trace, paths: Sequence[PathRecord]) -> None:
         color=style.colour,
         linestyle=style.dashes,
         linewidth=2.1,
-        label=f"{trace.label}, {_rise_words(paths)}",
+        label=f"{trace.label}, {page.in_words(paths)}",
     )
 
 
@@ -206,12 +218,11 @@ def _two_lines(words: str) -> str:
     return "\n".join(words.rsplit(" ", 1))
 
 
-def _mark_rise(axes: Axes, path: PathRecord, style: LineStyle) -> None:
-    measured = measure_rise(path)
-    if measured.rise.value <= measured.tolerance:
+def _mark(axes: Axes, path: PathRecord, rise: Rise | None, style: LineStyle) -> None:
+    if rise is None:
         return
     losses = dict(zip(*losses_along(path), strict=True))
-    for t, marker in ((measured.rise.from_t, "o"), (measured.rise.to_t, "^")):
+    for t, marker in ((rise.from_t, "o"), (rise.to_t, "^")):
         axes.plot(
             [t],
             [losses[t]],
@@ -243,27 +254,18 @@ def _shade_extrapolation(axes: Axes) -> None:
     axes.set_xlim(low, high)
 
 
-def _rise_words(paths: Sequence[PathRecord]) -> str:
-    """Say between what the largest rises of the seeds lie, if any of them counts."""
-    measured = [measure_rise(path) for path in paths]
-    if all(item.rise.value <= item.tolerance for item in measured):
-        return "rise below tol"
-    rises = [item.rise.value for item in measured]
-    low, high = number(min(rises), 2), number(max(rises), 2)
-    return f"rise {low}" if low == high else f"rise {low} to {high}"
-
-
 def _rises_in_words(findings: Findings, panels: Sequence[Panel]) -> str:
     """Say how far each path rises, as a mean over seeds, grouped by its ends."""
     rises: dict[str, dict[str, str]] = {}
-    routes = [trace.route for panel in panels for trace in panel.traces]
-    has_curves = any(route.degree > 1 for route in routes)
-    for route in routes:
-        paths = findings.along(route)
+    drawn = [(trace.route, panel.sparsity) for panel in panels for trace in panel.traces]
+    has_curves = any(route.degree > 1 for route, _ in drawn)
+    for route, sparsity in drawn:
+        paths = findings.along(route, sparsity)
         if paths:
-            mean = sum(measure_rise(path).rise.value for path in paths) / len(paths)
+            mean = sum(map(findings.page.height, paths)) / len(paths)
             form = f"{curve_words(route.degree, route.space)} " if has_curves else ""
-            ends = f"{point_words(route.start)} to {point_words(route.end)}"
+            at = "" if sparsity is None else f" at {nominal(sparsity)}"
+            ends = f"{point_words(route.start)} to {point_words(route.end)}{at}"
             rises.setdefault(ends, {})[form] = f"{form}{number(mean, 2)}"
     groups = [f"{ends}: {listed(forms.values())}" for ends, forms in rises.items()]
-    return f"Largest rise in nats, mean over seeds, from {'; from '.join(groups)}."
+    return f"{findings.page.height_words}, mean over seeds, from {'; from '.join(groups)}."

@@ -1,7 +1,7 @@
 """What was drawn: every kind of path, its rises, barriers and lengths, summed up over seeds."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from lightning_sparse.analysis.experiment import Route, route_of
@@ -9,32 +9,25 @@ from lightning_sparse.analysis.measured_rises import measure_rise
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.blocks import Block, Paragraph, Row, Small, Table, Text
 from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.page_rules import Measure
 from lightning_sparse.report.style import NONE, curve_words, nominal, number, point_words
 from lightning_sparse.rises import Rise
-
-Measure = Callable[[PathRecord], float | None]
-
-EXPECTED_ROUTES = (
-    Route("D-start", "P-end"),
-    Route("L-start", "P-end"),
-    Route("S-start", "P-end"),
-    Route("D-start", "D-end"),
-    Route("S-start", "S-end"),
-    Route("S-end", "P-end"),
-    Route("S-end", "P-end", 2, "sparse"),
-    Route("S-end", "P-end", 2, "dense"),
-    Route("S-end", "P-end", 3, "sparse"),
-    Route("S-end", "P-end", 3, "dense"),
-    Route("L-end", "P-end"),
-    Route("D-end", "D2-end"),
-    Route("D-end", "D2-end", 2, "dense"),
-)
 
 
 def route_words(route: Route) -> str:
     """Name a kind of path in full."""
     ends = f"{point_words(route.start)} → {point_words(route.end)}"
-    return f"{ends}, {curve_words(route.degree, route.space)}"
+    return f"{ends}, {curve_words(route.degree, route.space)}{longer_words(route.times)}"
+
+
+def longer_words(times: int | None) -> str:
+    """Say that a curve was fitted for more than the experiment's own steps; nothing if it was not.
+
+    Example:
+        >>> longer_words(4), longer_words(None)
+        (', 4 times the steps', '')
+    """
+    return f", {times} times the steps" if times and times > 1 else ""
 
 
 def path_blocks(findings: Findings) -> list[Block]:
@@ -46,8 +39,9 @@ def path_blocks(findings: Findings) -> list[Block]:
     return [*blocks, *_notes(findings)]
 
 
-def missing_routes(findings: Findings, routes: Sequence[Route] = EXPECTED_ROUTES) -> str:
-    """Say which of ``routes`` were not measured, wholly or for some seeds; empty if none."""
+def missing_routes(findings: Findings, routes: Sequence[Route] | None = None) -> str:
+    """Say which of ``routes``, or of all expected, lack for some or all seeds; empty if none."""
+    routes = findings.page.routes if routes is None else routes
     seeds = {path.seed for path in findings.paths}
     gaps = []
     for route in routes:
@@ -63,10 +57,7 @@ def _notes(findings: Findings) -> list[Block]:
     notes = [missing] if missing else []
     rough = [path for path in findings.paths if not path.refinement_converged]
     if rough:
-        notes.append(
-            f"On {len(rough)} of {len(findings.paths)} paths the last refinement of the grid still "
-            "moved the largest rise by 2 % or more."
-        )
+        notes.append(f"On {len(rough)} of {len(findings.paths)} paths {findings.page.unrefined}")
     worse = [path for path in findings.paths if measure_rise(path).ends_are_reversed]
     if worse:
         notes.append(
@@ -77,7 +68,7 @@ def _notes(findings: Findings) -> list[Block]:
 
 def _groups(findings: Findings) -> list[list[PathRecord]]:
     """Return the paths of one kind and sparsity, expected kinds first."""
-    places = {route: place for place, route in enumerate(EXPECTED_ROUTES)}
+    places = {route: place for place, route in enumerate(findings.page.routes)}
     kinds = sorted(findings.routes, key=lambda kind: (places.get(kind[0], math.inf), kind[1]))
     return [
         sorted(
@@ -93,22 +84,8 @@ def _groups(findings: Findings) -> list[list[PathRecord]]:
 
 
 def _rise_table(groups: Sequence[Sequence[PathRecord]], findings: Findings) -> Table:
-    measures: dict[str, Measure] = {
-        "largest rise of the loss": lambda path: measure_rise(path).rise.value,
-        "tolerance": lambda path: measure_rise(path).tolerance,
-        "largest rise of the objective": lambda path: measure_rise(path, "objective").rise.value,
-        "barrier over the chord": lambda path: measure_rise(path).barriers.chord,
-        "over the mean of the ends": lambda path: measure_rise(path).barriers.mean_of_ends,
-        "over the worse end": lambda path: measure_rise(path).barriers.worse_end,
-    }
-    return _table(
-        groups,
-        findings,
-        measures,
-        "Rises and barriers along each path, of the training loss unless said otherwise, in nats: "
-        "mean over seeds, smallest and largest below it. The last three are the barriers of the "
-        "literature; no claim uses them. Percentages are nominal sparsities.",
-    )
+    page = findings.page
+    return _table(groups, findings, page.measures, page.measures_caption)
 
 
 def _geometry_table(groups: Sequence[Sequence[PathRecord]], findings: Findings) -> Table:
@@ -156,6 +133,7 @@ def _table(
 def _path_words(path: PathRecord) -> Text:
     ends = f"{point_words(path.start)} → {point_words(path.end)}"
     form = curve_words(path.degree, path.space)
+    form += longer_words(path.steps_multiplier)
     at = f" at {nominal(path.target_sparsity)}" if path.target_sparsity else ""
     # On one line: two names that break anywhere are hard to tell from their neighbours.
     return [ends.replace(" ", "\N{NO-BREAK SPACE}"), Small(form + at)]

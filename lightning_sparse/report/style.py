@@ -44,7 +44,12 @@ NONE = "—"
 
 DEGREE_WORDS: Mapping[int, str] = {1: "straight line", 2: "quadratic curve", 3: "cubic curve"}
 
-VERDICT_SYMBOLS: Mapping[str, str] = {"supported": "✓", "not supported": "✗", "undecided": "?"}
+VERDICT_SYMBOLS: Mapping[str, str] = {
+    "supported": "✓",
+    "not supported": "✗",
+    "contradicted": "✗",
+    "undecided": "?",
+}
 VERDICT_COLOURS: Mapping[str, str] = {
     "supported": "#00664a",
     "not supported": "#a33c00",

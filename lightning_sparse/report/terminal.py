@@ -10,7 +10,12 @@ from lightning_sparse.analysis.claim import ClaimResult
 from lightning_sparse.report.claims_tables import estimate_words, interval_words, verdict_sentence
 from lightning_sparse.report.style import VERDICT_SYMBOLS
 
-_STYLES = {"supported": "bold green", "not supported": "bold red", "undecided": "bold yellow"}
+_STYLES = {
+    "supported": "bold green",
+    "not supported": "bold red",
+    "contradicted": "bold red",
+    "undecided": "bold yellow",
+}
 
 
 def print_claims(claims: Sequence[ClaimResult], console: Console) -> None:
@@ -36,7 +41,7 @@ def _add(table: Table, claim: ClaimResult, style: str = "") -> None:
     table.add_row(
         Text(f"  {claim.claim}" if style else claim.claim),
         Text(claim.statement),
-        Text(f"{symbol} {claim.verdict}", style=_STYLES[claim.verdict]),
+        Text(f"{symbol} {claim.verdict_words}", style=_STYLES[claim.verdict]),
         Text(estimate_words(claim)),
         Text(interval_words(claim)),
         Text(str(claim.num_seeds)),

@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
-from lightning_sparse.data.loader import EvaluationBatches
+from lightning_sparse.data.loader import FixedBatches
 from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
 from lightning_sparse.models.batch_norm import recalibrate_
@@ -137,7 +137,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     run_dir: Path,
     capture_steps: Sequence[int] = (),
     remarks: Sequence[str] = (),
-    recalibration: EvaluationBatches | None = None,
+    recalibration: FixedBatches | None = None,
     allow_tf32: bool | None = None,
     trainer_options: Mapping[str, Any] | None = None,
     checkpointing: CheckpointSettings | None = None,

@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
-from lightning_sparse.data.loader import EvaluationBatches
+from lightning_sparse.data.loader import FixedBatches
 from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.models.batch_norm import fresh_statistics, use_batch_statistics
 from lightning_sparse.models.build import check_logits
@@ -137,7 +137,7 @@ def validate(
 
 @torch.no_grad()
 def check_batches_of_one(
-    network: nn.Module, data: ImageDataModule, statistics: Iterable[EvaluationBatches]
+    network: nn.Module, data: ImageDataModule, statistics: Iterable[FixedBatches]
 ) -> None:
     """Refuse a batch of one image where its statistics are needed and cannot be taken.
 
@@ -280,7 +280,7 @@ def _recalibrated(network: nn.Module, images: Tensor) -> set[str]:
     use_batch_statistics(twin)
     with theirs(
         f"model {type(twin).__name__}: its statistics cannot be computed anew",
-        "set evaluation.batch_norm=interpolated and recalibrate_batch_norm=false, or let its "
+        "set evaluation.batch_norm=interpolated and recalibrate_batch_norm=null, or let its "
         "normalisation take momentum=None as torch's does",
     ):
         twin(images)

@@ -21,6 +21,7 @@ from lightning_sparse.records import (
 )
 
 HEADLINE_SPARSITY = 0.98
+CONTROL_SPARSITY = 0.8
 SPARSITIES = (0.8, 0.9, 0.95, HEADLINE_SPARSITY)
 FULL_GRID = tuple((i - 4) / 20 for i in range(29))
 ENDS_AND_MIDDLE = (0.0, 0.5, 1.0)
@@ -84,6 +85,8 @@ class Effects:
     lottery_line_rise: float = 0.03
     control_line_rise: float = 1.1
     control_quadratic_rise: float = 0.008
+    mask_control_line_rise: float = 0.5
+    mask_control_quadratic_rise: float = 0.002
     gap_at_low_sparsity: float = 0.3
     loss_spread: float = 0.15
     rise_spread: float = 0.25
@@ -256,7 +259,7 @@ def path_points(
     return [PathPoint(t=t, train=point(t), test=on_test(point(t))) for t in grid]
 
 
-def simulated_records(
+def simulated_records(  # noqa: PLR0913 (keyword-only: what is true, and how it is measured)
     seeds: Iterable[int],
     *,
     effects: Effects = PAPER,
@@ -264,6 +267,7 @@ def simulated_records(
     sparsities: Sequence[float] = SPARSITIES,
     headline_sparsity: float = HEADLINE_SPARSITY,
     grid: Sequence[float] = FULL_GRID,
+    rules: int = 1,
 ) -> list[Record]:
     """Make all runs and paths of the plan for the given seeds.
 
@@ -274,13 +278,17 @@ def simulated_records(
         sparsities: Of the end points; must contain the headline.
         headline_sparsity: Where the paths are drawn.
         grid: Values of t; `ENDS_AND_MIDDLE` is enough for the judges, and fast.
+        rules: By which the paths are measured; under rules 2 there is a control in the mask.
     """
     records: list[Record] = []
     for seed in seeds:
-        draw = _Draw(effects, np.random.default_rng([noise_seed, seed]), seed, grid)
+        generator = np.random.default_rng([noise_seed, seed])
+        draw = _Draw(effects, generator, seed, grid, rules)
         for sparsity in sparsities:
             share = 1.0 if sparsity == headline_sparsity else effects.gap_at_low_sparsity
             records += draw.sparse_runs(sparsity, share)
+        if rules > 1 and CONTROL_SPARSITY not in sparsities:
+            records += draw.sparse_runs(CONTROL_SPARSITY, effects.gap_at_low_sparsity)
         records += draw.dense_runs()
         records += draw.paths(
             {record.run_id: record for record in records if isinstance(record, RunRecord)},
@@ -293,9 +301,15 @@ class _Draw:
     """The noise of one seed."""
 
     def __init__(
-        self, effects: Effects, generator: np.random.Generator, seed: int, grid: Sequence[float]
+        self,
+        effects: Effects,
+        generator: np.random.Generator,
+        seed: int,
+        grid: Sequence[float],
+        rules: int,
     ) -> None:
         self.effects, self.generator, self.seed, self.grid = effects, generator, seed, grid
+        self.rules = rules
 
     def dense_runs(self) -> list[Record]:
         """Draw the dense runs from both starts."""
@@ -341,23 +355,36 @@ class _Draw:
             ("D-end", "D2-end", 1, "dense", effects.control_line_rise),
             ("D-end", "D2-end", 2, "dense", effects.control_quadratic_rise),
         ]
+        marks: dict[str, Any] = {}
+        if self.rules > 1:
+            marks = {"rules": self.rules, "num_classes": 10}
+        drawn = [(*path, sparsity) for path in plan]
+        if self.rules > 1:
+            drawn += [
+                ("S-end", "P-end", 1, "dense", effects.mask_control_line_rise, CONTROL_SPARSITY),
+                (
+                    *("S-end", "P-end", 2, "end_mask", effects.mask_control_quadratic_rise),
+                    CONTROL_SPARSITY,
+                ),
+            ]
         return [
             simulated_path(
                 start,
                 end,
                 self.seed,
+                **marks,
                 degree=degree,
                 space=space,
-                target_sparsity=sparsity,
+                target_sparsity=of_path,
                 points=path_points(
-                    self._end_of(start, runs, sparsity),
-                    self._end_of(end, runs, sparsity),
+                    self._end_of(start, runs, of_path),
+                    self._end_of(end, runs, of_path),
                     self._rise(rise),
                     grid=self.grid,
                     relative_standard_error=effects.relative_standard_error,
                 ),
             )
-            for start, end, degree, space, rise in plan
+            for start, end, degree, space, rise, of_path in drawn
         ]
 
     def _run(

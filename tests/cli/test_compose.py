@@ -163,7 +163,7 @@ REFUSED = {
     "reproduce.num_processes=0": "reproduce.num_processes=0: must be at least 1",
     "batch_size=0": "batch_size=0: must be at least 1",
     "evaluation.num_points=1": "evaluation.num_points=1: must be at least 2",
-    "evaluation.batch_norm=foo": "evaluation.batch_norm=foo: choose one of recalibrated, batch,",
+    "evaluation.batch_norm=foo": "evaluation.batch_norm=foo: choose one of recalibrated, recal",
     "path.degree=0": "path.degree=0: must be at least 1",
     "path.space=foo": "path.space=foo: there is no tuned.path_learning_rate.foo; available: dense,",
     "method.start=foo": "method.start=foo: choose one of init, init/scratch",

@@ -1,10 +1,14 @@
 import re
+from pathlib import Path
 
 import pytest
 
-from lightning_sparse.cli.compose import compose_settings
+from lightning_sparse.cli.compose import compose_settings, with_values
+from lightning_sparse.cli.identity import recorded_id
 from lightning_sparse.cli.planning import plan_path, plan_training
-from lightning_sparse.cli.reproduce import plan_all
+from lightning_sparse.cli.reproduce import check, plan_all
+from lightning_sparse.errors import UserError
+from lightning_sparse.records import read_records
 
 
 def run_id(*overrides: str) -> str:
@@ -24,7 +28,7 @@ def test_run_ids_stay_what_they_are():
     """A change here means that every finished run is made again: is that meant?"""
     assert run_id("method=dense") == "smoke-dense-init-seed11-c250b2af"
     assert run_id("method=scratch") == "smoke-scratch-s0.9-seed11-6645f3cd"
-    assert path_id() == "smoke-S-end-to-P-end-degree2-end_mask-s0.9-seed11-757c011f"
+    assert path_id() == "smoke-S-end-to-P-end-degree2-end_mask-s0.9-seed11-bd1b4067"
 
 
 @pytest.mark.parametrize("method", ["dense", "prune", "scratch", "lottery"])
@@ -44,7 +48,7 @@ def test_run_ids_stay_what_they_are():
         "trainer.accelerator=gpu",
         "evaluation.train_subset_size=64",
         "capture_steps=[3]",
-        "recalibrate_batch_norm=true",
+        "recalibrate_batch_norm=augmented",
         "evaluation.allow_tf32=true",
         "deterministic=false",
     ],
@@ -78,8 +82,8 @@ def test_what_statistics_are_recalibrated_on_decides_a_run_only_if_they_are():
     images = "evaluation.num_recalibration_images=512"
 
     assert run_id("method=dense", images) == run_id("method=dense")
-    assert run_id("method=dense", "recalibrate_batch_norm=true", images) != run_id(
-        "method=dense", "recalibrate_batch_norm=true"
+    assert run_id("method=dense", "recalibrate_batch_norm=augmented", images) != run_id(
+        "method=dense", "recalibrate_batch_norm=augmented"
     )
 
 
@@ -181,8 +185,9 @@ def test_what_the_smoke_experiment_plans():
         "smoke-S-end-to-P-end-degree2-end_mask-s0.9-seed21",
         "smoke-S-end-to-P-end-degree2-dense-s0.9-seed21",
         "smoke-S-end-to-P-end-degree3-end_mask-s0.9-seed21",
-        "smoke-S-end-to-P-end-degree3-dense-s0.9-seed21",
         "smoke-D-end-to-D2-end-degree2-dense-seed21",
+        "smoke-S-end-to-P-end-line-s0.8-seed21",
+        "smoke-S-end-to-P-end-degree2-end_mask-s0.8-seed21",
     ]
 
 
@@ -197,8 +202,51 @@ def test_further_seeds_are_for_the_headline_sparsity_alone():
         ["experiment=smoke", "reproduce.seeds=[22]", "reproduce.sparsities=[]"]
     )
     assert [name for name in ids if "seed22" in name] == [job.run_id for job in plan_all(alone)]
-    assert any("s0.8-seed21" in name for name in ids)
-    assert not any("s0.8-seed22" in name for name in ids)
+    assert any("lottery-s0.8-seed21" in name for name in ids)
+    assert not any("lottery-s0.8-seed22" in name for name in ids)
+
+
+def test_a_stronger_search_is_the_same_curves_with_more_steps_on_the_first_seeds():
+    words = ["experiment=smoke", "reproduce.seeds=[21,22,23]", "reproduce.search.num_seeds=2"]
+    own = plan_all(compose_settings(words))
+    ids = [job.run_id for job in plan_all(compose_settings([*words, SEARCH]))]
+    assert ids[: len(own)] == [job.run_id for job in own]
+    stems = [re.sub(r"-[0-9a-f]{8}$", "", name) for name in ids[len(own) :]]
+    assert stems == [
+        f"smoke-S-end-to-P-end-degree{degree}-end_mask-x{times}-s0.9-seed{seed}"
+        for seed in (21, 22)
+        for times in (4, 16)
+        for degree in (2, 3)
+    ]
+
+
+SEARCH = "reproduce.search.times=[4,16]"
+
+
+def test_a_multiple_of_the_steps_is_a_multiple_of_the_experiments_own():
+    settings = compose_settings(["experiment=smoke", "path.steps_multiplier=4"])
+    assert settings["path"]["training"]["num_steps"] == 24
+
+
+def test_other_sparsities_can_be_left_to_the_first_seeds():
+    words = ["experiment=smoke", "reproduce.seeds=[21,22]", "reproduce.num_seeds_of_sparsities=1"]
+    ids = [job.run_id for job in plan_all(compose_settings(words))]
+    assert any("lottery-s0.8-seed21" in name for name in ids)
+    assert not any("lottery-s0.8-seed22" in name for name in ids)
+
+
+def test_a_control_in_the_mask_that_has_no_more_room_is_refused():
+    settings = compose_settings(["experiment=smoke", "reproduce.control_sparsity=0.9"])
+    with pytest.raises(UserError, match=r"control_sparsity=0.9: must lie below sparsity=0.9"):
+        check(settings)
+    check(with_values(settings, ["reproduce.control_sparsity=null"]))
+
+
+def test_published_records_of_paths_keep_their_ids():
+    # Whose settings lack what came with rules 2.
+    file = Path(__file__).parents[2] / "results" / "digits" / "records.jsonl"
+    for record in read_records(file)[::20]:
+        assert recorded_id(record) == record.run_id
 
 
 def test_a_sparsity_that_is_named_twice_is_planned_once():

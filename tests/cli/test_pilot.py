@@ -1,10 +1,17 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.pilot import arm_trials, curve_trials, plan_arm, plan_curve
+from lightning_sparse.cli.pilot import (
+    arm_trials,
+    curve_trials,
+    edge_remarks,
+    plan_arm,
+    plan_curve,
+)
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import with_needs
 
@@ -31,6 +38,34 @@ def test_a_trial_without_a_learning_rate_is_refused():
         UserError, match=r"pilot.prune_trials: \{'sparsity': 0.5\} needs a learning"
     ):
         arm_trials(settings)
+
+
+def tried(rates, best, name="tuned.learning_rate.prune"):
+    return [
+        {"overrides": [f"{name}={rate}", "pruning.end_step=9"], "objectives": [abs(rate - best)]}
+        for rate in rates
+    ]
+
+
+@pytest.mark.parametrize(("best", "is_at_edge"), [(0.1, True), (0.2, False), (0.8, True)])
+def test_a_best_rate_at_the_edge_of_what_was_tried_is_named(best, is_at_edge):
+    remarks = edge_remarks(
+        [*tried([0.1, 0.2, 0.8], best), *tried([0.1, 0.2, 0.4], 0.2, "tuned.learning_rate.dense")]
+    )
+    assert len(remarks) == is_at_edge
+    assert all(
+        f"tuned.learning_rate.prune={best} is the best and lies at the edge of what was tried "
+        "(0.1, 0.2, 0.8)" in remark
+        for remark in remarks
+    )
+
+
+def test_the_published_pilot_of_digits_resnet_would_have_been_questioned():
+    # Scratch and dense were best at an end of what was tried for them.
+    file = Path(__file__).parents[2] / "results" / "digits_resnet" / "pilot.jsonl"
+    entries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    named = {remark.partition("=")[0] for remark in edge_remarks(entries)}
+    assert {"tuned.learning_rate.scratch", "tuned.learning_rate.dense"} <= named
 
 
 def test_both_spaces_get_the_same_trials():

@@ -1,3 +1,4 @@
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -87,8 +88,47 @@ def test_subsets_may_be_the_whole_training_set():
     assert whole.recalibration_batches(20, 5).num_images == 20
 
 
-def test_recalibration_batches_are_equal_and_unaugmented():
-    batches = list(data_module().recalibration_batches(16, 4))
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_recalibration_batches_are_fixed_images_varied_as_in_an_epoch_of_their_own(as_dataset):
+    train = AsDataset(SOURCE.train) if as_dataset else SOURCE.train
+    source = dataclasses.replace(SOURCE, train=train)
+    data = ImageDataModule(source, batch_size=4, seed=1, evaluation_batch_size=6)
+    batches = data.recalibration_batches(16, 4)
+    plain = images_of(data.recalibration_batches(16, 4, augmented=False))
+
+    seen = images_of(batches)
+
+    assert [len(labels) for _, labels in batches] == [4, 4, 4, 4]
+    assert torch.equal(seen, images_of(batches))
+    assert torch.equal(seen, images_of(data_module(batch_size=8).recalibration_batches(16, 4)))
+    assert not torch.equal(seen, images_of(data_module(seed=2).recalibration_batches(16, 4)))
+    # Each is its image, moved by at most a pixel: unmoved about once in nine.
+    unmoved = (seen == plain).flatten(1).all(dim=1)
+    assert 0 <= unmoved.sum() < 8
+    for image, original in zip(seen, plain, strict=True):
+        windows = torch.nn.functional.pad(original, (1, 1, 1, 1)).unfold(1, 4, 1).unfold(2, 4, 1)
+        assert (windows == image[:, None, None]).flatten(3).all(dim=3).any()
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 5])
+def test_ranks_share_the_recalibration_batches(world_size):
+    whole = list(data_module().recalibration_batches(16, 4))
+    shares = []
+    for rank in range(world_size):
+        data = data_module()
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, strategy=strategy)
+        shares.append(list(data.recalibration_batches(16, 4, shared=True)))
+
+    assert [len(share) for share in shares] == [
+        len(range(rank, 4, world_size)) for rank in range(world_size)
+    ]
+    for number, (images, _) in enumerate(whole):
+        assert torch.equal(shares[number % world_size][number // world_size][0], images)
+
+
+def test_plain_recalibration_batches_are_equal_and_unaugmented():
+    batches = list(data_module().recalibration_batches(16, 4, augmented=False))
 
     rows = sorted_rows(images_of(batches))
     assert [len(labels) for _, labels in batches] == [4, 4, 4, 4]

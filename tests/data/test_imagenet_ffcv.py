@@ -244,7 +244,7 @@ def test_every_rank_takes_its_share_and_no_image_comes_twice(source, world_size)
 
 
 def test_recalibration_reads_equal_batches_of_training_images(source):
-    batches = copied(data_module(source).recalibration_batches(12, 4))
+    batches = copied(data_module(source).recalibration_batches(12, 4, augmented=False))
     subset = copied(data_module(source, train_subset_size=12).train_subset_batches())
 
     assert [len(labels) for _, labels in batches] == [4, 4, 4]

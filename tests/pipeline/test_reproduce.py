@@ -32,7 +32,10 @@ if __name__ == "__main__":
 """
 
 WORDS = ["experiment=smoke", "reproduce.seeds=[21,22]", "reproduce.num_processes=2"]
-CLAIMS = ["A", "B", "C1", "C2", "positive control", "D1", "D2", "D3", "D4"]
+CLAIMS = [
+    *("A", "B", "C", "C1", "control: dense", "control: in the mask"),
+    *("D1", "D2", "D3", "D4"),
+]
 
 
 def command(runs_dir: Path) -> tuple[list[str], dict[str, str]]:
@@ -78,7 +81,7 @@ def test_every_claim_is_judged_on_the_seeds_that_were_asked_for(report_dir):
 
     assert [claim["claim"] for claim in claims] == CLAIMS
     for claim in claims:
-        assert claim["verdict"] in {"supported", "not supported", "undecided"}
+        assert claim["verdict"] in {"supported", "contradicted", "undecided"}
         assert claim["num_seeds"] == 2
         assert claim["seeds"] == [21, 22]
         low, high = claim["interval"]
@@ -86,8 +89,11 @@ def test_every_claim_is_judged_on_the_seeds_that_were_asked_for(report_dir):
         assert claim["rule"]
         assert claim["statement"]
     parts = {claim["claim"]: [part["claim"] for part in claim["parts"]] for claim in claims}
-    assert parts["A"] == ["A: D-start", "A: L-start", "A: S-start"]
-    assert parts["B"] == ["B: line", "B: quadratic", "B: cubic"]
+    assert parts["A"] == [
+        *("A: D-start", "A: L-start", "A: S-start"),
+        *("A: control D-start to D-end", "A: control S-start to S-end"),
+    ]
+    assert parts["B"] == []
 
 
 def test_there_is_one_record_of_each_planned_run_and_path(report_dir):
@@ -126,7 +132,7 @@ def test_the_arms_share_what_the_protocol_says(report_dir):
         assert (run.seed, run.target_sparsity) == (pruned.seed, pruned.target_sparsity)
         assert run.start == {"scratch": "init/scratch", "lottery": "init"}[run.method]
     paths = [record for record in records if isinstance(record, PathRecord)]
-    assert len(paths) == 2 * 13
+    assert len(paths) == 2 * 14
     for path in paths:
         assert {path.start_run, path.end_run} <= set(runs)
         assert runs[path.start_run].seed == runs[path.end_run].seed == path.seed

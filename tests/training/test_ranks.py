@@ -17,6 +17,7 @@ import torch
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.evaluation import PathEvaluator, evaluate_path
 from lightning_sparse.records import read_record
+from lightning_sparse.rises import margin
 from lightning_sparse.sparsity.masks import load_masks
 from lightning_sparse.streams import stream_generator
 from lightning_sparse.tensor_files import load_tensors
@@ -190,7 +191,8 @@ def test_a_path_measured_by_several_ranks_has_the_numbers_of_one_process(shared,
         ends.insert(1, layout.flatten(inner))
 
     with true_single_precision():
-        alone, _ = evaluate_path(evaluator, lambda t: _de_casteljau(ends, t), EVALUATION)
+        smallest = margin(evaluator.num_classes)
+        alone, _ = evaluate_path(evaluator, lambda t: _de_casteljau(ends, t), EVALUATION, smallest)
 
     assert all(rank[f"degree{degree}"] == seen[0][f"degree{degree}"] for rank in seen)
     numbers = [

@@ -1,6 +1,6 @@
 """Claim D3: pruned, a network is more accurate than its lottery ticket."""
 
-from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
+from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult, Evidence
 from lightning_sparse.analysis.evidence import run_evidence
 from lightning_sparse.analysis.experiment import ExperimentRecords
 
@@ -19,11 +19,14 @@ CLAIM = Claim(
 
 def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:
     """Compare the two end points within each seed."""
-    return CLAIM.judge(
-        run_evidence(
-            experiment,
-            ("P-end", "L-end"),
-            lambda pruned, lottery: pruned.test.accuracy - lottery.test.accuracy,
-            sparsity=headline_sparsity,
-        )
+    return CLAIM.judge(evidence(experiment, headline_sparsity))
+
+
+def evidence(experiment: ExperimentRecords, headline_sparsity: float) -> Evidence:
+    """Return the differences by seed."""
+    return run_evidence(
+        experiment,
+        ("P-end", "L-end"),
+        lambda pruned, lottery: pruned.test.accuracy - lottery.test.accuracy,
+        sparsity=headline_sparsity,
     )

@@ -1,6 +1,6 @@
 """Claim D4: pruned, a network reaches a lower training loss than its lottery ticket does."""
 
-from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
+from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult, Evidence
 from lightning_sparse.analysis.evidence import run_evidence
 from lightning_sparse.analysis.experiment import ExperimentRecords
 
@@ -19,12 +19,15 @@ CLAIM = Claim(
 
 def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:
     """Compare the two end points within each seed."""
-    return CLAIM.judge(
-        run_evidence(
-            experiment,
-            ("P-end", "L-end"),
-            lambda pruned, lottery: pruned.train.loss - lottery.train.loss,
-            sparsity=headline_sparsity,
-            on_objective=lambda pruned, lottery: pruned.train.objective - lottery.train.objective,
-        )
+    return CLAIM.judge(evidence(experiment, headline_sparsity))
+
+
+def evidence(experiment: ExperimentRecords, headline_sparsity: float) -> Evidence:
+    """Return the differences by seed."""
+    return run_evidence(
+        experiment,
+        ("P-end", "L-end"),
+        lambda pruned, lottery: pruned.train.loss - lottery.train.loss,
+        sparsity=headline_sparsity,
+        on_objective=lambda pruned, lottery: pruned.train.objective - lottery.train.objective,
     )

@@ -1,0 +1,114 @@
+"""Claim B of rules 2: inside the mask no path that was searched leads down to the pruned one."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.experiment import ExperimentRecords, Route, route_of
+from lightning_sparse.analysis.measured_descents import (
+    DESCENT_RULE,
+    SHARE_RULE,
+    MeasuredDescent,
+    both,
+    opposite,
+)
+from lightning_sparse.analysis.measured_rises import Quantity
+from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim, path_outcomes
+
+CLAIM = ShareClaim(
+    name="B",
+    statement=(
+        "Inside the mask no path that was searched leads downhill from the scratch solution to the "
+        "pruned one: neither the line nor a trained curve."
+    ),
+    rule=(
+        f"{DESCENT_RULE} A seed holds if S-end is worse than P-end by more than delta, and the "
+        "least R of the line, the quadratic, the cubic and whatever else was searched inside the "
+        f"mask is above delta. {SHARE_RULE} Needs both positive controls to pass: a climb on a "
+        "trained curve says something only of a search that finds flat curves where there are some."
+    ),
+)
+
+ROUTES = (
+    Route("S-end", "P-end"),
+    Route("S-end", "P-end", 2, "sparse"),
+    Route("S-end", "P-end", 3, "sparse"),
+)
+
+
+def judge(
+    experiment: ExperimentRecords, *, headline_sparsity: float, quantity: Quantity
+) -> ClaimResult:
+    """Judge the experiment's own search, and the same with more steps in the seeds that have it."""
+    routes = [*ROUTES, *_others(experiment)]
+    own = CLAIM.judge(
+        path_outcomes(experiment, routes, outcome, sparsity=headline_sparsity, quantity=quantity)
+    )
+    longer = dict(
+        _with_more_steps(experiment, times, headline_sparsity, quantity)
+        for times in longer_searches(experiment)
+    )
+    own_steps = _num_steps(experiment, ROUTES)
+    others = [
+        f", {part.verdict} at {steps:,}"
+        for steps, part in longer.items()
+        if part.verdict != own.verdict
+    ]
+    qualifier = f" at {own_steps:,} steps{''.join(others)}" if others else own.qualifier
+    return dataclasses.replace(own, parts=tuple(longer.values()), qualifier=qualifier)
+
+
+def outcome(paths: Sequence[MeasuredDescent]) -> SeedOutcome:
+    """Ask whether every path climbs; the line comes first and says whether there is a gap."""
+    climbs = both(*(opposite(path.is_descent) for path in paths))
+    least = min(path.descent.value for path in paths)
+    has_gap = paths[0].has_gap
+    return SeedOutcome(holds=both(has_gap, climbs), value=least, remark="" if has_gap else "no gap")
+
+
+def longer_searches(experiment: ExperimentRecords) -> list[int]:
+    """Return how many times the steps curves inside the mask were fitted for, beyond once."""
+    return sorted({route.times for route in _searched(experiment)} - {1})
+
+
+def _searched(experiment: ExperimentRecords) -> list[Route]:
+    routes = dict.fromkeys(route_of(path) for path in experiment.paths)
+    return [route for route in routes if route.is_in_mask and route.degree > 1]
+
+
+def _others(experiment: ExperimentRecords) -> list[Route]:
+    """Return what else was searched with the experiment's own steps."""
+    return [route for route in _searched(experiment) if route.times == 1 and route not in ROUTES]
+
+
+def _with_more_steps(
+    experiment: ExperimentRecords, times: int, sparsity: float, quantity: Quantity
+) -> tuple[int, ClaimResult]:
+    """Return the number of steps, and what is judged of the seeds that have such fits."""
+    longer = [route for route in _searched(experiment) if route.times == times]
+    shorter = [*ROUTES, *(route for route in _searched(experiment) if 1 < route.times < times)]
+    seeds = [
+        seed
+        for seed in experiment.seeds
+        if any(experiment.path(route, seed, sparsity) for route in longer)
+    ]
+    steps = _num_steps(experiment, longer)
+    part = CLAIM.part(
+        f"{steps:,} steps",
+        f"The same where the search went on to {times} times the steps, in the seeds that have it.",
+    )
+    return steps, part.judge(
+        path_outcomes(
+            experiment,
+            [*shorter, *longer],
+            outcome,
+            sparsity=sparsity,
+            quantity=quantity,
+            seeds=seeds,
+        )
+    )
+
+
+def _num_steps(experiment: ExperimentRecords, routes: Sequence[Route]) -> int:
+    """Return the steps of the longest fit along ``routes``."""
+    return max((path.num_steps for path in experiment.paths if route_of(path) in routes), default=0)

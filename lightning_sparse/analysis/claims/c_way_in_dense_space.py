@@ -1,0 +1,48 @@
+"""Claim C of rules 2: in the dense space a trained curve leads down where the line does not."""
+
+from collections.abc import Sequence
+
+from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.experiment import ExperimentRecords, Route
+from lightning_sparse.analysis.measured_descents import (
+    DESCENT_RULE,
+    SHARE_RULE,
+    MeasuredDescent,
+    both,
+    opposite,
+)
+from lightning_sparse.analysis.measured_rises import Quantity
+from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim, path_outcomes
+
+CLAIM = ShareClaim(
+    name="C",
+    statement=(
+        "In the dense space a quadratic curve leads downhill from the scratch solution to the "
+        "pruned one, where the straight line does not."
+    ),
+    rule=(
+        f"{DESCENT_RULE} A seed holds if S-end is worse than P-end by more than delta, R <= delta "
+        f"on the dense quadratic curve and R > delta on the line. {SHARE_RULE} Needs the dense "
+        "positive control to pass."
+    ),
+)
+
+ROUTES = (Route("S-end", "P-end", 2, "dense"), Route("S-end", "P-end"))
+
+
+def judge(
+    experiment: ExperimentRecords, *, headline_sparsity: float, quantity: Quantity
+) -> ClaimResult:
+    """Ask of every seed whether the curve leads down and the line does not."""
+    return CLAIM.judge(
+        path_outcomes(experiment, ROUTES, outcome, sparsity=headline_sparsity, quantity=quantity)
+    )
+
+
+def outcome(paths: Sequence[MeasuredDescent]) -> SeedOutcome:
+    """Compare the curve, which comes first, with the line."""
+    curve, line = paths
+    holds = both(line.has_gap, curve.is_descent, opposite(line.is_descent))
+    return SeedOutcome(
+        holds=holds, value=curve.descent.value, remark="" if line.has_gap else "no gap"
+    )

@@ -1,0 +1,98 @@
+"""Positive controls of rules 2: between equals the search finds flat curves where they exist."""
+
+from collections.abc import Sequence
+
+from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.experiment import ExperimentRecords, Route, route_of
+from lightning_sparse.analysis.measured_descents import (
+    BARRIER_RULE,
+    SHARE_RULE,
+    MeasuredDescent,
+    both,
+    opposite,
+)
+from lightning_sparse.analysis.measured_rises import Quantity
+from lightning_sparse.analysis.share_claim import (
+    SeedOutcome,
+    ShareClaim,
+    ShareEvidence,
+    path_outcomes,
+)
+
+_RULE = (
+    f"{BARRIER_RULE} A seed holds if H <= delta on the quadratic curve and H > delta on the line, "
+    "both {ends}. " + SHARE_RULE + " It passes if it is supported."
+)
+
+DENSE = ShareClaim(
+    name="control: dense",
+    statement=(
+        "The same search joins two dense solutions by a quadratic curve without a barrier, where "
+        "the straight line has one (Garipov et al. 2018)."
+    ),
+    rule=_RULE.format(ends="from D-end to D2-end"),
+)
+DENSE_ROUTES = (Route("D-end", "D2-end", 2, "dense"), Route("D-end", "D2-end"))
+
+IN_MASK = ShareClaim(
+    name="control: in the mask",
+    statement=(
+        "The same search joins the scratch and the pruned solution inside their mask at a lower "
+        "sparsity by a quadratic curve without a barrier, where the straight line has one."
+    ),
+    rule=_RULE.format(
+        ends="from S-end to P-end at the lowest sparsity at which such a curve was fitted inside "
+        "the mask, below that of the claims"
+    ),
+)
+IN_MASK_ROUTES = (Route("S-end", "P-end", 2, "sparse"), Route("S-end", "P-end"))
+
+
+def judge_dense(
+    experiment: ExperimentRecords, *, headline_sparsity: float, quantity: Quantity
+) -> ClaimResult:
+    """Compare the curve between two dense solutions with the line, in each seed."""
+    return _judge(DENSE, DENSE_ROUTES, experiment, headline_sparsity, quantity)
+
+
+def judge_in_mask(
+    experiment: ExperimentRecords, *, headline_sparsity: float, quantity: Quantity
+) -> ClaimResult:
+    """Compare curve and line inside the mask of a lower sparsity, in each seed."""
+    sparsity = control_sparsity(experiment, headline_sparsity)
+    if sparsity is None:
+        nothing = ShareEvidence(outcomes={}, missing=["S-end to P-end at a lower sparsity"])
+        return IN_MASK.judge(nothing)
+    return _judge(IN_MASK, IN_MASK_ROUTES, experiment, sparsity, quantity)
+
+
+def control_sparsity(experiment: ExperimentRecords, headline_sparsity: float) -> float | None:
+    """Return the lowest sparsity at which the curve of the control was fitted, if there is one."""
+    below = [
+        path.target_sparsity
+        for path in experiment.paths
+        if route_of(path) == IN_MASK_ROUTES[0] and path.target_sparsity < headline_sparsity
+    ]
+    return min(below, default=None)
+
+
+def outcome(paths: Sequence[MeasuredDescent]) -> SeedOutcome:
+    """Compare the curve, which comes first, with the line."""
+    curve, line = paths
+    return SeedOutcome(
+        holds=both(curve.has_no_barrier, opposite(line.has_no_barrier)),
+        value=curve.barriers.worse_end,
+        remark="line without a barrier" if line.has_no_barrier else "",
+    )
+
+
+def _judge(
+    claim: ShareClaim,
+    routes: Sequence[Route],
+    experiment: ExperimentRecords,
+    sparsity: float,
+    quantity: Quantity,
+) -> ClaimResult:
+    return claim.judge(
+        path_outcomes(experiment, routes, outcome, sparsity=sparsity, quantity=quantity)
+    )

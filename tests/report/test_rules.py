@@ -1,0 +1,159 @@
+"""Pages under both sets of rules: the old ones stay as they were, the new ones show R, M and H."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from lightning_sparse.analysis.claim import to_json
+from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.analysis.triples import judge_triples
+from lightning_sparse.records import read_records
+from lightning_sparse.report.document import make_document
+from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.markdown import render_markdown
+from lightning_sparse.report.readme import markers, update_readme
+from tests.analysis.simulate import (
+    ENDS_AND_MIDDLE,
+    FULL_GRID,
+    HEADLINE_SPARSITY,
+    path_points,
+    simulated_path,
+    simulated_records,
+)
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ("digits", "digits_resnet")
+
+# Of report.md, made from the published records before there were rules 2.
+PAGES_OF_RULES_1 = {
+    "digits": "7f1d82ca6d041c4ad3c1e40593cfb287f7ea871569d0453f1a641f720625f1b9",
+    "digits_resnet": "2062eeaf19ee481a4e78c191c1b7abd882207ffa571f01d3152b237324a8a9bd",
+}
+TITLES = {
+    "digits": "Handwritten digits, four-layer convolutional network",
+    "digits_resnet": ("Handwritten digits, ResNet-50's bottleneck topology at one eighth width"),
+}
+
+
+@pytest.fixture(scope="module", params=PUBLISHED)
+def published(request):
+    name = request.param
+    records = read_records(ROOT / "results" / name / "records.jsonl")
+    return name, records, judge_all(records, headline_sparsity=HEADLINE_SPARSITY)
+
+
+def test_published_verdicts_are_judged_again_to_the_last_bit(published):
+    name, _, claims = published
+    file = ROOT / "results" / name / "claims.json"
+    assert to_json(claims) == file.read_text(encoding="utf-8")
+
+
+def test_the_readme_shows_what_the_published_records_give(published, tmp_path):
+    name, records, claims = published
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    figure = tmp_path / "results" / name / "headline.png"
+    figure.parent.mkdir(parents=True)
+    figure.write_bytes(b"picture")
+    triples = judge_triples(records, headline_sparsity=HEADLINE_SPARSITY)
+
+    update_readme(tmp_path / "README.md", name, records, claims, triples, figure)
+
+    assert markers(name)[0] in text
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == text
+
+
+def test_the_page_of_rules_1_is_what_it_was(published):
+    name, records, claims = published
+    findings = Findings(records, HEADLINE_SPARSITY, rules=1)
+    triples = judge_triples(records, headline_sparsity=HEADLINE_SPARSITY, rules=1)
+    page = render_markdown(make_document(findings, claims, triples, title=TITLES[name]))
+    assert hashlib.sha256(page.encode()).hexdigest() == PAGES_OF_RULES_1[name]
+
+
+@pytest.fixture(scope="module")
+def new_page():
+    records = simulated_records(
+        range(31, 43), rules=2, sparsities=[HEADLINE_SPARSITY], grid=FULL_GRID
+    )
+    ends = {record.run_id: record.train for record in records if record.kind == "run"}
+    records += [
+        simulated_path(
+            "S-end", "P-end", seed, degree=2, space="end_mask", rules=2, num_classes=10,
+            run_id=f"longer-{times}-{seed}", steps_multiplier=times, num_steps=1500 * times,
+            points=path_points(
+                ends[f"scratch-init_scratch-0.98-seed{seed}"],
+                ends[f"prune-init-0.98-seed{seed}"],
+                0.2 / times,
+                grid=ENDS_AND_MIDDLE,
+            ),
+        )
+        for seed in range(31, 37)
+        for times in (4, 16)
+    ]  # fmt: skip
+    claims = judge_all(records, headline_sparsity=HEADLINE_SPARSITY)
+    triples = judge_triples(records, headline_sparsity=HEADLINE_SPARSITY)
+    findings = Findings(records, HEADLINE_SPARSITY, rules=2)
+    return claims, make_document(findings, claims, triples, title="New")
+
+
+def test_a_page_of_rules_2_shows_descent_rise_and_barrier_of_every_path(new_page):
+    claims, document = new_page
+    text = render_markdown(document)
+    assert "| path | descent R | rise M | barrier H | R of the objective |" in text
+    assert "scratch solution to pruned solution at 80" in text
+    assert "tolerance (tol)" not in text
+    assert "- **descent (R)**" in text
+    assert "2 disjoint sixes" in text
+    assert {claim.rules for claim in claims} == {2}
+
+
+def test_a_page_of_rules_2_names_holms_p_and_every_seed(new_page):
+    _, document = new_page
+    (verdicts,) = [block for block in document.opening if hasattr(block, "rows")]
+    assert verdicts.columns[-2:] == ["p (Holm)", "rule"]
+    (section,) = [section for section in document.sections if section.title == "Seed by seed"]
+    (table,) = section.blocks
+    assert [row.cells[0] for row in table.rows] == [str(seed) for seed in range(31, 43)]
+    assert "A: control S-start to S-end" in table.columns
+
+
+def test_r_against_steps_is_drawn_beside_b(new_page):
+    _, document = new_page
+    names = [picture.name for picture in document.pictures]
+    assert names.index("search") == names.index("solutions") + 1
+    (search,) = [picture for picture in document.pictures if picture.name == "search"]
+    assert "nats at 1,500, 6,000 and 24,000 steps" in search.caption
+
+
+def test_without_longer_fits_nothing_is_drawn_of_them():
+    records = simulated_records([31], rules=2, sparsities=[HEADLINE_SPARSITY])
+    findings = Findings(records, HEADLINE_SPARSITY, rules=2)
+    names = [picture.name for picture in make_document(findings, [], title="").pictures]
+    assert "solutions" in names
+    assert "search" not in names
+
+
+def test_what_a_claim_needs_is_said_beside_it():
+    few = simulated_records(
+        range(31, 36), rules=2, sparsities=[HEADLINE_SPARSITY], grid=ENDS_AND_MIDDLE
+    )
+    claims = judge_all(few, headline_sparsity=HEADLINE_SPARSITY)
+    findings = Findings(few, HEADLINE_SPARSITY, rules=2)
+    text = render_markdown(make_document(findings, claims, title=""))
+    assert "To decide it: at the effect seen, 6 seeds would decide it" in text
+    assert "make reproduce EXPERIMENT=simulated SEEDS=31,32,33,34,35,36" in text
+    assert json.loads(to_json(claims))[0]["outlook"]
+
+
+def test_rules_1_can_be_asked_of_new_records():
+    records = simulated_records([31, 32], rules=2, sparsities=[HEADLINE_SPARSITY])
+    claims = judge_all(records, headline_sparsity=HEADLINE_SPARSITY, rules=1)
+    text = render_markdown(
+        make_document(Findings(records, HEADLINE_SPARSITY, rules=1), claims, title="")
+    )
+    assert "largest rise of the loss" in text
+    assert dataclasses.asdict(claims[0])["rules"] == 1
