@@ -45,6 +45,11 @@ class History:
         return self.every_steps or max(1, num_steps // _NUM_ENTRIES)
 
 
+def _finite(value: Any) -> Any:
+    """Return None for what JSON cannot say: a gradient that overflows in 16-mixed has no norm."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 class ProgressCallback(pl.Callback):
     """Every ``every_steps`` steps: checks the loss, keeps a line of history, reports progress.
 
@@ -101,11 +106,12 @@ class ProgressCallback(pl.Callback):
         loss = float(_batch_loss(trainer, outputs))
         if not math.isfinite(loss):
             raise UserError(f"the training loss is {loss} at step {step} of {last}; {self._advice}")
+        seen = self._observe(batch) if self._observe else {}
         entry = {
             "step": step,
             "batch_loss": loss,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            **(self._observe(batch) if self._observe else {}),
+            **{name: _finite(value) for name, value in seen.items()},
             "images_per_second": self._images_per_second(trainer.world_size),
             "peak_memory_gib": peak_memory_gib(pl_module.device),
         }

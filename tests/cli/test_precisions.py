@@ -169,3 +169,16 @@ def test_a_curve_has_its_ends_exactly_and_moves_between_them(made):
         assert all(torch.equal(points[f"{k}/{name}"], end[name]) for name in names)
     middle = [(points[f"0/{n}"] + points[f"2/{n}"]) / 2 - points[f"1/{n}"] for n in names]
     assert 1e-7 < max(float(part.abs().max()) for part in middle) < 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", [p for p in PRECISIONS if p not in REFUSED])
+def test_a_gpu_makes_runs_and_curves_in_every_precision(precision, tmp_path):
+    words = ["trainer.accelerator=gpu", "path.training.gradient_clip_norm=1.0"]
+    settings = in_small("smoke", tmp_path, *words, f"++trainer.precision={precision}")
+    jobs = with_needs([plan_path(settings)])
+
+    records = [execute(job) for job in jobs]
+
+    assert [record.provenance["deterministic"] for record in records] == [True] * 3
+    assert main(["verify", *(str(job.run_dir) for job in jobs)]) == 0

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -10,6 +11,8 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.training.classifier_module import ClassifierModule
 from lightning_sparse.training.lr_schedules import WarmupCosine
+from lightning_sparse.training.observations import EndPointObserver
+from lightning_sparse.training.progress import ProgressCallback
 from lightning_sparse.training.sparsity_callback import SparsityCallback
 from lightning_sparse.training.trainer import fit, quiet_trainer
 from tests.training.problems import bits, make_data, make_masks, make_network, make_settings
@@ -150,19 +153,19 @@ def test_scaled_gradients_are_true_again_where_they_are_masked_and_observed():
 
 
 class Overflows(pl.Callback):
-    """Makes the gradients of the second step infinite, and keeps what that step leaves behind."""
+    """Makes the gradients of one step infinite, and keeps what every step leaves behind."""
 
-    def __init__(self):
-        self.states = []
+    def __init__(self, step=1):
+        self.step, self.states = step, []
 
     def on_after_backward(self, trainer, pl_module):
-        if trainer.global_step == 1:
+        if trainer.global_step == self.step:
             pl_module.network.fc.weight.grad.fill_(math.inf)
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         weight = pl_module.network.fc.weight
-        momentum = trainer.optimizers[0].state[weight]["momentum_buffer"]
-        self.states.append((bits(weight), bits(momentum)))
+        momentum = trainer.optimizers[0].state.get(weight, {}).get("momentum_buffer")
+        self.states.append((bits(weight), None if momentum is None else bits(momentum)))
 
 
 def test_a_step_that_overflows_in_sixteen_bits_changes_neither_weights_nor_momentum():
@@ -173,3 +176,19 @@ def test_a_step_that_overflows_in_sixteen_bits_changes_neither_weights_nor_momen
     first, skipped, last = overflows.states
     assert skipped == first
     assert last != first
+
+
+def test_a_first_step_that_overflows_is_left_out_in_silence_and_has_no_gradient_norm():
+    overflows, sparsity = Overflows(step=0), SparsityCallback(GivenMask(masks=make_masks()))
+    module = ClassifierModule(make_network(), make_settings())
+    progress = ProgressCallback(
+        every_steps=1, report=None, advice="", observe=EndPointObserver(module, sparsity)
+    )
+    options = {"accelerator": "cpu", "devices": 1, "plugins": [MixedPrecision("16-mixed", "cpu")]}
+
+    fit(quiet_trainer(2, [sparsity, overflows, progress], options), module, make_data(), 2)
+
+    first, second = map(json.loads, progress.history_lines().splitlines())
+    assert first["gradient_norm"] is None
+    assert second["gradient_norm"] > 0
+    assert overflows.states[0][1] is None
