@@ -28,22 +28,21 @@ _TINY = [
     "reproduce.sparsities=[]",
     "reproduce.lines=[{start: S-end, end: P-end}]",
 ]
-_NARROW = {
-    "convnet": ["model.widths=[4,4]"],
-    "resnet": ["model=resnet_small", "model.width_multiplier=0.03125", "+model.layers=[1,1,1,1]"],
-}
 
 
 def in_small(experiment: str, runs_dir: Path, *overrides: str) -> Settings:
-    """Compose an experiment of two steps and few images, with a narrow network on one CPU."""
+    """Compose an experiment of two steps and few images, on one CPU, with a narrow network.
+
+    That of the overrides, if they say any; otherwise the experiment must be one of `ConvNet`.
+    """
     settings = compose_settings([f"experiment={experiment}"])
     accumulated = settings["trainer"].get("accumulate_grad_batches", 1)
-    kind = "resnet" if "resnet" in settings["model"]["_target_"] else "convnet"
     sizes = ["batch_size=4"]
     if settings["global_batch_size"] is not None:
         sizes.append(f"global_batch_size={4 * accumulated}")
     device = ["trainer.accelerator=cpu", "trainer.devices=1"]
     names = [f"experiment={experiment}", f"runs_dir={runs_dir}"]
-    small = compose_settings([*names, *_TINY, *_NARROW[kind], *sizes, *device, *overrides])
+    narrow = [] if any(word.startswith("model.") for word in overrides) else ["model.widths=[4,4]"]
+    small = compose_settings([*names, *_TINY, *narrow, *sizes, *device, *overrides])
     assert small["trainer"].get("accumulate_grad_batches", 1) == accumulated
     return small

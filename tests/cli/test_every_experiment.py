@@ -1,0 +1,81 @@
+"""Every experiment takes two optimizer steps, as it stands, in every arm, line and curve it names.
+
+What is its own: precision, clipping, compiling, accumulated batches, schedule, layer policy,
+batch-norm policy. What is not: images and network, which are tiny, how many of each there are, and
+the device. Experiments that differ in nothing but sparsity and seeds are stepped once.
+"""
+
+import functools
+import json
+import math
+
+import pytest
+import torch
+
+from lightning_sparse.cli.compose import compose_settings
+from lightning_sparse.cli.execution import execute
+from lightning_sparse.cli.reproduce import plan_all
+from lightning_sparse.cli.shipped import CONF_DIR
+from lightning_sparse.paths.curves import straight_line
+from lightning_sparse.records import PathRecord, RunRecord
+from lightning_sparse.tensor_files import load_tensors
+from tests.cli.small import in_small
+
+EXPERIMENTS = sorted(file.stem for file in (CONF_DIR / "experiment").glob("*.yaml"))
+
+
+def alike():
+    """Group the experiments whose steps are made by the same settings."""
+    groups = {}
+    for experiment in EXPERIMENTS:
+        settings = compose_settings([f"experiment={experiment}", "sparsity=0.5"])
+        curves = settings["reproduce"]["curves"]
+        own = {"overrides", "experiment_name", "reproduce", "pilot"}
+        key = json.dumps([{k: v for k, v in settings.items() if k not in own}, curves])
+        groups.setdefault(key, []).append(experiment)
+    return list(groups.values())
+
+
+@pytest.fixture
+def traced_only(monkeypatch):
+    """Let `torch.compile` trace what it is given, and leave out the minute that its C++ takes."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("experiments", alike(), ids="+".join)
+@pytest.mark.usefixtures("traced_only")
+def test_every_arm_line_and_curve_of_an_experiment_is_made(experiments, tmp_path):
+    experiment = experiments[0]
+    narrow = "model._target_=tests.cli.narrow.NarrowNet"
+    jobs = plan_all(in_small(experiment, tmp_path, narrow))
+
+    records = [execute(job) for job in jobs]
+
+    runs = [record for record in records if isinstance(record, RunRecord)]
+    paths = [record for record in records if isinstance(record, PathRecord)]
+    assert {run.method for run in runs} == {"dense", "prune", "scratch", "lottery"}
+    assert all(run.num_steps == 2 and math.isfinite(run.test.loss) for run in runs)
+    assert all(run.distance_from_start > 0 for run in runs)
+    settings = compose_settings([f"experiment={experiment}"])
+    plan = settings["reproduce"]
+    assert [path.degree for path in paths] == [1, *(curve["degree"] for curve in plan["curves"])]
+    for job, record in zip(jobs, records, strict=True):
+        assert record.config["trainer"].get("precision") == settings["trainer"].get("precision")
+        assert record.config["compile"] == settings["compile"]
+        if isinstance(record, PathRecord) and record.degree > 1:
+            assert record.num_steps == 2
+            assert has_moved(job.run_dir, record.degree)
+
+
+def has_moved(run_dir, degree):
+    """Whether a curve's control points have left the straight line between its ends."""
+    points = load_tensors(run_dir / "control_points.safetensors")
+    names = [name.partition("/")[2] for name in points if name.startswith("0/")]
+    start, inner, end = (
+        torch.cat([points[f"{k}/{name}"].flatten() for name in names]) for k in (0, 1, degree)
+    )
+    # At the first steps of a warm-up the rate is small: what moves are the smallest weights.
+    return not torch.equal(inner, straight_line(start, end, degree)[1])
