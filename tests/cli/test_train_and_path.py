@@ -96,7 +96,9 @@ def test_a_network_and_a_data_set_of_ones_own_enter_from_the_command_line(mine, 
     assert isinstance(record, RunRecord)
     assert (record.kept, record.prunable) == (14, 140)
     assert record.train.num_images == 80
-    assert "(kept 14 of 140 prunable weights, nominal 0.9)" in capsys.readouterr().out
+    # Biases count among all parameters.
+    told = "(kept 14 of 140 prunable weights, 0.8289 of all 152 parameters, nominal 0.9)"
+    assert told in capsys.readouterr().out
 
 
 def test_the_sparsity_of_each_layer_may_be_given_by_hand(mine, tmp_path):
