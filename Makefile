@@ -36,7 +36,7 @@ ENDS = $(strip $(if $(FROM),$(call quoted,path.start=$(FROM))) $(if $(TO),$(call
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
         slurm-train-lottery slurm-line slurm-path slurm-reproduce slurm-agents slurm-sweep \
-        sweep agent sweep-local verify export data-imagenet data-synthetic bench bench-gpu \
+        sweep agent sweep-local verify check-run export data-imagenet data-synthetic bench bench-gpu \
         gpu-check bench-compare bench-page test test-faults reliability golden \
         check format clean-env .venv
 
@@ -101,6 +101,9 @@ slurm-path: .venv ## Submit a curve, after the runs it needs [... FROM TO SPACE 
 
 slurm-reproduce: .venv ## Submit the whole experiment and its report [EXPERIMENT SEEDS NODES GPUS]
 	$(SPARSE) slurm-reproduce $(WHOLE) $(ARGS)
+
+check-run: .venv ## Would a run begin, and what would hold it up? ARM=prune [ARM EXPERIMENT SEED SPARSITY]
+	$(SPARSE) check $(if $(ARM),method=$(ARM)) $(RUN) $(ARGS)
 
 # RUN is a folder here; where it is not given, it holds the settings above.
 verify: .venv ## Check what finished runs left behind: hashes, masks, counts, ids [RUN]

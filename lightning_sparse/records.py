@@ -111,8 +111,9 @@ class RunRecord:
         test: On the test set.
         mask_source: Run id of the pruned run that gave the mask, if any.
         rewind_step: Optimizer step the start weights come from (lottery), else 0.
-        distance_from_start: Euclidean distance in weight space from start to end.
-        wall_seconds: Duration of the training.
+        distance_from_start: Euclidean distance in weight space from start to end; None for a
+            network that was trained elsewhere and whose start is not known.
+        wall_seconds: Duration of the training; 0 for a network that was trained elsewhere.
         config: The resolved configuration.
         provenance: Commit, versions, hardware, number of threads, date.
         global_batch_size: Images per optimizer step, over all ranks; None in records written
@@ -138,7 +139,7 @@ class RunRecord:
     test: Evaluation
     mask_source: str | None
     rewind_step: int
-    distance_from_start: float
+    distance_from_start: float | None = None
     wall_seconds: float
     config: Mapping[str, Any] = field(repr=False)
     provenance: Mapping[str, Any] = field(repr=False)

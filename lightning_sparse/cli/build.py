@@ -115,10 +115,10 @@ def rewind_(network: nn.Module, pruned: RunRecord, pruned_dir: Path, step: int) 
     """
     file = pruned_dir / (START_FILE if step == 0 else weights_at_step_file(step))
     if not file.is_file():
-        raise UserError(
-            f"rewind_step={step}: {pruned_dir} kept no weights of that step; train it with "
-            f"capture_steps=[{step}]"
-        )
+        remedy = f"train it with capture_steps=[{step}]"
+        if pruned.config.get("published"):
+            remedy = "import it again with published.start=FILE, if that was published too"
+        raise UserError(f"rewind_step={step}: {pruned_dir} kept no weights of that step; {remedy}")
     start_step = pruned.config.get("pruning", {}).get("start_step")
     if start_step is not None and step > start_step:
         warnings.warn(

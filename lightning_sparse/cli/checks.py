@@ -73,7 +73,16 @@ _PRECISIONS: Mapping[str, str] = {
 }
 
 # Folders anywhere that the user may name; what is made inside them has names of our own.
-_PLACES = ("runs_dir", "mask_source", "path.start", "path.end", "export.run", "export.out")
+_PLACES = (
+    "runs_dir",
+    "mask_source",
+    "path.start",
+    "path.end",
+    "export.run",
+    "export.out",
+    "published.file",
+    "published.start",
+)
 
 _LARGEST = 2**63 - 1  # what torch takes; beyond some 10^308 a float does not hold it either
 

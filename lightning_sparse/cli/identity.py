@@ -53,6 +53,10 @@ def training_id(settings: Settings, *, mask_source: str | None) -> str:
             parts["rewind_step"] = settings["rewind_step"]
     if settings["capture_steps"]:
         parts["capture_steps"] = settings["capture_steps"]
+    # What was trained elsewhere is what its file says it is, whatever the settings.
+    published = settings["published"] or {}
+    if "sha256" in published:
+        parts["published"] = published["sha256"]
     sparsity = [] if method["name"] == "dense" else [f"s{settings['sparsity']}"]
     start = [method["start"].replace("/", "_")] if method["name"] == "dense" else []
     stem = [settings["experiment_name"], method["name"], *sparsity, *start]

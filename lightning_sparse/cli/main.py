@@ -22,8 +22,10 @@ VERBS = {
     "slurm-reproduce": "submit everything, each job after those it needs, the report last",
     "pilot": "try the settings that are tuned, on the pilot seeds only",
     "report": "write the report again from records that exist",
+    "check": "would a run begin, and what holds it up: loader, memory, disk; 0 fine, 1 warned",
     "verify": "check what runs left behind: hashes, masks, counts, ids: verify runs/NAME ...",
     "export": "write a finished run as ONNX, or its weights as CSR: export.run=runs/NAME",
+    "import-published": "take a published sparse network as a pruned run: published.file=...",
     "multirun": "run points with no server: sweep.file=gap, or method=dense,prune seed=21,22",
     "sweep": "register a sweep file with W&B: sweep.file=gap",
     "agent": "run points of a registered sweep: sweep.id=ENTITY/PROJECT/ID",
@@ -43,6 +45,9 @@ _ON_POINTS = {"multirun", "slurm-multirun"}
 
 # Verbs whose process may be one of several that share a run.
 _ON_RANKS = {"train", "line", "path"}
+
+# Verbs whose status says what they found.
+_WITH_STATUS = {"check"}
 
 # Verbs that are told folders instead of settings.
 _ON_FOLDERS = {"verify"}
@@ -79,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What follows the program's name; taken from the command line if not given.
 
     Returns:
-        Exit status: 0, 1 if ``verify`` found something wrong, 2 for what the user can mend, 75 when
-        asked to stop by SIGTERM or SIGUSR1, 130 when interrupted.
+        Exit status: 0, 1 if ``verify`` or ``check`` found something, 2 for what the user can mend,
+        75 when asked to stop by SIGTERM or SIGUSR1, 130 when interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -134,8 +139,8 @@ def _dispatch(words: list[str]) -> int:
     launch.settle_ranks(settings["trainer"] if verb in _ON_RANKS else {}, os.environ)
     importlib.import_module("lightning_sparse.cli.tracking").check_tracker(settings)
     run = importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}").run
-    run(settings, swept) if verb in _ON_POINTS else run(settings)
-    return _OK
+    found = run(settings, swept) if verb in _ON_POINTS else run(settings)
+    return int(found) if verb in _WITH_STATUS else _OK
 
 
 def _write_data(verb: str, words: list[str]) -> int:

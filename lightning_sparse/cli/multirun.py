@@ -1,13 +1,17 @@
 """``lightning-sparse multirun``: points of a file, or typed, with no server. No torch in here."""
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from rich.console import Console
 
 from lightning_sparse.cli.compose import Settings, compose_settings, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.seeds import mean_summary
 from lightning_sparse.cli.session import num_cores
 from lightning_sparse.cli.sweep_file import (
     Point,
@@ -22,6 +26,13 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.places import Anywhere
 from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.storage import write_text_atomic
+
+_METRICS = {
+    "train": "end/train_objective",
+    "line": "path/largest_rise",
+    "path": "path/largest_rise",
+}
 
 
 def run(settings: Settings, swept: Sequence[str] = ()) -> None:
@@ -42,6 +53,8 @@ def run(settings: Settings, swept: Sequence[str] = ()) -> None:
     )
     processes = settings["sweep"]["num_processes"] or num_cores()
     run_jobs(mine, run_job, places=Anywhere(processes), console=console)
+    if settings["sweep"]["seeds"] or sweep.method == "random":
+        _compare(sweep, chosen, settings, console)
 
 
 def chosen_points(settings: Settings, swept: Sequence[str]) -> tuple[Sweep, list[Point]]:
@@ -52,7 +65,7 @@ def chosen_points(settings: Settings, swept: Sequence[str]) -> tuple[Sweep, list
     """
     if not swept:
         sweep = read_sweep(sweep_name(settings))
-        return sweep, points(sweep)
+        return sweep, points(sweep, settings["sweep"]["seed"])
     if settings["sweep"]["file"] is not None:
         raise UserError(
             f"sweep.file={settings['sweep']['file']}, {' '.join(swept)}: give a file, or settings "
@@ -83,16 +96,79 @@ def plan_points(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> li
     Raises:
         UserError: If a point's settings do not exist or do not fit.
     """
-    # Where runs are logged to is for whoever typed the command.
-    common = [item for item in sweep.overrides if not item.startswith("logger")]
-    common += passed_on(settings)
-    jobs = [_plan(sweep, [*common, *point]) for point in chosen]
-    return list({job.run_id: job for job in jobs}.values())
+    by_point = _plan_each(sweep, chosen, settings)
+    return list({job.run_id: job for jobs in by_point for job in jobs}.values())
 
 
 def passed_on(settings: Settings) -> list[str]:
     """Return the settings that were typed for the points, not for the sweep."""
-    return [item for item in settings["overrides"] if not item.startswith("sweep.")]
+    return [
+        item
+        for item in settings["overrides"]
+        if not item.startswith("sweep.") or item.startswith("sweep.seeds=")
+    ]
+
+
+def _plan_each(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> list[list[Job]]:
+    """Plan the runs of each point: one, or one for every seed."""
+    # Where runs are logged to is for whoever typed the command.
+    said = [*sweep.overrides, *passed_on(settings)]
+    common = [item for item in sweep.overrides if not item.startswith("logger")]
+    common += [item for item in passed_on(settings) if not item.startswith("sweep.")]
+    seeds = settings["sweep"]["seeds"]
+    for item in (*(item for point in chosen for item in point), *said):
+        if seeds and item.startswith("seed="):
+            raise UserError(
+                f"sweep.seeds={seeds}, {item}: the sweep says itself which seeds it takes; leave "
+                "one of them out"
+            )
+    each = [[f"seed={seed}"] for seed in seeds] or [[]]
+    return [[_plan(sweep, [*common, *point, *seed]) for seed in each] for point in chosen]
+
+
+def _compare(sweep: Sweep, chosen: Sequence[Point], settings: Settings, console: Console) -> None:
+    """Keep what every point has reached, and show the best; points of other parts may be missing.
+
+    Raises:
+        UserError: If the file's metric is no number of a run.
+    """
+    metric = sweep.body.get("metric") or {}
+    name = metric.get("name", _METRICS[sweep.verb])
+    entries = [
+        _entry(point, jobs, name, settings["sweep"])
+        for point, jobs in zip(chosen, _plan_each(sweep, chosen, settings), strict=True)
+        if all(job.is_finished for job in jobs)
+    ]
+    file = Path(settings["runs_dir"]) / f"sweep_{sweep.name}.jsonl"
+    write_text_atomic(file, "".join(json.dumps(entry) + "\n" for entry in entries))
+    if entries:
+        choose = max if metric.get("goal") == "maximize" else min
+        best = choose(entries, key=lambda entry: entry["mean"])
+        values = " ".join(f"{value:.6g}" for value in best["values"])
+        text = (
+            f"best of {len(entries)} points: {' '.join(best['point'])}: {name} {best['mean']:.6g}"
+        )
+        console.print(f"{text} ({values})", markup=False, highlight=False, soft_wrap=True)
+    console.print(str(file), markup=False, highlight=False, soft_wrap=True)
+
+
+def _entry(point: Point, jobs: Sequence[Job], metric: str, settings: Settings) -> dict[str, Any]:
+    numbers = [mean_summary([job.record()]) for job in jobs]
+    for known in numbers:
+        if metric not in known:
+            raise UserError(
+                f"metric.name={metric}: is no number of a run; choose one of {', '.join(known)}"
+            )
+    values = [known[metric] for known in numbers]
+    return {
+        "point": list(point),
+        "search_seed": settings["seed"],
+        "seeds": settings["seeds"],
+        "runs": [job.run_id for job in jobs],
+        "metric": metric,
+        "values": values,
+        "mean": fmean(values),
+    }
 
 
 def part(jobs: Sequence[Job], share: str | None) -> list[Job]:

@@ -2,6 +2,7 @@
 
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.planning import plan_ends, plan_path
+from lightning_sparse.cli.seeds import run_over_seeds
 from lightning_sparse.cli.session import first_rank_console, run_wanted
 from lightning_sparse.cli.summaries import describe_path
 from lightning_sparse.records import PathRecord, RunRecord, read_record
@@ -10,6 +11,9 @@ from lightning_sparse.records import PathRecord, RunRecord, read_record
 def run(settings: Settings) -> None:
     """Make the path that the settings name, unless it is finished, and print what came out."""
     console = first_rank_console()
+    if settings["sweep"]["seeds"]:
+        run_over_seeds(settings, plan_path, console)
+        return
     job = plan_path(settings)
     run_wanted(job, console)
     record = job.record()

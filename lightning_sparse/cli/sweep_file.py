@@ -108,8 +108,12 @@ def parse_sweep(body: Any, file: Path) -> Sweep:
     )
 
 
-def points(sweep: Sweep) -> list[Point]:
+def points(sweep: Sweep, seed: int | None = None) -> list[Point]:
     """Expand a grid, or draw what ``run_cap`` asks for: the same points at every call.
+
+    Args:
+        sweep: The file.
+        seed: Of a random search: other points for another one. None gives points of their own.
 
     Raises:
         UserError: If the search needs a server, or a random one does not say how many points.
@@ -124,7 +128,7 @@ def points(sweep: Sweep) -> list[Point]:
         number = sweep.body.get("run_cap")
         if number is None:
             raise UserError(f"{sweep.file}: run_cap={number}: a random search needs a number >= 1")
-        return [_drawn(sweep, index) for index in range(number)]
+        return [_drawn(sweep, index, seed) for index in range(number)]
     for name, parameter in sweep.parameters.items():
         for value in listed(parameter):
             _check_single(name, value, sweep.file)
@@ -255,10 +259,11 @@ def _check_without_server(sweep: Sweep) -> None:
         )
 
 
-def _drawn(sweep: Sweep, index: int) -> Point:
-    """Draw one point; a pure function of the sweep's name, the parameter's name and the index."""
+def _drawn(sweep: Sweep, index: int, seed: int | None) -> Point:
+    """Draw one point; a pure function of the names of sweep and parameter, the index and seed."""
+    stem = sweep.name if seed is None else f"{seed}/{sweep.name}"
     return tuple(
-        _override(name, draw(parameter, random.Random(f"{sweep.name}/{name}/{index}")))  # noqa: S311
+        _override(name, draw(parameter, random.Random(f"{stem}/{name}/{index}")))  # noqa: S311
         for name, parameter in sweep.parameters.items()
     )
 

@@ -6,7 +6,7 @@ W&B is imported by whoever asks for it, since that takes a second.
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,28 @@ def tracker_for(
         config={"run_id": job.run_id, **config},
         run_dir=job.run_dir,
         is_sweep_point=is_sweep_point,
+    )
+    return _tracker(settings, run)
+
+
+def tracker_over_seeds(settings: Settings, jobs: Sequence[Job], ids: str) -> AbstractTracker:
+    """Build the tracker of a point that is several runs; inside a sweep, it is the agent's run.
+
+    Args:
+        settings: Of the point; ``logger`` chooses.
+        jobs: Its runs.
+        ids: Tells it from points with other runs.
+    """
+    group = group_of(jobs[0].run_id)
+    seeds = settings["sweep"]["seeds"]
+    run = TrackedRun(
+        run_id=f"{group}-seeds{'_'.join(map(str, seeds))}-{ids}",
+        kind=jobs[0].kind,
+        group=group,
+        tags=(settings["experiment_name"], f"{len(jobs)} seeds"),
+        config={"seeds": seeds, "runs": [job.run_id for job in jobs]},
+        run_dir=Path(settings["runs_dir"]) / "sweep_points" / f"{group}-{ids}",
+        is_sweep_point=True,
     )
     return _tracker(settings, run)
 

@@ -2,6 +2,7 @@
 
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.planning import plan_training
+from lightning_sparse.cli.seeds import run_over_seeds
 from lightning_sparse.cli.session import first_rank_console, run_wanted
 from lightning_sparse.cli.summaries import describe_run
 from lightning_sparse.records import RunRecord
@@ -10,6 +11,9 @@ from lightning_sparse.records import RunRecord
 def run(settings: Settings) -> None:
     """Train the arm that the settings name, unless it is finished, and print what came out."""
     console = first_rank_console()
+    if settings["sweep"]["seeds"]:
+        run_over_seeds(settings, plan_training, console)
+        return
     job = plan_training(settings)
     run_wanted(job, console)
     record = job.record()

@@ -107,10 +107,15 @@ def _row(runs: Sequence[RunRecord], findings: Findings) -> Row:
             mean_with_margin([run.train.objective for run in runs]),
             counts(runs),
             overall_sparsity(first),
-            mean_with_margin([run.distance_from_start for run in runs]),
+            _distances(runs),
             findings.references(run.run_id for run in runs),
         ]
     )
+
+
+def _distances(runs: Sequence[RunRecord]) -> str:
+    known = [run.distance_from_start for run in runs if run.distance_from_start is not None]
+    return mean_with_margin(known) if known else ""
 
 
 def counts(runs: Sequence[RunRecord]) -> str:

@@ -136,7 +136,7 @@ def _run_table(findings: Findings) -> Table:
                     percent(run.test.accuracy, 2),
                     number(run.train.loss),
                     number(run.train.objective),
-                    number(run.distance_from_start),
+                    "" if run.distance_from_start is None else number(run.distance_from_start),
                     number(run.wall_seconds),
                     findings.references([run.mask_source] if run.mask_source else []),
                 ],

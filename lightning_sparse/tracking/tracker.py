@@ -59,6 +59,10 @@ class AbstractTracker(ABC):
         """Take what came out."""
 
     @abstractmethod
+    def summarise(self, values: Mapping[str, float]) -> None:
+        """Take what came out of several runs together."""
+
+    @abstractmethod
     def log_page(self, page: Path) -> None:
         """Take a page of HTML."""
 
@@ -76,6 +80,9 @@ class NoTracker(AbstractTracker):
         """Do nothing."""
 
     def finish(self, record: Record) -> None:
+        """Do nothing."""
+
+    def summarise(self, values: Mapping[str, float]) -> None:
         """Do nothing."""
 
     def log_page(self, page: Path) -> None:

@@ -134,6 +134,12 @@ class WandbTracker(AbstractTracker):
             self._logger.experiment.log({"path/points": table, "path/chart": chart})
 
     @_never_raises
+    def summarise(self, values: Mapping[str, float]) -> None:
+        """Log numbers as the run's own, by which a sweep compares its points."""
+        if self._logger is not None:
+            self._logger.experiment.summary.update(dict(values))
+
+    @_never_raises
     def log_page(self, page: Path) -> None:
         """Attach a page of HTML."""
         if self._logger is not None:

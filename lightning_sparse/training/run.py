@@ -279,7 +279,7 @@ def _record(
     trainer, settings, first_step = fit.trainer, module.settings, identity.rewind_step
     kept, prunable = kept_and_prunable(fit.sparsity.masks)
     layers = layer_counts(fit.sparsity.masks)
-    train, test = _measure_both(module.network, data, settings, trainer)
+    train, test = measure_both(module.network, data, settings, trainer)
     return RunRecord(
         **vars(identity),
         kept=kept,
@@ -303,7 +303,7 @@ def _record(
     )
 
 
-def _measure_both(
+def measure_both(
     network: nn.Module, data: ImageDataModule, settings: TrainingSettings, trainer: pl.Trainer
 ) -> tuple[Evaluation, Evaluation]:
     """Measure the trained network on both sets; a loss that is no number is not recorded."""

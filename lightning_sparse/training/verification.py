@@ -41,7 +41,7 @@ def problems_of_run(record: RunRecord, run_dir: Path) -> Iterator[str]:
     )
     try:
         masks = load_masks(run_dir / MASKS_FILE)
-        states = {name: load_tensors(run_dir / name) for name in _state_files(record)}
+        states = {name: load_tensors(run_dir / name) for name in _state_files(record, run_dir)}
     except UserError as error:
         yield str(error)
         return
@@ -50,8 +50,9 @@ def problems_of_run(record: RunRecord, run_dir: Path) -> Iterator[str]:
         # A pruned run starts dense, and what it masked at a captured step is not kept.
         is_masked = file == WEIGHTS_FILE or record.mask_source is not None
         yield from (f"{file}: {line}" for line in misfits(masks, state, masked=is_masked))
-    yield from _wrong_source(record, run_dir, masks, states[START_FILE])
-    yield from _equal_starts(record, run_dir, masks, states[START_FILE])
+    start = states.get(START_FILE, {})
+    yield from _wrong_source(record, run_dir, masks, start)
+    yield from _equal_starts(record, run_dir, masks, start)
     yield from _wrong_statistics(record, states[WEIGHTS_FILE])
 
 
@@ -76,10 +77,13 @@ def misfits(masks: Masks, state: Mapping[str, Tensor], *, masked: bool) -> Itera
             yield f"{name!r} has {num_wrong} masked weights that are not zero"
 
 
-def _state_files(record: RunRecord) -> list[str]:
+def _state_files(record: RunRecord, run_dir: Path) -> list[str]:
     steps = record.config.get("capture_steps")
     captured = [step for step in steps if type(step) is int] if isinstance(steps, list) else []
-    return [START_FILE, WEIGHTS_FILE, *map(weights_at_step_file, captured)]
+    # The start of what was trained elsewhere may not be known.
+    is_known = "published" not in record.config or (run_dir / START_FILE).is_file()
+    start = [START_FILE] if is_known else []
+    return [*start, WEIGHTS_FILE, *map(weights_at_step_file, captured)]
 
 
 def _wrong_counts(record: RunRecord, masks: Masks) -> Iterator[str]:

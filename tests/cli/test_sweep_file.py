@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from lightning_sparse.cli.compose import compose_settings, without_sweeps
-from lightning_sparse.cli.multirun import chosen_points, part, plan_points
+from lightning_sparse.cli.multirun import chosen_points, part, passed_on, plan_points
 from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.cli.shipped import SWEEPS_DIR
 from lightning_sparse.cli.sweep_file import (
@@ -240,6 +240,52 @@ def test_more_points_of_a_random_search_leave_the_earlier_ones():
         for number in (3, 9)
     )
     assert many[:3] == few
+
+
+def test_another_seed_draws_other_points_and_the_same_seed_the_same():
+    search = sweep({"lr": {"min": 0.0, "max": 1.0}}, method="random", run_cap=4)
+    drawn = {seed: tuple(points(search, seed)) for seed in (None, 7, 8)}
+    assert len(set(drawn.values())) == 3
+    assert tuple(points(search, 7)) == drawn[7]
+    settings = compose_settings(["experiment=smoke", "sweep.seed=7"])
+    assert settings["sweep"]["seed"] == 7
+    # What was drawn before there were seeds.
+    assert points(search)[0] == ("lr=0.03111617532652511",)
+
+
+def test_every_point_is_planned_for_each_of_the_seeds_that_are_asked_for():
+    settings = compose_settings(["experiment=smoke", "sweep.seeds=[21,22]"])
+    grid = sweep({"method": {"values": ["dense", "prune"]}})
+    ids = [job.run_id for job in plan_points(grid, points(grid), settings)]
+    assert [re.sub(r"-[0-9a-f]{8}$", "", name) for name in ids] == [
+        "smoke-dense-init-seed21", "smoke-dense-init-seed22",
+        "smoke-prune-s0.9-seed21", "smoke-prune-s0.9-seed22",
+    ]  # fmt: skip
+    alone = compose_settings(["experiment=smoke", "method=prune", "seed=22"])
+    assert plan_training(alone).run_id == ids[-1]
+
+
+@pytest.mark.parametrize(
+    ("words", "parameters"),
+    [
+        (["sweep.seeds=[21,22]"], {"seed": {"values": [1, 2]}}),
+        (["sweep.seeds=[21,22]", "seed=3"], {"method": {"values": ["dense"]}}),
+    ],
+)
+def test_seeds_that_are_said_twice_are_refused(words, parameters):
+    settings = compose_settings(["experiment=smoke", *words])
+    grid = sweep(parameters)
+    with pytest.raises(UserError, match=r"sweep.seeds=\[21, 22\], seed=.: the sweep says itself"):
+        plan_points(grid, points(grid), settings)
+
+
+def test_a_registered_sweep_passes_its_seeds_on_to_the_points():
+    settings = compose_settings(["experiment=smoke", "sweep.seeds=[21,22]", "sweep.seed=3"])
+    grid = sweep({"method": {"values": ["dense"]}})
+    assert grid.with_overrides(passed_on(settings))["command"] == [
+        "lightning-sparse", "train", "logger=wandb", "experiment=smoke", "sweep.seeds=[21,22]",
+        "${args_no_hyphens}",
+    ]  # fmt: skip
 
 
 def test_corner_points_use_every_value_and_both_ends_of_ranges():

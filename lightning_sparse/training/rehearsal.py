@@ -1,0 +1,188 @@
+"""A few steps on copies, timed and weighed: what will hold a run up, and what it will need."""
+
+import contextlib
+import copy
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.errors import UserError
+from lightning_sparse.streams import global_generators_of
+from lightning_sparse.training.classifier_module import TrainingSettings
+from lightning_sparse.training.measurement import Batch
+from lightning_sparse.training.optimizers import build_optimizer
+
+_SECONDS = 1.5  # at most, for each of the two rates
+_MOST = 20  # steps
+
+_AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a few training steps took.
+
+    Attributes:
+        loader_rate: Training images per second that the loader gives while nobody computes.
+        step_rate: Images per second of forward pass, backward pass and update alone.
+        num_images: Of the batch that was measured.
+        device: Where it was computed.
+        weight_bytes: Of parameters and buffers.
+        gradient_bytes: Of gradients.
+        momentum_bytes: Of the optimizer's state.
+        activation_bytes: Of what the forward pass of one batch keeps for the backward pass.
+    """
+
+    loader_rate: float
+    step_rate: float
+    num_images: int
+    device: torch.device
+    weight_bytes: int
+    gradient_bytes: int
+    momentum_bytes: int
+    activation_bytes: int
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of all of these together: what a step needs besides its images and the libraries."""
+        return self.weight_bytes + self.gradient_bytes + self.momentum_bytes + self.activation_bytes
+
+
+def rehearse(
+    network: nn.Module,
+    data: ImageDataModule,
+    settings: TrainingSettings,
+    trainer_options: Mapping[str, Any],
+) -> Rehearsal:
+    """Take a few batches from the loader and a few steps with the first one; nothing is written.
+
+    Args:
+        network: At its start weights; a copy is trained.
+        data: Gives training batches.
+        settings: How a step is made.
+        trainer_options: `pytorch_lightning.Trainer` arguments: accelerator and precision.
+
+    Raises:
+        UserError: If the accelerator is not there, or the training set gives no batch.
+    """
+    device = _device(trainer_options)
+    batch, loader_rate = _loaded(data)
+    images, labels = (part.to(device) for part in batch)
+    precision = trainer_options.get("precision")
+    with global_generators_of(data.seed, "network"):
+        twin = copy.deepcopy(network).to(device).train()
+        optimizer = build_optimizer(
+            twin,
+            learning_rate=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+
+        def step() -> None:
+            with _cast(device, precision):
+                loss = functional.cross_entropy(
+                    twin(images), labels, label_smoothing=settings.label_smoothing
+                )
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=False)
+
+        with _kept_for_backward(twin) as kept:
+            step()
+        step_rate = _rate(step, len(images), device)
+    return Rehearsal(
+        loader_rate=loader_rate,
+        step_rate=step_rate,
+        num_images=len(images),
+        device=device,
+        weight_bytes=_size([*twin.parameters(), *twin.buffers()]),
+        gradient_bytes=_size(item.grad for item in twin.parameters() if item.grad is not None),
+        momentum_bytes=_size(
+            value
+            for state in optimizer.state.values()
+            for value in state.values()
+            if isinstance(value, Tensor)
+        ),
+        activation_bytes=sum(kept.values()),
+    )
+
+
+def _device(trainer_options: Mapping[str, Any]) -> torch.device:
+    accelerator = trainer_options.get("accelerator", "cpu")
+    if accelerator in {"gpu", "cuda"} and not torch.cuda.is_available():
+        raise UserError(
+            f"trainer.accelerator={accelerator}: there is no GPU here that torch can use; check on "
+            "a machine that has one, or say trainer.accelerator=cpu"
+        )
+    uses_gpu = accelerator in {"gpu", "cuda", "auto"} and torch.cuda.is_available()
+    return torch.device("cuda" if uses_gpu else "cpu")
+
+
+def _loaded(data: ImageDataModule) -> tuple[Batch, float]:
+    """Return the first batch, and the images per second; processes that start do not count."""
+    batches = iter(data.train_dataloader())
+    begun = time.perf_counter()
+    first = next(batches, None)
+    if first is None:
+        raise UserError("the training set gives no batch; lower batch_size")
+    # Readers may give every batch in the same memory.
+    kept = (first[0].clone(), first[1].clone())
+    num_images = len(first[0])
+    if data.num_workers > 0:
+        begun, num_images = time.perf_counter(), 0
+    for images, _ in batches:
+        num_images += len(images)
+        if time.perf_counter() - begun > _SECONDS:
+            break
+    seconds = time.perf_counter() - begun
+    close = getattr(batches, "close", None)
+    if close is not None:
+        close()
+    return kept, num_images / seconds if num_images else float("inf")
+
+
+def _rate(step: Any, num_images: int, device: torch.device) -> float:
+    _wait(device)
+    begun, num_steps = time.perf_counter(), 0
+    while num_steps < _MOST and time.perf_counter() - begun < _SECONDS:
+        step()
+        _wait(device)
+        num_steps += 1
+    return num_images * num_steps / (time.perf_counter() - begun)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _cast(device: torch.device, precision: Any) -> AbstractContextManager[Any]:
+    dtype = _AUTOCAST.get(str(precision))
+    return torch.autocast(device.type, dtype) if dtype else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _kept_for_backward(network: nn.Module) -> Any:
+    """Note what autograd keeps, by where it lies in memory; weights are counted elsewhere."""
+    own = {item.untyped_storage().data_ptr() for item in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        yield kept
+
+
+def _size(tensors: Any) -> int:
+    return sum(item.numel() * item.element_size() for item in tensors)
