@@ -41,7 +41,7 @@ def read_yaml(file: Path) -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: is not encoded in UTF-8; save it as UTF-8") from error
     try:
-        return yaml.load(text, Loader=_loader())  # noqa: S506 (a SafeLoader)
+        return _loader()(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}" if mark else ""
