@@ -145,14 +145,14 @@ def test_the_report_names_every_claim_and_every_record(report_dir):
 
     assert all(name in page for name in planned())
     assert "Smoke test" in page
-    assert (report_dir / "report.md").read_text().count("| positive control") >= 1
+    assert (report_dir / "report.md").read_text().count("| control: dense") >= 1
     assert (report_dir / "figures" / "headline.png").stat().st_size > 1000
 
 
 def test_what_is_printed_ends_with_the_claims_and_the_page(undisturbed, report_dir):
     _, output = undisturbed
-    assert "42 runs and paths, 0 of them finished" in output
-    assert len(re.findall(r"^\[ ?\d+/42\] .*kept [\d,]+ of [\d,]+ weights", output, re.M)) == 16
+    assert "44 runs and paths, 0 of them finished" in output
+    assert len(re.findall(r"^\[ ?\d+/44\] .*kept [\d,]+ of [\d,]+ weights", output, re.M)) == 16
     assert output.rstrip().endswith(f"report: {report_dir / 'report.html'}")
 
 
@@ -185,7 +185,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_claims(
     output = run_to_the_end(tmp_path)
 
     # A worker may have finished one more run in the moment before it noticed.
-    count = re.search(r"42 runs and paths, (\d+) of them finished", output)
+    count = re.search(r"44 runs and paths, (\d+) of them finished", output)
     assert count
     assert len(before) <= int(count.group(1)) <= len(before) + 2
     after = _finished(tmp_path)
