@@ -173,7 +173,7 @@ def _size(num_bytes: float) -> str:
 
     Example:
         >>> _size(3_276_800)
-        '3.3 MB'
+        '3.28 MB'
     """
     for unit in ("B", "kB", "MB", "GB"):
         if num_bytes < 1000:  # noqa: PLR2004 (a decimal step)
