@@ -84,7 +84,7 @@ def test_settings_are_shown_and_nothing_is_done(capsys):
         (["data-imagenet", "skip_corrupt=maybe"], "skip_corrupt='maybe': must be true or false"),
         (["data-imagenet", "--skip-corrupt"], "'--skip-corrupt' is no setting; write name=value"),
         (["data-imagenet", "num_workers=-1"], "num_workers=-1: must be at least 0"),
-        (["data-imagenet", "out=[1"], "out=[1: "),
+        (["data-imagenet", "num_workers=[1"], "num_workers=[1: "),
         (["data-synthetic", "num_classes=0"], "num_classes=0: must be at least 1"),
     ],
 )
