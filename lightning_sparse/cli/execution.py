@@ -127,14 +127,14 @@ def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
             f"{job.run_id}: the files under conf/ have changed since this command began; "
             "start it again"
         )
-    check_trainer(settings["trainer"])
+    trainer = settings["trainer"]
+    accelerator = accelerator_of(trainer)
+    # What is meant by auto is known only now; Lightning would take another precision.
+    check_precision(trainer.get("precision"), accelerator)
+    check_trainer(trainer)
     if is_first_of_run():
         remove_unfinished_files(job.run_dir)
     torch.set_num_threads(settings["num_threads"])
-    trainer = settings["trainer"]
-    accelerator = accelerator_of(trainer)
-    # What is meant by auto is known only now.
-    check_precision(trainer.get("precision"), accelerator)
     set_deterministic(is_deterministic(settings["deterministic"], trainer))
     if accelerator == "cpu":
         keep_freed_memory()

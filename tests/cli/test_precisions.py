@@ -149,9 +149,7 @@ def test_what_a_record_measures_is_the_network_that_was_written(made):
     network = build_network(settings, data.source).to(dtype).eval()
     network.load_state_dict(weights)
 
-    measured = measure(
-        network, data.test_batches(), num_classes=data.source.num_classes, penalty=0.0, dtype=dtype
-    )
+    measured = measure(network, data.test_batches(), penalty=0.0, dtype=dtype)
 
     record = job.record()
     assert (record.test.loss, record.test.accuracy) == (measured.loss, measured.accuracy)
