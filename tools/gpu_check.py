@@ -139,7 +139,7 @@ def _tests() -> list[str]:
 
 
 _CUT = (
-    "reproduce.seeds=[11]", "reproduce.sparsities=[]",
+    "reproduce.seeds=[11]", "reproduce.sparsities=[]", "reproduce.control_sparsity=null",
     "reproduce.lines=[{start: S-end, end: P-end}, {start: D-end, end: D2-end}]",
     "reproduce.curves=[{start: S-end, end: P-end, degree: 2, space: end_mask}, "
     "{start: S-end, end: P-end, degree: 2, space: dense}]",

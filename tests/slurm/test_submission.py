@@ -29,6 +29,7 @@ def test_seeds_are_one_array(cluster, tmp_path):
 # Of each kind of job one, so that the test stays short.
 SMALL = (
     "experiment=smoke", "reproduce.seeds=[11]", "reproduce.sparsities=[]",
+    "reproduce.control_sparsity=null",
     "reproduce.lines=[{start: S-end, end: P-end}]",
     "reproduce.curves=[{start: S-end, end: P-end, degree: 2, space: dense}]",
 )  # fmt: skip

@@ -17,7 +17,7 @@ SMALL = (
     "pruning.start_step=1", "pruning.end_step=3", "pruning.update_every=1",
     "path.training.num_steps=2", "evaluation.train_subset_size=null",
     "evaluation.num_recalibration_images=64", "evaluation.recalibration_batch_size=32",
-    "reproduce.seeds=[11]",
+    "reproduce.seeds=[11]", "reproduce.control_sparsity=null",
     "reproduce.lines=[{start: S-start, end: P-end}]",
     "reproduce.curves=[{start: S-end, end: P-end, degree: 2, space: end_mask}]",
 )  # fmt: skip
