@@ -139,7 +139,7 @@ class RunRecord:
     test: Evaluation
     mask_source: str | None
     rewind_step: int
-    distance_from_start: float | None = None
+    distance_from_start: float | None
     wall_seconds: float
     config: Mapping[str, Any] = field(repr=False)
     provenance: Mapping[str, Any] = field(repr=False)

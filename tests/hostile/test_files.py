@@ -177,12 +177,16 @@ def test_a_sweep_file_that_asks_to_run_something_is_never_obeyed(tmp_path, refus
     file = tmp_path / "trap.yaml"
     file.write_text(f"method: !!python/object/apply:os.mkdir [{tmp_path / 'ran'}]\n")
 
-    assert "trap.yaml: not YAML" in refused("multirun", SMOKE, f"sweep.file={file}")
+    assert "trap.yaml, line 1: could not determine a constructor" in refused(
+        "multirun", SMOKE, f"sweep.file={file}"
+    )
 
     yaml.unsafe_load(file.read_text())
     assert (tmp_path / "ran").is_dir()
     (tmp_path / "ran").rmdir()
-    assert "trap.yaml: not YAML" in refused("multirun", SMOKE, f"sweep.file={file}")
+    assert "trap.yaml, line 1: could not determine a constructor" in refused(
+        "multirun", SMOKE, f"sweep.file={file}"
+    )
     assert not executed(tmp_path, "sweep file")
 
 
