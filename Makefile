@@ -29,6 +29,7 @@ WHOLE = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(RANKS) \
         $(if $(SEEDS),'reproduce.seeds=[$(SEEDS)]'))
 RUN = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(RANKS) $(if $(SEED),seed=$(SEED)) \
       $(if $(SPARSITY),sparsity=$(SPARSITY)))
+PAGE = $(if $(RULES),report.rules=$(RULES))
 ARRAY = $(strip $(if $(SEEDS),'slurm.seeds=[$(SEEDS)]'))
 ENDS = $(strip $(if $(FROM),$(call quoted,path.start=$(FROM))) $(if $(TO),$(call quoted,path.end=$(TO))) \
        $(if $(SPACE),path.space=$(SPACE)) $(if $(DEGREE),path.degree=$(DEGREE)))
@@ -57,8 +58,7 @@ pilot: .venv ## Tune each arm by its own objective on the pilot seeds [EXPERIMEN
 	$(SPARSE) pilot $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
 
 report: .venv ## Judge and draw again from records; RUNS: across sweeps [EXPERIMENT RUNS RULES]
-	$(SPARSE) report $(if $(RUNS),$(call quoted,report.runs=$(RUNS))) \
-	    $(if $(RULES),report.rules=$(RULES)) $(WHOLE) $(ARGS)
+	$(SPARSE) report $(if $(RUNS),$(call quoted,report.runs=$(RUNS))) $(PAGE) $(WHOLE) $(ARGS)
 
 readme: .venv ## Write the figure and the table of claims into README.md from results/ [EXPERIMENT]
 	$(SPARSE) readme $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
