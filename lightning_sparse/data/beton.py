@@ -5,6 +5,7 @@ https://arxiv.org/abs/2306.12517, and https://github.com/libffcv/ffcv, version 1
 """
 
 import contextlib
+import queue
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,7 +64,8 @@ def check_beton(file: Path) -> None:
         header = _first(file, HeaderType) if is_there else None
     except OSError as error:
         raise UserError(
-            f"{file}: cannot be read ({error.strerror}); make it readable for whom this runs as"
+            f"{file}: cannot be read ({error.strerror}); make it readable for the user that "
+            "this runs as"
         ) from error
     if not is_there:
         raise UserError(f"no file {file}; {again}, or name another place with data.root=<folder>")
@@ -224,6 +226,9 @@ class _Request:
         return len(self.indices)
 
 
+_LOOKS_EVERY = 0.01  # seconds
+
+
 class _Requests:
     """A whole epoch in the place of FFCV's order, which it cuts into batches by slicing."""
 
@@ -240,7 +245,9 @@ class _Requests:
 
 
 class _Epoch(EpochIterator):  # type: ignore[misc]
-    """FFCV's iteration, but an exception in its thread ends it instead of leaving it waiting."""
+    """FFCV's iteration, whose thread ends: also by an exception, and when nobody reads any more."""
+
+    iter_ixes: Iterator[_Request]
 
     def __init__(self, loader: Loader, order: _Requests) -> None:
         self.failure: BaseException | None = None
@@ -252,11 +259,23 @@ class _Epoch(EpochIterator):  # type: ignore[misc]
         return self.terminate_event.is_set() and not self.is_alive()
 
     def run(self) -> None:
+        self.iter_ixes = self._leaving_room(self.iter_ixes)
         try:
             super().run()
         except BaseException as error:  # noqa: BLE001 (raised again by whoever waits for a batch)
             self.failure = error
             self.output_queue.put(None)
+
+    def _leaving_room(self, batches: Iterator[_Request]) -> Iterator[_Request]:
+        """Pass on all batches; then wait for room for FFCV's sign of the end.
+
+        FFCV puts it without a look at whether anybody is left to make room.
+        """
+        yield from batches
+        while self.output_queue.full():
+            if self.terminate_event.wait(_LOOKS_EVERY):
+                with contextlib.suppress(queue.Empty):
+                    self.output_queue.get_nowait()
 
 
 @final

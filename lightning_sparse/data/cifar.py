@@ -44,8 +44,8 @@ def _build(dataset_type: type[CIFAR10], name: str, root: str | Path) -> ImageSou
         train, test = (dataset_type(root, train=is_train) for is_train in (True, False))
     except OSError as error:
         raise UserError(
-            f"{name} cannot be read: {error.filename}: {error.strerror}; make it readable for whom "
-            "this runs as, or set DATA_DIR to another folder"
+            f"{name} cannot be read: {error.filename}: {error.strerror}; make it readable for the "
+            "user that this runs as, or set DATA_DIR to another folder"
         ) from error
     except RuntimeError as error:
         folder = Path(root).absolute() / dataset_type.base_folder

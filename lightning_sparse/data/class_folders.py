@@ -98,8 +98,8 @@ def told_if_unreadable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"{as_line(str(folder))}: cannot be read ({error.strerror}); make it readable for whom "
-            "this runs as, or remove it"
+            f"{as_line(str(folder))}: cannot be read ({error.strerror}); make it readable for the "
+            "user that this runs as, or remove it"
         ) from error
 
 

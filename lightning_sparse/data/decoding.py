@@ -17,7 +17,7 @@ _LARGEST_16_BIT = 65535
 
 @final
 class CorruptImageError(UserError):
-    """A file that is gone, damaged, or no image; it may be left out of a data set."""
+    """A file that is damaged or no image; it may be left out of a data set."""
 
 
 def decoded(file: str | Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -27,9 +27,9 @@ def decoded(file: str | Path) -> UInt8[np.ndarray, "h w 3"]:
     of fewer bits from 0 to its own largest level), floating-point ones from 0 to 1.
 
     Raises:
-        CorruptImageError: If the file is gone, damaged, or is not an image.
-        UserError: If it cannot be read, is larger than Pillow takes for harmless, or has levels
-            whose scale cannot be told.
+        CorruptImageError: If the file is damaged or is not an image.
+        UserError: If it cannot be read, also because it is a link to nothing, is larger than Pillow
+            takes for harmless, or has levels whose scale cannot be told.
     """
     content = _content(file)
     try:
@@ -57,10 +57,13 @@ def _content(file: str | Path) -> bytes:
     except OSError as error:
         if is_out_of_memory(error):
             raise
-        kind = CorruptImageError if isinstance(error, FileNotFoundError) else UserError
-        raise kind(
-            f"{as_line(str(file))}: cannot be read ({error.strerror}); make it readable for whom "
-            "this runs as, or remove it"
+        remedy = (
+            "remove it, or what leads there"
+            if isinstance(error, FileNotFoundError)
+            else "make it readable for the user that this runs as, or remove it"
+        )
+        raise UserError(
+            f"{as_line(str(file))}: cannot be read ({error.strerror}); {remedy}"
         ) from error
 
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from lightning_sparse.errors import theirs
+
 _COUNT = "num_batches_tracked"
 _FRESH = {
     "running_mean": torch.zeros_like,
@@ -98,7 +100,8 @@ def recalibrate_(network: nn.Module, batches: Iterable[Tensor]) -> None:
         module.reset_running_stats()
     use_batch_statistics(network)
     for images in batches:
-        network(images)
+        with theirs(f"model {type(network).__name__}, while its statistics are computed anew"):
+            network(images)
     for module, momentum in momenta.items():
         module.momentum = momentum
         _stop_counting(module)

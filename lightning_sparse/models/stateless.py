@@ -1,9 +1,12 @@
 """Run a network with other tensors in the place of its own parameters and buffers."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
+
+from lightning_sparse.errors import theirs
 
 
 class StatelessCall:
@@ -19,6 +22,7 @@ class StatelessCall:
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
+        self._theirs = partial(theirs, f"model {type(network).__name__}, at a point of a path")
         names = {id(tensor): name for name, tensor in network.named_parameters()}
         names |= {id(tensor): name for name, tensor in network.named_buffers()}
         self._places: list[tuple[dict[str, Any], str, str]] = [
@@ -36,12 +40,16 @@ class StatelessCall:
             state: Tensors by name; what is not in it is the network's own. Buffers that the network
                 updates change here.
             images: The input.
+
+        Raises:
+            UserError: With what the network raised.
         """
         replaced = [(own, key, own[key], name) for own, key, name in self._places if name in state]
         try:
             for own, key, _, name in replaced:
                 own[key] = state[name]
-            output: Tensor = self._network(images)
+            with self._theirs():
+                output: Tensor = self._network(images)
         finally:
             for own, key, tensor, _ in replaced:
                 own[key] = tensor

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.training.lean_module import LeanModule
 from lightning_sparse.training.lr_schedules import AbstractLRSchedule, WarmupCosine
 from lightning_sparse.training.optimizers import build_optimizer
@@ -87,9 +87,14 @@ class ClassifierModule(LeanModule):
         return logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
-        """Return the smoothed cross-entropy of one batch."""
+        """Return the smoothed cross-entropy of one batch.
+
+        Raises:
+            UserError: With what the network raised.
+        """
         images, labels = batch
-        logits = self.network(images)
+        with theirs(f"model {type(self.network).__name__}, in training"):
+            logits = self.network(images)
         self.latest_logits = logits.detach()
         return functional.cross_entropy(
             logits, labels, label_smoothing=self.settings.label_smoothing

@@ -11,6 +11,7 @@ from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_stat_scores
 
 from lightning_sparse.data.prefetch import one_ahead
+from lightning_sparse.errors import theirs
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.records import Evaluation
 
@@ -142,8 +143,13 @@ def measure(
         penalty: What the objective adds to the loss, in nats.
         device: Where ``forward`` computes.
         dtype: In what, if not in that of the images.
+
+    Raises:
+        UserError: With what ``forward`` raised.
     """
     measurement = Measurement(device)
     for images, labels in on_device(batches, device, dtype):
-        measurement.update(forward(images), labels)
+        with theirs(f"model {type(forward).__name__}, while it is measured"):
+            logits = forward(images)
+        measurement.update(logits, labels)
     return measurement.result(penalty=penalty)

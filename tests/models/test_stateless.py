@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from lightning_sparse.errors import UserError
 from lightning_sparse.models.batch_norm import fresh_statistics
 from lightning_sparse.models.stateless import StatelessCall
 from tests.training.problems import make_network, same_bits
@@ -49,7 +50,7 @@ def test_the_network_has_its_own_tensors_back_also_after_an_error():
     network = make_network()
     before = {name: id(tensor) for name, tensor in network.named_parameters()}
 
-    with pytest.raises(RuntimeError):
+    with pytest.raises(UserError, match="RuntimeError"):
         StatelessCall(network)({"fc.weight": torch.zeros(1, 1)}, IMAGES)
 
     assert {name: id(tensor) for name, tensor in network.named_parameters()} == before

@@ -13,6 +13,7 @@ from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import half_squared_norm, measure
 from lightning_sparse.training.run import distance, weights_at_step_file
 from tests.training.problems import (
+    TwoLayers,
     make_data,
     make_identity,
     make_network,
@@ -198,6 +199,30 @@ def test_distance_of_three_and_four_is_five():
     there = {"a": torch.zeros(1), "b": torch.zeros(2), "c": torch.ones(1)}
 
     assert distance(here, there) == 5.0
+
+
+class RaisesLater(TwoLayers):
+    """Raises once it has been trained for a few batches, in one of its modes."""
+
+    def __init__(self, mode):
+        super().__init__()
+        self.mode, self.num_trained = mode, 0
+
+    def forward(self, images):
+        self.num_trained += self.training
+        if self.num_trained > 4 and self.training is self.mode:
+            raise IndexError("no such expert")
+        return super().forward(images)
+
+
+@pytest.mark.parametrize(
+    ("training", "when"), [(True, "in training"), (False, "while it is measured")]
+)
+def test_a_network_that_raises_in_the_middle_is_one_line(tmp_path, training, when):
+    with pytest.raises(UserError, match=rf"^model RaisesLater, {when}: IndexError: no such expert"):
+        train(tmp_path, network=RaisesLater(training))
+
+    assert not (tmp_path / "record.json").exists()
 
 
 @pytest.mark.parametrize("num_steps", [2, 60])
