@@ -151,12 +151,12 @@ data-synthetic: .venv ## Paint an ImageNet-shaped image set, as JPEGs and .beton
 slurm-sweep: .venv ## Submit the missing points of a sweep file to SLURM, with no server [SWEEP]
 	$(SPARSE) slurm-multirun $(if $(SWEEP),sweep.file=$(SWEEP)) $(RUN) $(ARGS)
 
-test: .venv ## Run the tests, but the slow ones of faults [ARGS="-k masks"]
+test: .venv ## Run the tests on all cores, but the slow ones of faults [ARGS="-k masks"]
 	@$(SETUP) --quiet --test-packages
-	$(BIN)/python -m pytest $(SELECT) $(ARGS)
+	$(BIN)/python -m pytest -n auto $(SELECT) $(ARGS)
 
 test-faults: .venv ## Kill runs at every stage, fill disks, damage files: all tests of faults
-	$(BIN)/python -m pytest -m faults $(ARGS)
+	$(BIN)/python -m pytest -n auto -m faults $(ARGS)
 
 reliability: .venv ## Run them, and write RELIABILITY.md from what they find [ARGS=page]
 	$(BIN)/python tools/reliability.py $(ARGS)

@@ -15,6 +15,7 @@ import pytest
 import torch
 import torch.distributed
 
+from tests.distribution import SchedulingByFile, is_worker, long_first, num_processes
 from tests.faults.findings import note
 
 os.environ["MPLBACKEND"] = "Agg"
@@ -36,8 +37,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a CUDA device")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    from lightning_sparse.cli.session import num_cores
+
+    return num_processes(config.args, num_cores())
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> SchedulingByFile:
+    config.option.loadscopereorder = False  # a file of few tests may be the longest
+    return SchedulingByFile(config, log)
+
+
+def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
+    if is_worker(session.config):
+        items[:] = long_first(items)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Note for the page of reliability how many tests there were, and which did not pass."""
+    if is_worker(terminalreporter.config):  # which sums up its own share
+        return
     reports = terminalreporter.stats
     not_passed = [
         report.nodeid for outcome in ("failed", "error", "skipped")
