@@ -63,7 +63,9 @@ def _save(run_dir: Path, scale: Scale, *, has_masks: bool) -> Callable[[], objec
     """Train one step, so that there is momentum to save, and return what writes a checkpoint."""
     network = resnet50(scale)
     callbacks: list[pl.Callback] = (
-        [SparsityCallback(GivenMask(masks=masks_of(network)))] if has_masks else []
+        [SparsityCallback(GivenMask(masks=masks_of(network)), network="network")]
+        if has_masks
+        else []
     )
     checkpoints = RunCheckpoints(run_dir, None, {"run_id": "benchmark"})
     trainer, _ = fit_resumably(

@@ -26,6 +26,7 @@ from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.sparsity.distributions import Uniform
 from lightning_sparse.sparsity.masks import Masks, num_kept
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
+from lightning_sparse.sparsity.view import SparseView
 
 _PEER = f"torch {torch.__version__}"
 _GPU_BAR = 0.005
@@ -39,11 +40,11 @@ def trials(scale: Scale) -> Iterator[Trial]:
     method = GradualMagnitude(
         sparsity=SPARSITY, start_step=0, end_step=1, update_every=1, distribution=Uniform()
     )
-    dense = method.initial_masks(weights)
+    view = SparseView.at_start(weights, step=1)
     size = scale.choose((16, 64), (2, 16))
 
     def update() -> object:
-        return method.updated_masks(weights, dense, 1)
+        return method.updated_masks(view)
 
     ways: dict[str, tuple[str, Callable[[], object]]] = {
         "update": ("this project", update),

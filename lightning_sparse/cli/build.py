@@ -24,7 +24,7 @@ from lightning_sparse.models.build import build_model
 from lightning_sparse.models.compiling import compile_
 from lightning_sparse.paths.evaluation import EvaluationSettings
 from lightning_sparse.records import RunRecord
-from lightning_sparse.sparsity.masks import load_masks
+from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.streams import StartStream
 from lightning_sparse.tensor_files import load_tensors

@@ -8,7 +8,7 @@ ideal sparse kernels and not of any hardware (Evci et al. 2020, appendix H).
 import copy
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,6 +75,7 @@ def flops_of_run(
     prunable: Mapping[str, int],
     kept_by_step: Mapping[int, Mapping[str, int]],
     num_steps: int,
+    step_flops: Callable[[int, float, float], float] | None = None,
 ) -> Flops:
     """Count what an image costs in a run whose masks are known from each step on.
 
@@ -83,6 +84,8 @@ def flops_of_run(
         prunable: Weights of each layer.
         kept_by_step: Kept weights of each layer, by the first step of the run from which they hold.
         num_steps: Optimizer steps of the run.
+        step_flops: Operations of the training step that ends at a step, counted from 1, by those of
+            a forward pass without and with masks; None for three forward passes with masks.
 
     Example:
         >>> kept = {0: {"a": 10}, 5: {"a": 2}}
@@ -95,10 +98,30 @@ def flops_of_run(
         + inference_flops(operations.layers, {name: kept[name] / prunable[name] for name in kept})
         for step, kept in kept_by_step.items()
     }
+    dense = sum(operations.layers.values()) + operations.others
+    extra = _extra_flops(forward, dense, num_steps, step_flops) if step_flops else 0.0
     return Flops(
-        dense=sum(operations.layers.values()) + operations.others,
+        dense=dense,
         inference=forward[max(forward)],
-        training=average_training_flops(forward, num_steps),
+        training=average_training_flops(forward, num_steps) + extra,
+    )
+
+
+def _extra_flops(
+    forward: Mapping[int, float],
+    dense: float,
+    num_steps: int,
+    step_flops: Callable[[int, float, float], float],
+) -> float:
+    """Average over all steps what they cost beyond three forward passes with the masks in force."""
+    ends = [*list(forward)[1:], num_steps]
+    return (
+        math.fsum(
+            step_flops(step, dense, sparse) - 3 * sparse
+            for (since, sparse), until in zip(forward.items(), ends, strict=True)
+            for step in range(since + 1, until + 1)
+        )
+        / num_steps
     )
 
 
@@ -106,8 +129,8 @@ def average_training_flops(forward_flops: Mapping[int, float], num_steps: int) -
     """Operations per image and training step, averaged over a run whose masks change.
 
     Three forward passes per step: one forward and, for the gradients of activations and of weights,
-    two of the same cost backward. Holds for dense, fixed-mask and pruned runs; methods that need
-    dense gradients now and then cost more.
+    two of the same cost backward. Holds for dense, fixed-mask and pruned runs; what methods that
+    need dense gradients now and then cost beyond it, `flops_of_run` adds.
 
     Args:
         forward_flops: Operations of one forward pass, by the first step from which they hold; the

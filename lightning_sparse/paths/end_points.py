@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import RunRecord, read_record
-from lightning_sparse.sparsity.masks import Masks, layer_counts, load_masks
+from lightning_sparse.sparsity.mask_files import load_masks
+from lightning_sparse.sparsity.masks import Masks, layer_counts
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import MASKS_FILE, START_FILE, WEIGHTS_FILE
 

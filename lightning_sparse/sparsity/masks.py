@@ -1,21 +1,15 @@
-"""Masks: which weights are kept, exactly how many, and their form in a file."""
+"""Masks: which weights are kept, and exactly how many."""
 
-import hashlib
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Shaped, UInt8
-from safetensors import safe_open
+from jaxtyping import Bool, Shaped
 from torch import Tensor
-from torch.nn import functional
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import LayerSparsity
-from lightning_sparse.tensor_files import load_tensors, save_tensors
 
 Weights = Mapping[str, Tensor]
 """Tensors by the network's own parameter names."""
@@ -23,7 +17,6 @@ Weights = Mapping[str, Tensor]
 Masks = Mapping[str, Bool[Tensor, "..."]]
 """Masks by the same names, each of its weight's shape; True is kept."""
 
-_FORMAT = "lightning_sparse.masks/1"
 _HALF_PRECISION = (torch.bfloat16, torch.float16)
 
 
@@ -260,100 +253,3 @@ def intersection(first: Masks, second: Masks) -> Masks:
     """
     check_masks_fit(first, second)
     return {name: mask & second[name] for name, mask in first.items()}
-
-
-def pack_mask(mask: Bool[Tensor, "..."]) -> UInt8[Tensor, " num_bytes"]:
-    """Pack eight entries into a byte: row-major, highest bit first, zeros behind the last entry.
-
-    The bytes are where the mask is: to the host an eighth of it travels.
-
-    Example:
-        >>> pack_mask(torch.tensor([True, False, True]))
-        tensor([160], dtype=torch.uint8)
-    """
-    if mask.device.type == "cpu":
-        return torch.from_numpy(np.packbits(mask.numpy()))
-    return _packed_by_shifts(mask)
-
-
-def _packed_by_shifts(mask: Tensor) -> Tensor:
-    bits = functional.pad(mask.reshape(-1).to(torch.uint8), (0, -mask.numel() % 8))
-    # Made where it is used: a tensor of given values would come from the host.
-    shifts = torch.arange(7, -1, -1, dtype=torch.uint8, device=mask.device)
-    return (bits.view(-1, 8) << shifts).sum(dim=1, dtype=torch.uint8)
-
-
-def pack_masks(masks: Masks) -> dict[str, UInt8[Tensor, " num_bytes"]]:
-    """Pack every mask, and bring the bytes to the CPU, all at once.
-
-    Args:
-        masks: All on one device.
-    """
-    packed = [pack_mask(mask) for mask in masks.values()]
-    if not packed:
-        return {}
-    on_host = torch.cat(packed).cpu().split([len(part) for part in packed])
-    return {name: part.clone() for name, part in zip(masks, on_host, strict=True)}
-
-
-def unpack_mask(packed: UInt8[Tensor, " num_bytes"], shape: Sequence[int]) -> Bool[Tensor, "..."]:
-    """Undo `pack_mask`.
-
-    Raises:
-        ValueError: If the number of bytes does not belong to the shape.
-
-    Example:
-        >>> unpack_mask(torch.tensor([160], dtype=torch.uint8), (3,))
-        tensor([ True, False,  True])
-    """
-    num_entries = math.prod(shape)
-    if packed.numel() != math.ceil(num_entries / 8):
-        raise ValueError(f"{packed.numel()} bytes cannot hold a mask of shape {tuple(shape)}")
-    bits = np.unpackbits(packed.cpu().numpy(), count=num_entries)
-    return torch.from_numpy(bits.astype(bool)).reshape(tuple(shape))
-
-
-def masks_hash(masks: Masks) -> str:
-    """SHA-256 over names, shapes and packed bits: the same on every rank, device and machine.
-
-    The order of the layers does not count.
-
-    Example:
-        >>> masks_hash({"a": torch.tensor([True, False])})[:8]
-        '77fd2c28'
-    """
-    digest = hashlib.sha256()
-    packed = pack_masks(masks)
-    for name in sorted(masks):
-        digest.update(json.dumps([name, list(masks[name].shape)]).encode())
-        digest.update(packed[name].numpy().tobytes())
-    return digest.hexdigest()
-
-
-def save_masks(masks: Masks, file: Path) -> None:
-    """Write the masks as packed bits in a safetensors file, all of it or nothing."""
-    shapes = {name: list(mask.shape) for name, mask in masks.items()}
-    metadata = {"format": _FORMAT, "shapes": json.dumps(shapes), "hash": masks_hash(masks)}
-    save_tensors(pack_masks(masks), file, metadata=metadata)
-
-
-def load_masks(file: Path) -> Masks:
-    """Read what `save_masks` wrote, on the CPU, in the order it was given.
-
-    Raises:
-        UserError: If there is no such file, it is damaged, or it does not hold masks.
-    """
-    packed = load_tensors(file)
-    with safe_open(file, framework="pt") as stored:
-        metadata = stored.metadata() or {}
-    if metadata.get("format") != _FORMAT:
-        raise UserError(f"{file} does not hold masks; name the masks.safetensors of a pruned run")
-    try:
-        shapes = dict(json.loads(metadata["shapes"]))
-        masks = {name: unpack_mask(packed[name], shape) for name, shape in shapes.items()}
-        is_intact = masks_hash(masks) == metadata["hash"]
-    except (KeyError, TypeError, ValueError):
-        is_intact = False
-    if not is_intact:
-        raise UserError(f"{file} is damaged: its masks do not match their hash; make it again")
-    return masks

@@ -1,20 +1,40 @@
 """What a sparse training method must answer; the callback asks and applies."""
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
-from lightning_sparse.sparsity.masks import Masks, Weights
+from lightning_sparse.sparsity.masks import Masks
+from lightning_sparse.sparsity.view import SparseView
+
+Momentum = Literal["zero", "keep"]
 
 
 class AbstractSparseMethod(ABC):
     """Which weights are kept at the start, when that changes, and to what.
 
-    Methods hold hyper-parameters and no state: the same weights, masks and step give the same
-    masks on every rank and after every resume. ``step`` is optimizer steps completed.
+    Methods hold hyper-parameters and no state of their own: what they must remember goes into
+    ``view.state``. The same view gives the same masks on every rank and after every resume; random
+    numbers come from ``view.generator``. ``step`` is optimizer steps completed.
+
+    What is below the abstract methods has an answer that most methods leave as it is.
+
+    Attributes:
+        replaces_update: Whether a due change of masks takes the place of the optimizer's step, as
+            in RigL: the weights then stay as they are, but for those that are masked. Otherwise it
+            comes after the step.
+        removed_momentum: What becomes of what the optimizer keeps of a weight that is removed:
+            ``zero``, or ``keep``, which lets it decay and has the weights masked after every step.
+        new_momentum: What a weight that is grown begins with: ``zero``, or ``keep`` for what is
+            left of its own, which is something only if that of removed weights is kept.
     """
 
+    replaces_update: bool = False
+    removed_momentum: Momentum = "zero"
+    new_momentum: Momentum = "zero"
+
     @abstractmethod
-    def initial_masks(self, weights: Weights) -> Masks:
-        """Give the masks that the run starts with, for the prunable start weights.
+    def initial_masks(self, view: SparseView) -> Masks:
+        """Give the masks that the run starts with.
 
         Raises:
             UserError: If the method cannot work on these layers.
@@ -22,11 +42,14 @@ class AbstractSparseMethod(ABC):
 
     @abstractmethod
     def is_due(self, step: int) -> bool:
-        """Say whether the masks change after ``step``."""
+        """Say whether the masks change after ``step``; asked once for every step."""
 
     @abstractmethod
-    def updated_masks(self, weights: Weights, masks: Masks, step: int) -> Masks:
-        """Give the masks that hold after ``step``, from those that held before it."""
+    def updated_masks(self, view: SparseView) -> Masks:
+        """Give the masks that hold after ``view.step``, from those that held before it.
+
+        ``view.masks`` itself means that nothing changes, and costs nothing.
+        """
 
     @abstractmethod
     def target_sparsity(self, step: int) -> float:
@@ -34,3 +57,25 @@ class AbstractSparseMethod(ABC):
 
         Nominal: the layer policy may leave the measured overall sparsity below it.
         """
+
+    def needs_gradients(self, step: int) -> bool:
+        """Say whether `updated_masks` reads ``view.gradients`` after ``step``.
+
+        The gradients are kept from masking at these steps alone, and counted as dense in the cost
+        of training.
+        """
+        return False
+
+    def step_flops(self, step: int, *, dense: float, sparse: float) -> float:
+        """Operations per image of the training step that ends at ``step``.
+
+        One forward pass, and two of the same cost backward: for the gradients of activations, and
+        for those of weights, which are dense where they are needed unmasked (Evci et al. 2020,
+        appendix H).
+
+        Args:
+            step: As in `is_due`.
+            dense: Operations of one forward pass without masks.
+            sparse: Those with the masks in force.
+        """
+        return 2 * sparse + (dense if self.needs_gradients(step) else sparse)

@@ -29,6 +29,7 @@ from lightning_sparse.storage import (
     verify_folder,
     write_folder_atomic,
 )
+from lightning_sparse.training.after_step import AfterStepCallback
 from lightning_sparse.training.gradient_buckets import settle_gradient_buckets
 from lightning_sparse.training.ranks import gathered
 from lightning_sparse.training.trainer import fit, quiet_trainer
@@ -178,7 +179,7 @@ def _pass_over(checkpoint: Path, error: DamagedError) -> None:
     _log.warning("passing over the checkpoint %s: %s", checkpoint, error)
 
 
-class CheckpointCallback(pl.Callback):
+class CheckpointCallback(AfterStepCallback):
     """Writes checkpoints after optimizer steps: now and then, after the last one, and when asked.
 
     Must come last, so that what the other callbacks change after a step is in the checkpoint. Only
@@ -199,7 +200,6 @@ class CheckpointCallback(pl.Callback):
         self._request = request
         self._started = self._saved_at = time.monotonic()
         self._cost = 0.0
-        self._last_step = 0
         self.earlier_seconds = 0.0
         self._generators: list[dict[str, Any]] | None = None
         self.num_resumed = 0
@@ -247,7 +247,7 @@ class CheckpointCallback(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin: set the generators last of all, and take the signals back from Lightning."""
-        self._last_step = trainer.global_step
+        super().on_train_start(trainer, pl_module)
         self._saved_at = time.monotonic()
         # Lightning's own handlers stop between any two batches, and under DDP wait in the handler
         # for the other ranks (its issue 21406).
@@ -257,24 +257,12 @@ class CheckpointCallback(pl.Callback):
             _set_generators(self._generators[trainer.global_rank], pl_module.device)
             self._generators = None
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def after_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         """Write a checkpoint if one is due, and stop if that was asked for.
 
         Raises:
             Preempted: After the checkpoint, on all ranks.
         """
-        step = trainer.global_step
-        # The hook also fires inside a gradient-accumulation window, where no step was made.
-        if step == self._last_step:
-            return
-        self._last_step = step
         is_last = step == trainer.max_steps
         is_due, stop_signal = self._agreed(trainer, step, is_last=is_last)
         # What comes after the last step can take as long as the steps did.

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.training.after_step import AfterStepCallback
 from lightning_sparse.training.observations import peak_memory_gib
 from lightning_sparse.training.ranks import gathered, of_this_rank
 
@@ -50,7 +51,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class ProgressCallback(pl.Callback):
+class ProgressCallback(AfterStepCallback):
     """Every ``every_steps`` steps: checks the loss, keeps a line of history, reports progress.
 
     Reading the loss waits for the device, so it is not done at every step.
@@ -78,15 +79,16 @@ class ProgressCallback(pl.Callback):
         self._advice = advice
         self._observe = observe
         self._send = send
-        self._last_step = 0
         self._num_images = 0
+        self._outputs: Any = None
+        self._batch: Any = None
         self._looked_at = math.nan
         self.history: list[dict[str, Any]] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock; the step that a resumed run goes on from was looked at before."""
+        super().on_train_start(trainer, pl_module)
         self._num_images, self._looked_at = 0, time.perf_counter()
-        self._last_step = trainer.global_step
 
     def on_train_batch_end(
         self,
@@ -96,24 +98,32 @@ class ProgressCallback(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at the loss when a look is due."""
+        """Count the images, and have them at hand for a look."""
         self._num_images += len(batch[1])
-        step, last = trainer.global_step, trainer.max_steps
-        # The hook also fires inside a gradient-accumulation window, where no step was made.
-        if step == self._last_step or (step % self._every_steps and step != last):
+        self._outputs, self._batch = outputs, batch
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._outputs = self._batch = None
+
+    def after_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        """Look at the loss when a look is due.
+
+        Raises:
+            UserError: If it is no number.
+        """
+        last = trainer.max_steps
+        if step % self._every_steps and step != last:
             return
-        self._last_step = step
-        loss = float(_batch_loss(trainer, outputs))
+        loss = float(_batch_loss(trainer, self._outputs))
         if not math.isfinite(loss):
             raise UserError(f"the training loss is {loss} at step {step} of {last}; {self._advice}")
-        seen = self._observe(batch) if self._observe else {}
+        seen = self._observe(self._batch) if self._observe else {}
         entry = {
             "step": step,
             "batch_loss": loss,
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             **{name: _finite(value) for name, value in seen.items()},
             "images_per_second": self._images_per_second(trainer.world_size),
-            "peak_memory_gib": peak_memory_gib(pl_module.device),
+            "peak_memory_gib": peak_memory_gib(module.device),
         }
         self.history.append(entry)
         if self._send:

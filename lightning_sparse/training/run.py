@@ -16,10 +16,12 @@ from lightning_sparse.manifests import write_record
 from lightning_sparse.models.batch_norm import recalibrate_
 from lightning_sparse.models.flops import ForwardFlops, flops_of_run, forward_flops
 from lightning_sparse.records import Evaluation, MethodName, RunRecord
-from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts, save_masks
+from lightning_sparse.sparsity.mask_files import save_masks
+from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import load_tensors, save_tensors
+from lightning_sparse.training.after_step import AfterStepCallback
 from lightning_sparse.training.checkpoints import (
     CheckpointCallback,
     CheckpointSettings,
@@ -81,7 +83,7 @@ class RunIdentity:
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-class WeightsCallback(pl.Callback):
+class WeightsCallback(AfterStepCallback):
     """Writes the network's state dict at the start and after chosen optimizer steps.
 
     Must come after `SparsityCallback`, so that what it writes is masked.
@@ -94,32 +96,19 @@ class WeightsCallback(pl.Callback):
     def __init__(self, run_dir: Path, steps: Collection[int]) -> None:
         self._run_dir = run_dir
         self._steps = frozenset(steps)
-        self._last_step = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the start, once: a resumed run has it already, and the step it goes on from."""
+        super().on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
             self._write(START_FILE, pl_module)
-            self._write_if_asked(pl_module)
-        self._last_step = _classifier(pl_module).schedule_step
+            self.after_step(trainer, pl_module, 0)
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def after_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         """Write the weights if this step was asked for."""
-        self._write_if_asked(pl_module)
-
-    def _write_if_asked(self, pl_module: pl.LightningModule) -> None:
-        step = _classifier(pl_module).schedule_step
-        # Batches that are still being accumulated move the batch-norm statistics, but are no step.
-        if step in self._steps and step != self._last_step:
-            self._last_step = step
-            self._write(weights_at_step_file(step), pl_module)
+        step = _classifier(module).schedule_step
+        if step in self._steps:
+            self._write(weights_at_step_file(step), module)
 
     def _write(self, name: str, pl_module: pl.LightningModule) -> None:
         if pl_module.trainer.is_global_zero:
@@ -192,7 +181,9 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     say(remarks)
     operations = forward_flops(network, data.source.image_shape)
     module = ClassifierModule(network, settings, first_step)
-    sparsity = SparsityCallback(method)
+    sparsity = SparsityCallback(
+        method, network="network", seed=identity.seed, first_step=first_step
+    )
     progress = _progress(module, sparsity, history or History(), report)
     checkpoints = RunCheckpoints(
         run_dir,
@@ -297,6 +288,9 @@ def _record(
             {name: layer.prunable for name, layer in layers.items()},
             {step - first_step: counts for step, counts in fit.sparsity.kept_by_step.items()},
             settings.num_steps - first_step,
+            lambda step, dense, sparse: fit.sparsity.method.step_flops(
+                first_step + step, dense=dense, sparse=sparse
+            ),
         ),
         num_parameters=sum(parameter.numel() for parameter in module.network.parameters()),
         remarks=list(fit.remarks) or None,

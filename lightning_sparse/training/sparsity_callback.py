@@ -5,26 +5,22 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.sparsity.application import MaskApplication
-from lightning_sparse.sparsity.masks import (
-    Masks,
-    check_masks_fit,
-    layer_counts,
-    masks_hash,
-    pack_masks,
-    unpack_mask,
-)
+from lightning_sparse.sparsity.masks import Masks, Weights, check_masks_fit, layer_counts
 from lightning_sparse.sparsity.method import AbstractSparseMethod
-from lightning_sparse.training.classifier_module import ClassifierModule
+from lightning_sparse.sparsity.packed_masks import masks_hash, pack_masks, unpack_masks
+from lightning_sparse.sparsity.view import SparseView, no_gradients
+from lightning_sparse.training.after_step import AfterStepCallback
 
 
-class SparsityCallback(pl.Callback):
-    """Keeps weights, gradients and momentum of masked entries at exactly zero.
+class SparsityCallback(AfterStepCallback):
+    """Keeps weights, gradients and optimizer state of masked entries at exactly zero.
 
     How: see `lightning_sparse.sparsity.application.MaskApplication`. The masks live in this
     callback's checkpoint state: never in the network, whose state dict stays the one its author
@@ -35,43 +31,48 @@ class SparsityCallback(pl.Callback):
 
     Args:
         method: Decides the masks.
+        network: Name of the submodule whose weights are pruned, as ``get_submodule`` takes it; ""
+            for the whole LightningModule. Masks go by names within it.
+        seed: Seed of the ``mask`` stream that a method draws from.
+        first_step: Optimizer steps of the schedule that were made before this fit.
 
     Attributes:
         masks: The masks in force.
         kept_by_step: Kept weights of each layer, by the step of the schedule from which they hold.
     """
 
-    def __init__(self, method: AbstractSparseMethod) -> None:
+    def __init__(
+        self,
+        method: AbstractSparseMethod,
+        *,
+        network: str = "",
+        seed: int = 0,
+        first_step: int = 0,
+    ) -> None:
         self.method = method
         self.masks: Masks = {}
         self.kept_by_step: dict[int, dict[str, int]] = {}
-        self._last_step = -1
+        self._network = network
+        self._seed = seed
+        self._first_step = first_step
+        self._state: dict[str, Any] = {}
+        self._gradients: Weights = {}
         self._application = MaskApplication({}, {})
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Ask for the initial masks; a checkpoint that is loaded afterwards replaces them."""
-        if not self.masks:
-            self.masks = self.method.initial_masks(_prunable(pl_module))
-
     def state_dict(self) -> dict[str, Any]:
-        """Return the masks, which Lightning puts into the checkpoint, and how they came about."""
-        packed = pack_masks(self.masks)
+        """Return masks and the method's state for the checkpoint, and how they came about."""
         return {
             # Packed, they add 2 % to a checkpoint with momentum; as they are, it would be 12 %.
-            "masks": {
-                name: {"shape": list(mask.shape), "bits": packed[name]}
-                for name, mask in self.masks.items()
-            },
+            "masks": pack_masks(self.masks),
             "kept_by_step": self.kept_by_step,
+            "method": self._state,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the masks of a checkpoint."""
-        self.masks = {
-            name: unpack_mask(packed["bits"], packed["shape"])
-            for name, packed in state_dict["masks"].items()
-        }
+        """Take those of a checkpoint."""
+        self.masks = unpack_masks(state_dict["masks"])
         self.kept_by_step = dict(state_dict["kept_by_step"])
+        self._state = dict(state_dict.get("method", {}))
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -87,48 +88,84 @@ class SparsityCallback(pl.Callback):
             )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Zero what is masked; every strategy has the weights in their final place by now."""
-        weights = _prunable(pl_module)
+        """Ask for the initial masks, unless a checkpoint gave some, and zero what is masked.
+
+        Every strategy has the weights in their final place by now.
+        """
+        super().on_train_start(trainer, pl_module)
+        step = self._first_step + trainer.global_step
+        weights = self._weights(pl_module)
+        device = next(iter(weights.values())).device
+        self._state = tree_map_only(Tensor, lambda tensor: tensor.to(device), self._state)
+        if not self.masks:
+            view = SparseView.at_start(weights, step=step, state=self._state, seed=self._seed)
+            self.masks = self.method.initial_masks(view)
         check_masks_fit(self.masks, weights)
-        # A checkpoint's masks, and those made before the network moved, are on the CPU.
+        # A checkpoint's masks are on the CPU.
         self.masks = {name: mask.to(weights[name].device) for name, mask in self.masks.items()}
-        self._last_step = _module(pl_module).schedule_step
-        self._use(self.masks, weights, trainer)
+        self._use(self.masks, weights, trainer, step)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Mask the gradients, after all ranks have averaged them."""
-        self._application.mask_gradients_()
+        """Mask the gradients, after all ranks have averaged them, or update masks instead."""
+        step = self._first_step + self._last_step + 1
+        if self.method.needs_gradients(step):
+            self._gradients = _copied_gradients(self._weights(pl_module))
+        if self.method.replaces_update and self.method.is_due(step):
+            self._update(trainer, pl_module, step)
+            _leave_out_step_(optimizer)
+        else:
+            self._application.mask_gradients_()
 
-    def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def after_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         """Change the masks if that is due at this optimizer step."""
-        step = _module(pl_module).schedule_step
-        # The hook also fires inside a gradient-accumulation window, where no step was made.
-        if step == self._last_step:
-            return
-        self._last_step = step
-        if self.method.is_due(step):
-            weights = _prunable(pl_module)
-            self.masks = self.method.updated_masks(weights, self.masks, step)
-            self._use(self.masks, weights, trainer)
+        step += self._first_step
+        if not self.method.replaces_update and self.method.is_due(step):
+            self._update(trainer, module, step)
+        self._gradients = {}
 
-    def _use(self, masks: Masks, weights: Mapping[str, Tensor], trainer: pl.Trainer) -> None:
-        """Zero weights, gradients and momentum outside ``masks``; mask gradients from now on."""
-        check_ranks_agree(masks, trainer, self._last_step)
+    def _update(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        weights = self._weights(module)
+        view = SparseView(
+            step=step,
+            weights=weights,
+            masks=self.masks,
+            state=self._state,
+            seed=self._seed,
+            gradients=lambda: self._gradients or no_gradients(),
+        )
+        masks = self.method.updated_masks(view)
+        if masks is not self.masks:
+            self.masks = masks
+            self._use(masks, weights, trainer, step)
+
+    def _use(self, masks: Masks, weights: Weights, trainer: pl.Trainer, step: int) -> None:
+        """Zero weights, gradients and state outside ``masks``; mask gradients from now on."""
+        check_ranks_agree(masks, trainer, step)
         counts = {name: layer.kept for name, layer in layer_counts(masks).items()}
         # A resumed run has counted its masks before.
         if not self.kept_by_step or self.kept_by_step[max(self.kept_by_step)] != counts:
-            self.kept_by_step[self._last_step] = counts
+            self.kept_by_step[step] = counts
         self._application = MaskApplication(weights, masks)
         self._application.mask_all_(trainer.optimizers[0])
+
+    def _weights(self, module: pl.LightningModule) -> Mapping[str, nn.Parameter]:
+        return prunable_weights(module.get_submodule(self._network))
+
+
+def _copied_gradients(weights: Mapping[str, nn.Parameter]) -> Weights:
+    return {
+        name: torch.zeros_like(weight) if weight.grad is None else weight.grad.detach().clone()
+        for name, weight in weights.items()
+    }
+
+
+def _leave_out_step_(optimizer: Optimizer) -> None:
+    """Take the gradients away: torch's optimizers leave parameters without one as they are."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
 
 
 def check_ranks_agree(masks: Masks, trainer: pl.Trainer, step: int) -> None:
@@ -152,18 +189,6 @@ def check_ranks_agree(masks: Masks, trainer: pl.Trainer, step: int) -> None:
     if odd:
         raise UserError(
             f"after step {step} the masks of rank {', '.join(map(str, odd))} are not those of rank "
-            "0: the sparse method must be a function of weights, masks and step alone, and draw "
-            "random numbers from lightning_sparse.streams; nothing of this run was kept"
+            "0: the sparse method must be a function of its view alone, and draw random numbers "
+            "from view.generator; nothing of this run was kept"
         )
-
-
-def _module(pl_module: pl.LightningModule) -> ClassifierModule:
-    if not isinstance(pl_module, ClassifierModule):
-        raise TypeError(
-            f"SparsityCallback needs a ClassifierModule, not {type(pl_module).__name__}"
-        )
-    return pl_module
-
-
-def _prunable(pl_module: pl.LightningModule) -> Mapping[str, Tensor]:
-    return prunable_weights(_module(pl_module).network)

@@ -14,6 +14,7 @@ from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.sparsity.distributions import Uniform
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
+from lightning_sparse.sparsity.view import SparseView
 from tests.training.problems import make_network, make_settings
 
 TINY = Scale(is_tiny=True)
@@ -25,7 +26,7 @@ def test_all_ways_to_update_masks_agree():
         sparsity=SPARSITY, start_step=0, end_step=1, update_every=1, distribution=Uniform()
     )
 
-    ours = method.updated_masks(weights, method.initial_masks(weights), 1)
+    ours = method.updated_masks(SparseView.at_start(weights, step=1))
 
     for theirs in (by_topk(weights), by_sort(weights)):
         assert all(torch.equal(mask, theirs[name]) for name, mask in ours.items())

@@ -8,7 +8,7 @@ from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
 from lightning_sparse.errors import UserError
 from lightning_sparse.exchange.csr import read_csr
-from lightning_sparse.sparsity.masks import load_masks
+from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.tensor_files import load_tensors
 
 

@@ -6,7 +6,7 @@ import torch
 from lightning_sparse.cli.main import main
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.records import PathRecord, RunRecord, read_record
-from lightning_sparse.sparsity.masks import load_masks
+from lightning_sparse.sparsity.mask_files import load_masks
 from tests.exchange.layouts import small_resnet, write_tensorflow
 
 MODEL = ["model=resnet_small", "model.width_multiplier=0.0625", "+model.layers=[1,2,1,1]"]

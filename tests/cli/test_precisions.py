@@ -19,7 +19,7 @@ from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import with_needs
 from lightning_sparse.preemption import Preempted
-from lightning_sparse.sparsity.masks import load_masks
+from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import measure
 from tests.cli.small import in_small

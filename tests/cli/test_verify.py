@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from lightning_sparse.cli.main import main
 from lightning_sparse.records import read_record
-from lightning_sparse.sparsity.masks import load_masks, save_masks
+from lightning_sparse.sparsity.mask_files import load_masks, save_masks
 
 CURVE = "smoke-S-end-to-P-end-degree2-*"
 LINE = "smoke-L-start-to-P-end-line-*"

@@ -3,7 +3,7 @@
 import pytest
 
 from lightning_sparse.paths.end_points import load_end_point
-from lightning_sparse.sparsity.masks import load_masks
+from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from tests.training.problems import make_identity, make_network, make_pruning, make_settings, train
 

@@ -1,5 +1,4 @@
 import itertools
-import json
 import math
 import time
 import warnings
@@ -8,14 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save
 from torch.nn.utils import prune
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import LayerSparsity
 from lightning_sparse.sparsity import masks as masks_module
 from lightning_sparse.sparsity.masks import (
-    _packed_by_shifts,
     _select_by_sorting,
     apply_masks_,
     check_masks_fit,
@@ -24,33 +21,24 @@ from lightning_sparse.sparsity.masks import (
     kept_and_prunable,
     layer_counts,
     layerwise_masks,
-    load_masks,
-    masks_hash,
     measured_sparsity,
     num_kept,
-    pack_mask,
-    pack_masks,
-    save_masks,
     top_k_mask,
     union,
-    unpack_mask,
 )
+from lightning_sparse.sparsity.packed_masks import pack_mask
 from tests.reference.sparsity import sorted_top_k
+from tests.sparsity.problems import random_mask
 from tests.waits import Waits
 
 # Few distinct values, so that ties are the rule.
 tied_scores = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=40)
 distinct_scores = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40, unique=True)
-shapes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
-
-
-def random_mask(shape, seed=0):
-    return torch.rand(tuple(shape), generator=torch.Generator().manual_seed(seed)) < 0.5
 
 
 @pytest.mark.parametrize(
@@ -357,138 +345,3 @@ def test_a_mask_without_a_layer_is_refused():
     masks = {"a": random_mask((2,)), "b": random_mask((2,))}
     with pytest.raises(UserError, match="the network lacks 'b'"):
         check_masks_fit(masks, {"a": torch.zeros(2)})
-
-
-@given(shapes, st.integers(0, 100))
-def test_unpacking_undoes_packing(shape, seed):
-    mask = random_mask(shape, seed)
-    packed = pack_mask(mask)
-    assert packed.numel() == -(-mask.numel() // 8)
-    assert torch.equal(unpack_mask(packed, shape), mask)
-
-
-def test_bits_are_packed_row_by_row_from_the_highest():
-    mask = torch.tensor([[1, 0, 0, 0, 1], [0, 0, 1, 1, 0]]).bool()
-    assert pack_mask(mask).tolist() == [0b10001001, 0b10000000]
-    assert pack_mask(mask.t().contiguous().t()).tolist() == [0b10001001, 0b10000000]
-
-
-@given(shapes, st.integers(0, 100))
-def test_where_no_numpy_is_bits_are_packed_alike(shape, seed):
-    mask = random_mask(shape, seed)
-    assert torch.equal(_packed_by_shifts(mask), pack_mask(mask))
-    assert torch.equal(_packed_by_shifts(mask.movedim(0, -1)), pack_mask(mask.movedim(0, -1)))
-
-
-def test_all_masks_are_packed_as_each_alone():
-    masks = {"b": random_mask((5, 3)), "a": random_mask((17,), seed=1)}
-    packed = pack_masks(masks)
-    assert list(packed) == ["b", "a"]
-    assert all(torch.equal(packed[name], pack_mask(mask)) for name, mask in masks.items())
-
-
-@pytest.mark.parametrize("shape", [(9, 2), (3,)])
-def test_bytes_that_cannot_hold_the_shape_are_refused(shape):
-    with pytest.raises(ValueError, match="cannot hold"):
-        unpack_mask(torch.zeros(2, dtype=torch.uint8), shape)
-
-
-def test_the_hash_is_the_same_on_every_machine():
-    masks = {"a": torch.tensor([True, False]), "b": torch.tensor([[True], [True]])}
-    assert masks_hash(masks) == ("5486daad8b929d9f9bf40eb8278b0a3d6f590d8c6945458c2a37c7814855e43f")
-
-
-def test_the_hash_ignores_the_order_of_layers():
-    masks = {"a": random_mask((3, 4)), "b": random_mask((5,))}
-    assert masks_hash(masks) == masks_hash(dict(reversed(masks.items())))
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"a": torch.tensor([True, True, False, False])},
-        {"b": torch.tensor([True, False, False, False])},
-        {"a": torch.tensor([[True, False], [False, False]])},
-        {"a": torch.tensor([True, False, False, False, False])},
-    ],
-    ids=["bit", "name", "shape", "trailing zero"],
-)
-def test_the_hash_tells_bits_names_and_shapes_apart(other):
-    assert masks_hash(other) != masks_hash({"a": torch.tensor([True, False, False, False])})
-
-
-@pytest.fixture
-def masks():
-    return {"conv.weight": random_mask((5, 3, 3, 3)), "a.weight": random_mask((7, 2), seed=1)}
-
-
-@pytest.fixture
-def masks_file(tmp_path, masks):
-    file = tmp_path / "masks.safetensors"
-    save_masks(masks, file)
-    return file
-
-
-def test_loaded_masks_equal_the_saved_ones_in_order(masks, masks_file):
-    loaded = load_masks(masks_file)
-    assert list(loaded) == list(masks)
-    assert all(torch.equal(loaded[name], mask) for name, mask in masks.items())
-    assert all(mask.dtype == torch.bool for mask in loaded.values())
-
-
-def test_a_file_takes_one_bit_per_weight(tmp_path):
-    save_masks({"w": random_mask((1000, 80))}, tmp_path / "masks.safetensors")
-    assert 10_000 < (tmp_path / "masks.safetensors").stat().st_size < 10_500
-
-
-def test_masks_of_an_empty_mapping_survive_the_file(tmp_path):
-    save_masks({}, tmp_path / "masks.safetensors")
-    assert load_masks(tmp_path / "masks.safetensors") == {}
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"absent\.safetensors"):
-        load_masks(tmp_path / "absent.safetensors")
-
-
-@pytest.mark.parametrize("length", [0, 4, 100, -1])
-def test_a_truncated_file_is_refused(masks_file, length):
-    masks_file.write_bytes(masks_file.read_bytes()[:length])
-    with pytest.raises(UserError, match=r"masks\.safetensors is damaged"):
-        load_masks(masks_file)
-
-
-def test_a_file_with_one_flipped_bit_is_refused(masks_file):
-    data = bytearray(masks_file.read_bytes())
-    data[-2] ^= 0b00010000
-    masks_file.write_bytes(bytes(data))
-    with pytest.raises(UserError, match="hash"):
-        load_masks(masks_file)
-
-
-@pytest.mark.parametrize("data", [b"\x80\x04pickle", b"{}", b"\xff" * 200], ids=str)
-def test_a_file_of_another_program_is_refused(tmp_path, data):
-    file = tmp_path / "masks.safetensors"
-    file.write_bytes(data)
-    with pytest.raises(UserError, match="damaged or not ours"):
-        load_masks(file)
-
-
-@pytest.mark.parametrize("metadata", [None, {"format": "other"}])
-def test_weights_are_not_taken_for_masks(tmp_path, metadata):
-    file = tmp_path / "weights.safetensors"
-    file.write_bytes(save({"w": torch.ones(8)}, metadata))
-    with pytest.raises(UserError, match="does not hold masks"):
-        load_masks(file)
-
-
-@pytest.mark.parametrize(
-    "shapes",
-    ["not json", "[]", json.dumps({"w": [8]}), json.dumps({"absent": [64]}), json.dumps({"w": 64})],
-)
-def test_shapes_that_do_not_belong_to_the_bits_are_refused(tmp_path, shapes):
-    file = tmp_path / "masks.safetensors"
-    metadata = {"format": "lightning_sparse.masks/1", "shapes": shapes, "hash": "0"}
-    file.write_bytes(save({"w": torch.zeros(8, dtype=torch.uint8)}, metadata))
-    with pytest.raises(UserError, match="do not match their hash"):
-        load_masks(file)

@@ -21,7 +21,6 @@ from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.evaluation import EvaluationSettings
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.run import PathIdentity, make_path
-from lightning_sparse.sparsity.masks import full_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from tests.training.problems import (
     TinyNet,
@@ -56,15 +55,16 @@ class WithDropout(TinyNet):
 class DrawsItsMasks(AbstractSparseMethod):
     """What a method must not do: its masks come from the global generator."""
 
-    def initial_masks(self, weights):
-        return full_masks(weights)
+    def initial_masks(self, view):
+        return view.masks
 
     def is_due(self, step):
         return step == 3
 
-    def updated_masks(self, weights, masks, step):
+    def updated_masks(self, view):
         return {
-            name: torch.rand(mask.shape, device=mask.device) > 0.5 for name, mask in masks.items()
+            name: torch.rand(mask.shape, device=mask.device) > 0.5
+            for name, mask in view.masks.items()
         }
 
     def target_sparsity(self, step):

@@ -121,7 +121,7 @@ def fit_in(precision, *callbacks, num_steps=1, network=None, **changes):
     fit(
         quiet_trainer(
             num_steps,
-            [SparsityCallback(GivenMask(masks=make_masks())), *callbacks],
+            [SparsityCallback(GivenMask(masks=make_masks()), network="network"), *callbacks],
             settings.with_clipping({"accelerator": "cpu", "devices": 1, **options}),
         ),
         ClassifierModule(network or make_network(), settings),
@@ -179,7 +179,10 @@ def test_a_step_that_overflows_in_sixteen_bits_changes_neither_weights_nor_momen
 
 
 def test_a_first_step_that_overflows_is_left_out_in_silence_and_has_no_gradient_norm():
-    overflows, sparsity = Overflows(step=0), SparsityCallback(GivenMask(masks=make_masks()))
+    overflows, sparsity = (
+        Overflows(step=0),
+        SparsityCallback(GivenMask(masks=make_masks()), network="network"),
+    )
     module = ClassifierModule(make_network(), make_settings())
     progress = ProgressCallback(
         every_steps=1, report=None, advice="", observe=EndPointObserver(module, sparsity)

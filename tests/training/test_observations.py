@@ -57,7 +57,7 @@ def observed():
     """Twelve steps under gradual pruning with label smoothing: history, witness and callback."""
     settings = make_settings(label_smoothing=0.2, weight_decay=0.01)
     module = ClassifierModule(RecordingNet(), settings)
-    sparsity, witness = SparsityCallback(make_pruning()), Witness()
+    sparsity, witness = SparsityCallback(make_pruning(), network="network"), Witness()
     progress = ProgressCallback(
         every_steps=4, report=None, advice="", observe=EndPointObserver(module, sparsity)
     )

@@ -7,7 +7,8 @@ import torch
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.records import Flops, from_json
-from lightning_sparse.sparsity.masks import full_masks, load_masks
+from lightning_sparse.sparsity.mask_files import load_masks
+from lightning_sparse.sparsity.masks import full_masks
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import half_squared_norm, measure

@@ -6,9 +6,10 @@ from torch import nn
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
-from lightning_sparse.sparsity.masks import full_masks, kept_and_prunable, num_kept, unpack_mask
+from lightning_sparse.sparsity.masks import full_masks, kept_and_prunable, num_kept
 from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
+from lightning_sparse.sparsity.packed_masks import unpack_masks
 from lightning_sparse.training.classifier_module import ClassifierModule
 from lightning_sparse.training.sparsity_callback import SparsityCallback
 from lightning_sparse.training.trainer import fit, quiet_trainer
@@ -57,7 +58,7 @@ class Witness(pl.Callback):
 
 def run(method, *, network=None, num_steps=12, **options):
     network = network or make_network()
-    sparsity = SparsityCallback(method)
+    sparsity = SparsityCallback(method, network="network")
     witness = Witness(sparsity)
     module = ClassifierModule(network, make_settings(num_steps=num_steps))
     trainer = quiet_trainer(num_steps, [sparsity, witness], {**CPU, **options})
@@ -154,7 +155,7 @@ def test_a_layer_that_gets_no_gradient_is_masked_as_well():
 
 def fit_with_checkpoints(folder, method, *, num_steps, network=None, resume_from=None, first=()):
     network = network or make_network()
-    sparsity = SparsityCallback(method)
+    sparsity = SparsityCallback(method, network="network")
     checkpoints = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
     options = {**CPU, "enable_checkpointing": True}
     trainer = quiet_trainer(num_steps, [*first, sparsity, checkpoints], options)
@@ -171,7 +172,7 @@ def test_a_checkpoint_holds_the_masks_and_loads_without_running_code(tmp_path):
 
     stored = checkpoint["callbacks"][sparsity.state_key]["masks"]
     assert list(stored) == ["conv1.weight", "conv2.weight", "fc.weight"]
-    masks = {name: unpack_mask(packed["bits"], packed["shape"]) for name, packed in stored.items()}
+    masks = unpack_masks(stored)
     assert all(torch.equal(mask, sparsity.masks[name]) for name, mask in masks.items())
     assert kept_and_prunable(masks)[0] < 231
     assert sum(packed["bits"].nbytes for packed in stored.values()) == 5 + 23 + 2

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import final
 
-from lightning_sparse.sparsity.masks import Masks, Weights, full_masks
+from lightning_sparse.sparsity.masks import Masks, full_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
+from lightning_sparse.sparsity.view import SparseView
 
 
 @final
@@ -12,17 +13,17 @@ from lightning_sparse.sparsity.method import AbstractSparseMethod
 class Dense(AbstractSparseMethod):
     """Keep everything, always."""
 
-    def initial_masks(self, weights: Weights) -> Masks:
+    def initial_masks(self, view: SparseView) -> Masks:
         """Keep everything."""
-        return full_masks(weights)
+        return full_masks(view.weights)
 
     def is_due(self, step: int) -> bool:
         """Never."""
         return False
 
-    def updated_masks(self, weights: Weights, masks: Masks, step: int) -> Masks:
+    def updated_masks(self, view: SparseView) -> Masks:
         """Leave the masks as they are."""
-        return masks
+        return view.masks
 
     def target_sparsity(self, step: int) -> float:
         """Nothing is removed."""

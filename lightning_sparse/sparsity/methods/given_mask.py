@@ -6,8 +6,9 @@ from typing import final
 
 from torch import Tensor
 
-from lightning_sparse.sparsity.masks import Masks, Weights, check_masks_fit, measured_sparsity
+from lightning_sparse.sparsity.masks import Masks, check_masks_fit, measured_sparsity
 from lightning_sparse.sparsity.method import AbstractSparseMethod
+from lightning_sparse.sparsity.view import SparseView
 
 
 @final
@@ -23,22 +24,22 @@ class GivenMask(AbstractSparseMethod):
 
     masks: Mapping[str, Tensor] = field(repr=False)
 
-    def initial_masks(self, weights: Weights) -> Masks:
+    def initial_masks(self, view: SparseView) -> Masks:
         """Give the masks, on the weights' device and in the weights' order.
 
         Raises:
             UserError: If they do not fit the weights.
         """
-        check_masks_fit(self.masks, weights)
-        return {name: self.masks[name].to(weight.device) for name, weight in weights.items()}
+        check_masks_fit(self.masks, view.weights)
+        return {name: self.masks[name].to(weight.device) for name, weight in view.weights.items()}
 
     def is_due(self, step: int) -> bool:
         """Never."""
         return False
 
-    def updated_masks(self, weights: Weights, masks: Masks, step: int) -> Masks:
+    def updated_masks(self, view: SparseView) -> Masks:
         """Leave the masks as they are."""
-        return masks
+        return view.masks
 
     def target_sparsity(self, step: int) -> float:
         """Measured sparsity of the given masks."""

@@ -9,10 +9,11 @@ from torch import Tensor
 from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.checks import check_count, check_sparsity
 from lightning_sparse.sparsity.distributions import AbstractDistribution, Shapes
-from lightning_sparse.sparsity.masks import Masks, Weights, full_masks, layerwise_masks, num_kept
+from lightning_sparse.sparsity.masks import Masks, full_masks, layerwise_masks, num_kept
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.schedules import cubic_sparsity
 from lightning_sparse.sparsity.scores import magnitude
+from lightning_sparse.sparsity.view import SparseView
 
 
 @final
@@ -50,15 +51,15 @@ class GradualMagnitude(AbstractSparseMethod):
                 f"end_step={self.end_step}: must come after start_step={self.start_step}"
             )
 
-    def initial_masks(self, weights: Weights) -> Masks:
+    def initial_masks(self, view: SparseView) -> Masks:
         """Keep everything.
 
         Raises:
             UserError: If the distribution refuses these layers, which must not wait for the first
                 update.
         """
-        self.layer_sparsities({name: weight.shape for name, weight in weights.items()}, 0)
-        return full_masks(weights)
+        self.layer_sparsities({name: weight.shape for name, weight in view.weights.items()}, 0)
+        return full_masks(view.weights)
 
     def is_due(self, step: int) -> bool:
         """Every ``update_every`` steps after ``start_step``, and at ``end_step``."""
@@ -66,17 +67,18 @@ class GradualMagnitude(AbstractSparseMethod):
         is_regular = elapsed % self.update_every == 0
         return elapsed > 0 and step <= self.end_step and (is_regular or step == self.end_step)
 
-    def updated_masks(self, weights: Weights, masks: Masks, step: int) -> Masks:
+    def updated_masks(self, view: SparseView) -> Masks:
         """Keep the largest of what is still kept; the new masks are on the weights' device."""
+        weights = view.weights
         sparsities = self.layer_sparsities(
-            {name: weight.shape for name, weight in weights.items()}, step
+            {name: weight.shape for name, weight in weights.items()}, view.step
         )
         counts = {
             name: num_kept(weight.numel(), sparsities[name]) for name, weight in weights.items()
         }
         # Layer by layer, so that the scores of all layers never stand in memory together.
         scores = (
-            (name, _scores(weight, masks[name].to(weight.device)))
+            (name, _scores(weight, view.masks[name].to(weight.device)))
             for name, weight in weights.items()
         )
         return layerwise_masks(scores, counts)

@@ -7,6 +7,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.distributions import ErdosRenyiKernel, Uniform
 from lightning_sparse.sparsity.masks import apply_masks_, layer_counts, num_kept
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
+from lightning_sparse.sparsity.view import SparseView
 from tests.reference.sparsity import gradual_sparsities
 
 SHAPES = {"conv1": (8, 3, 3, 3), "conv2": (16, 8, 3, 3), "fc": (10, 16)}
@@ -32,12 +33,12 @@ def walk(method, num_steps, seed=0):
     """Train with noise for gradients; yield the step, the masks in force and the weights."""
     weights = random_weights(seed)
     generator = torch.Generator().manual_seed(seed + 1)
-    masks = method.initial_masks(weights)
+    masks = method.initial_masks(SparseView.at_start(weights))
     for step in range(1, num_steps + 1):
         for name, weight in weights.items():
             weight.add_(0.3 * masks[name] * torch.randn(weight.shape, generator=generator))
         if method.is_due(step):
-            masks = method.updated_masks(weights, masks, step)
+            masks = method.updated_masks(SparseView(step=step, weights=weights, masks=masks))
             apply_masks_(weights, masks)
         yield step, masks, weights
 
@@ -58,7 +59,7 @@ def test_a_period_longer_than_the_window_leaves_the_end_step():
 
 
 def test_everything_is_kept_at_the_start():
-    masks = gradual().initial_masks(random_weights())
+    masks = gradual().initial_masks(SparseView.at_start(random_weights()))
     assert all(bool(mask.all()) for mask in masks.values())
     assert {name: tuple(mask.shape) for name, mask in masks.items()} == SHAPES
 
@@ -98,7 +99,7 @@ def test_masks_are_nested(seed, update_every, sparsity):
 def test_the_smallest_weights_of_each_layer_go():
     weights = {"a": torch.tensor([3.0, -1.0, 2.0, -4.0]), "b": torch.tensor([10.0, 20.0])}
     method = gradual(sparsity=0.5)
-    masks = method.updated_masks(weights, method.initial_masks(weights), 25)
+    masks = method.updated_masks(SparseView.at_start(weights, step=25))
     assert masks["a"].tolist() == [True, False, False, True]
     assert masks["b"].tolist() == [False, True]
 
@@ -107,14 +108,14 @@ def test_a_kept_weight_of_zero_outranks_a_pruned_one():
     """Ranked by magnitude alone the tie would go to the first entry, which was pruned."""
     weights = {"a": torch.tensor([0.0, 0.0, 5.0, 0.0])}
     masks = {"a": torch.tensor([False, True, True, True])}
-    updated = gradual(sparsity=0.5).updated_masks(weights, masks, 25)
+    updated = gradual(sparsity=0.5).updated_masks(SparseView(step=25, weights=weights, masks=masks))
     assert updated["a"].tolist() == [False, True, True, False]
 
 
 def test_nothing_changes_the_weights_or_masks_it_was_given():
     weights, method = random_weights(), gradual()
-    masks = method.initial_masks(weights)
-    method.updated_masks(weights, masks, 25)
+    masks = method.initial_masks(SparseView.at_start(weights))
+    method.updated_masks(SparseView(step=25, weights=weights, masks=masks))
     assert all(bool(mask.all()) for mask in masks.values())
     assert all(torch.equal(weights[name], w) for name, w in random_weights().items())
 
