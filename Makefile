@@ -1,7 +1,7 @@
 # Every target sets up what it needs; what it runs is printed, so it can be typed without make too.
 #
 # Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=S-end  TO=P-end
-#            SPACE=dense  DEGREE=2  GPUS=8  NODES=2  PARTITION=gpu  RUN=runs/NAME  FORMAT=onnx
+#            SPACE=dense  CURVE=cubic  GPUS=8  NODES=2  PARTITION=gpu  RUN=runs/NAME  FORMAT=onnx
 #            RULES=1 (set of rules that claims are judged by; those of the records by default)
 #            RUNS=runs (a folder, or an export of W&B)  IMAGENET=<folder>
 #            SWEEP=gap  SWEEP_ID=ENTITY/PROJECT/ID  N=2 (processes or agents at once)
@@ -32,7 +32,7 @@ RUN = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(RANKS) $(if $(SEED)
 PAGE = $(if $(RULES),report.rules=$(RULES))
 ARRAY = $(strip $(if $(SEEDS),'slurm.seeds=[$(SEEDS)]'))
 ENDS = $(strip $(if $(FROM),$(call quoted,path.start=$(FROM))) $(if $(TO),$(call quoted,path.end=$(TO))) \
-       $(if $(SPACE),path.space=$(SPACE)) $(if $(DEGREE),path.degree=$(DEGREE)))
+       $(if $(SPACE),path.space=$(SPACE)) $(if $(CURVE),curve=$(CURVE)) $(if $(DEGREE),path.degree=$(DEGREE)))
 
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
@@ -78,7 +78,7 @@ train-lottery: .venv ## Train the pruned run's mask from its own start [EXPERIME
 line: .venv ## Measure the straight line between two points [EXPERIMENT SEED SPARSITY FROM TO]
 	$(SPARSE) line $(RUN) $(ENDS) $(ARGS)
 
-path: .venv ## Train a Bezier curve between two points [... FROM TO SPACE DEGREE]
+path: .venv ## Train a curve between two points [... FROM TO SPACE CURVE]
 	$(SPARSE) path $(RUN) $(ENDS) $(ARGS)
 
 slurm-train-dense: .venv ## Submit a dense run to SLURM [... NODES GPUS PARTITION SEEDS]
@@ -96,7 +96,7 @@ slurm-train-lottery: .venv ## Submit a lottery run, after the pruned run it need
 slurm-line: .venv ## Submit a straight line, after the runs it needs [... FROM TO NODES GPUS]
 	$(SPARSE) slurm-line $(RUN) $(ENDS) $(ARGS)
 
-slurm-path: .venv ## Submit a curve, after the runs it needs [... FROM TO SPACE DEGREE NODES GPUS]
+slurm-path: .venv ## Submit a curve, after the runs it needs [... FROM TO SPACE CURVE NODES GPUS]
 	$(SPARSE) slurm-path $(RUN) $(ENDS) $(ARGS)
 
 slurm-reproduce: .venv ## Submit the whole experiment and its report [EXPERIMENT SEEDS NODES GPUS]

@@ -15,8 +15,9 @@ from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.models.build import build_model
 from lightning_sparse.models.convnet import ConvNet
-from lightning_sparse.paths.curves import point_on_curve, straight_line
+from lightning_sparse.paths.curves import Line
 from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator
+from lightning_sparse.paths.geometry import point_on_curve
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.training.measurement import CPU, measure
 
@@ -57,8 +58,10 @@ class Work:
         self.layout = WeightLayout(self.network)
         start = self.layout.flatten(self.network.state_dict())
         other = build_model(constructor, source, 2, "init")
-        points = straight_line(start, self.layout.flatten(other.state_dict()), 1)
-        self.weights_at: Callable[[float], torch.Tensor] = functools.partial(point_on_curve, points)
+        points = torch.stack([start, self.layout.flatten(other.state_dict())])
+        self.weights_at: Callable[[float], torch.Tensor] = functools.partial(
+            point_on_curve, Line(), points
+        )
         buffers = dict(self.network.named_buffers())
         self.evaluator = PathEvaluator(
             network=self.network,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lightning_sparse.paths.curves import bernstein_basis
+from lightning_sparse.paths.curves import Bezier
 
 
 class CurveLayer(nn.Module):
@@ -89,11 +89,12 @@ class CurveNetwork(nn.Module):
                 ]
                 self.curve_layers.append(CurveLayer(layer, own))
                 self.network.set_submodule(name, self.curve_layers[-1])
-        self.degree = len(points) - 1
+        self.curve = Bezier(len(points) - 1)
 
     def forward(self, images: Tensor, t: float) -> tuple[Tensor, Tensor]:
         """Return the logits at ``t``, and the squared norm of all parameters there."""
-        coefficients = bernstein_basis(t, self.degree).to(images.device, images.dtype).unbind()
+        basis = torch.tensor(self.curve.basis(t), dtype=torch.float64)
+        coefficients = basis.to(images.device, images.dtype).unbind()
         for layer in self.curve_layers:
             layer.coefficients = coefficients
         logits = self.network(images)

@@ -21,7 +21,7 @@ class Spent:
 
 
 def time_spent(records: Iterable[Record]) -> Mapping[str, Spent]:
-    """Add up jobs by kind: end points by arm and sparsity, paths by degree; the dearest first.
+    """Add up jobs by kind: end points by arm and sparsity, paths by shape; the dearest first.
 
     A record counts its training, or its fit and evaluation. Starting processes, loading libraries
     and measuring end points is not in it, nor what a killed job had to do twice.
@@ -40,5 +40,5 @@ def _kind(record: Record) -> str:
     if isinstance(record, RunRecord):
         sparsity = f", {record.target_sparsity:.4g} sparse" if record.target_sparsity else ""
         return f"end points: {record.method}{sparsity}"
-    shape = {1: "lines", 2: "quadratic curves", 3: "cubic curves"}.get(record.degree)
-    return f"paths: {shape or f'curves of degree {record.degree}'}"
+    name = record.curve.removeprefix("straight ")
+    return f"paths: {name}{'s' if name.endswith(('line', 'curve')) else ''}"

@@ -19,6 +19,7 @@ from lightning_sparse.models.build import build_model
 from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.models.resnet import BottleneckResNet, build_resnet50
+from lightning_sparse.paths.curves import Bezier
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.sparsity.application import MaskApplication
 from lightning_sparse.sparsity.masks import Masks, layerwise_masks
@@ -242,7 +243,7 @@ def path_step(
         network=network,
         start=network.state_dict(),
         end=end,
-        degree=degree,
+        curve=Bezier(degree),
         subspace=masks_of(network) if is_sparse else None,
         settings=settings(),
         seed=1,

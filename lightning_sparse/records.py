@@ -26,6 +26,9 @@ RECORD_FILE = "record.json"
 
 _LONGEST_NAME = 200  # bytes; file systems take 255, and locks and parts of files add to a name
 
+STRAIGHT_LINE = "straight line"
+"""`PathRecord.curve` of the path that every other is compared with."""
+
 MethodName = Literal["dense", "prune", "scratch", "lottery"]
 
 
@@ -189,7 +192,9 @@ class PathRecord:
             ``D-end``.
         end: Point at t = 1: ``P-end``, ``S-end``, ``D-end`` or ``D2-end`` (a dense network trained
             from the scratch arm's start).
-        degree: 1 straight line, 2 quadratic, 3 cubic Bezier curve.
+        degree: Of a Bezier curve in a record that was written when there were no others, with 1 for
+            the straight line; None since.
+        curve: Name of its shape, ``AbstractCurve.name``: ``straight line``, ``quadratic curve``.
         space: Where control points may move: ``dense``, or the mask (``start_mask``, ``end_mask``,
             ``union``, ``intersection``).
         batch_norm: Policy for batch-norm statistics along the path.
@@ -232,7 +237,8 @@ class PathRecord:
     target_sparsity: float
     start: str
     end: str
-    degree: int
+    degree: int | None = None
+    curve: str
     space: str
     batch_norm: str
     num_recalibration_images: int
@@ -262,6 +268,24 @@ class PathRecord:
         """Refuse counts that no mask gives."""
         if self.kept is not None and self.prunable is not None:
             _check_counts(self.kept, self.prunable)
+        if self.degree is not None and self.curve != curve_of_degree(self.degree):
+            raise ValueError(f"degree={self.degree}: is not that of a {self.curve}")
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether there was something to train: not on a line."""
+        return self.fit_objective is not None
+
+
+def curve_of_degree(degree: int) -> str:
+    """Name a Bezier curve; that of degree 1 is the line.
+
+    Example:
+        >>> [curve_of_degree(degree) for degree in (1, 2, 3, 4)]
+        ['straight line', 'quadratic curve', 'cubic curve', 'curve of degree 4']
+    """
+    names = {1: STRAIGHT_LINE, 2: "quadratic curve", 3: "cubic curve"}
+    return names.get(degree, f"curve of degree {degree}")
 
 
 Record = RunRecord | PathRecord
@@ -304,6 +328,8 @@ def to_json(record: Record) -> str:
     for item in dataclasses.fields(record):
         if item.default is None and fields[item.name] is None:
             del fields[item.name]
+    if fields.get("degree") is not None:
+        del fields["curve"]
     body = {"kind": record.kind, "version": RECORD_VERSION, **fields}
     return json.dumps(body, allow_nan=False, sort_keys=False)
 
@@ -335,6 +361,8 @@ def from_json(line: str, *, where: str = "record") -> Record:
         )
     record_type = _RECORD_TYPES[body["kind"]]
     values = {name: value for name, value in body.items() if name not in {"kind", "version"}}
+    if record_type is PathRecord and type(values.get("degree")) is int:
+        values = {"curve": curve_of_degree(values["degree"]), **values}
     record = typing.cast("Record", _build(record_type, values, where))
     _check_names(record, where)
     return record

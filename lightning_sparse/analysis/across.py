@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 from lightning_sparse.analysis.measured_rises import measure_rise
 from lightning_sparse.analysis.statistics import Interval, t_interval
-from lightning_sparse.records import PathRecord, Record, RunRecord
+from lightning_sparse.records import STRAIGHT_LINE, PathRecord, Record, RunRecord
 
 # Settings that say nothing of a run, or that are looked at as its arm or its ends.
-_NOT_OF_RUNS = ("seed", "method", "path", "evaluation", "capture_steps", "num_workers")
-_NOT_OF_PATHS = ("seed", "method", "path.start", "path.end", "capture_steps", "num_workers")
+_NOT_OF_RUNS = ("seed", "method", "path", "curve", "evaluation", "capture_steps", "num_workers")
+_NOT_OF_PATHS = (
+    "seed", "method", "path.start", "path.end", "path.degree", "curve", "capture_steps",
+    "num_workers",
+)  # fmt: skip
 
 Group = TypeVar("Group", RunRecord, PathRecord)
 
@@ -107,7 +110,7 @@ def rise_against_rewind_step(records: Iterable[Record]) -> list[Series]:
         if isinstance(record, PathRecord) and {record.start, record.end} == {"L-end", "P-end"}
     ]
     return _all_series(
-        {"line": [path for path in paths if path.degree == 1]},
+        {"line": [path for path in paths if path.curve == STRAIGHT_LINE]},
         x=lambda path: float(path.config.get("rewind_step", 0)),
         y=lambda path: measure_rise(path).rise.value,
         along=("rewind_step", "capture_steps"),

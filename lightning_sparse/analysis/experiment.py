@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.records import PathRecord, Record, RunRecord
+from lightning_sparse.records import (
+    STRAIGHT_LINE,
+    PathRecord,
+    Record,
+    RunRecord,
+    curve_of_degree,
+)
 
 _RUN_OF_POINT: Mapping[str, tuple[str, str]] = {
     "D-start": ("dense", "init"),
@@ -18,7 +24,7 @@ _RUN_OF_POINT: Mapping[str, tuple[str, str]] = {
     "S-end": ("scratch", "init/scratch"),
 }
 
-_CURVE_NAMES = {2: "quadratic", 3: "cubic"}
+QUADRATIC, CUBIC = map(curve_of_degree, (2, 3))
 
 
 class Route(NamedTuple):
@@ -27,7 +33,7 @@ class Route(NamedTuple):
     Attributes:
         start: Point at t = 0.
         end: Point at t = 1.
-        degree: 1 line, 2 quadratic, 3 cubic.
+        curve: As in `PathRecord`.
         space: ``dense`` or ``sparse`` for a curve; a line has no control point, hence no space. The
             two ends of a sparse curve share their mask, so all four masks of `PathRecord` are one.
         times: How many times the experiment's own steps a curve was fitted for.
@@ -35,7 +41,7 @@ class Route(NamedTuple):
 
     start: str
     end: str
-    degree: int = 1
+    curve: str = STRAIGHT_LINE
     space: Literal["line", "dense", "sparse"] = "line"
     times: int = 1
 
@@ -44,15 +50,20 @@ class Route(NamedTuple):
         """Words for a legend or a note.
 
         Example:
-            >>> Route("S-end", "P-end", 2, "sparse").name
+            >>> Route("S-end", "P-end", QUADRATIC, "sparse").name
             'sparse quadratic S-end to P-end'
             >>> Route("S-start", "P-end").name
             'line S-start to P-end'
         """
-        curve = _CURVE_NAMES.get(self.degree, f"degree {self.degree}")
-        shape = "line" if self.degree == 1 else f"{self.space} {curve}"
+        curve = self.curve.removesuffix(" curve")
+        shape = f"{self.space} {curve}" if self.is_fitted else curve.removeprefix("straight ")
         longer = f", {self.times} times the steps" if self.times > 1 else ""
         return f"{shape} {self.start} to {self.end}{longer}"
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether there was something to train."""
+        return self.space != "line"
 
     @property
     def is_in_mask(self) -> bool:
@@ -67,10 +78,10 @@ class Route(NamedTuple):
 
 def route_of(path: PathRecord) -> Route:
     """Return the kind of a recorded path."""
-    if path.degree == 1:
-        return Route(path.start, path.end)
+    if not path.is_fitted:
+        return Route(path.start, path.end, path.curve)
     space: Literal["dense", "sparse"] = "dense" if path.space == "dense" else "sparse"
-    return Route(path.start, path.end, path.degree, space, path.steps_multiplier or 1)
+    return Route(path.start, path.end, path.curve, space, path.steps_multiplier or 1)
 
 
 class _RunKey(NamedTuple):

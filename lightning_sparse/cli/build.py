@@ -1,6 +1,5 @@
-"""Objects from settings: the only place where ``_target_`` becomes a class."""
+"""What a run is made of, built from its settings."""
 
-import contextlib
 import functools
 import inspect
 import warnings
@@ -9,13 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra._internal.utils import _locate
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from torch import nn
 
-from lightning_sparse.cli.arguments import check_arguments
 from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.objects import build_object
 from lightning_sparse.data.checks import check_source
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
@@ -159,33 +155,3 @@ def build_evaluation(settings: Settings) -> EvaluationSettings:
         if name not in {"batch_size", "train_subset_size"}
     }
     return EvaluationSettings(**ours)
-
-
-def build_object(settings: Mapping[str, Any], name: str) -> Any:
-    """Instantiate a ``_target_``; an error becomes one line that names the setting."""
-    try:
-        check_arguments(_located(settings.get("_target_")), settings, name)
-        return instantiate(dict(settings))
-    except InstantiationException as error:
-        first = _first_cause(error)
-        if isinstance(first, UserError):
-            raise first from None
-        reason = " ".join(str(first).split())
-        raise UserError(
-            f"{name}._target_={settings.get('_target_')}: {reason}; name something that can be "
-            "imported, as package.module.Name, and give arguments that it takes"
-        ) from error
-
-
-def _located(target: Any) -> Any:
-    """Import what a dotted name names; None if it cannot be, of which `instantiate` says why."""
-    with contextlib.suppress(Exception):
-        return _locate(target)
-    return None
-
-
-def _first_cause(error: BaseException) -> BaseException:
-    """Follow the chain of causes; Hydra's own messages wrap what is at its end."""
-    while not isinstance(error, UserError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error

@@ -21,7 +21,6 @@ _AT_LEAST = {
     "training.num_steps": 1,
     "pruning.update_every": 1,
     "path.training.num_steps": 1,
-    "path.degree": 1,
     "path.steps_multiplier": 2,
     "reproduce.search.num_seeds": 0,
     "reproduce.num_seeds_of_sparsities": 0,

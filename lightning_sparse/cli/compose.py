@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lightning_sparse.cli import settings_files
 from lightning_sparse.cli.batches import with_accumulation
 from lightning_sparse.cli.checks import check_ranges, check_types
+from lightning_sparse.cli.older_words import in_todays_words
 from lightning_sparse.cli.places import is_place, with_literal_place
 from lightning_sparse.cli.schema import OPEN, SCHEMA, check_name, fits, is_open, leaves, unknown
 from lightning_sparse.cli.shipped import conf_folders
@@ -31,7 +32,9 @@ from lightning_sparse.errors import UserError
 
 Settings = dict[str, Any]
 
-_GROUPS = ("data", "model", "method", "distribution", "lr_schedule", "logger", "experiment")
+_GROUPS = (
+    "data", "model", "method", "distribution", "lr_schedule", "curve", "logger", "experiment",
+)  # fmt: skip
 
 _ARGUMENTS = tuple(f"{place}." for place in OPEN)
 
@@ -53,7 +56,7 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
             )
         if "=" not in override:
             raise UserError(f"{override!r} is no setting; write name=value, for example seed=21")
-    overrides = [with_literal_place(_with_null(item)) for item in overrides]
+    overrides = [with_literal_place(_with_null(item)) for item in in_todays_words(overrides)]
     defaults = _composed(tuple(item for item in overrides if _group(item) in _GROUPS))
     settings = _without_arguments_of_others(_composed(tuple(overrides)), defaults, overrides)
     for name, value in leaves(settings):
@@ -142,11 +145,23 @@ def with_values(settings: Settings, overrides: Sequence[str]) -> Settings:
     Interpolations follow: ``method=prune`` also picks the pruned arm's learning rate.
     """
     latest: dict[str, str] = {}
-    for item in [*settings["overrides"], *overrides]:
+    for item in [*settings["overrides"], *in_todays_words(overrides)]:
         # Removed first: what is said again takes effect after all that was said before.
         latest.pop(_name(item), None)
         latest[_name(item)] = item
     return compose_settings(list(latest.values()))
+
+
+def with_curve(settings: Settings, choice: str, overrides: Sequence[str] = ()) -> Settings:
+    """Compose again with another file of ``conf/curve/``, and none of what was said of the first.
+
+    Args:
+        settings: As composed.
+        choice: ``line``, for example.
+        overrides: Whatever else is added.
+    """
+    others = [item for item in settings["overrides"] if _name(item).partition(".")[0] != "curve"]
+    return with_values({**settings, "overrides": others}, [f"curve={choice}", *overrides])
 
 
 def as_yaml(settings: Settings) -> str:

@@ -26,6 +26,7 @@ from lightning_sparse.cli.build import (
 from lightning_sparse.cli.checks import check_precision
 from lightning_sparse.cli.compose import Settings, compose_settings
 from lightning_sparse.cli.launch import is_first_of_run
+from lightning_sparse.cli.objects import build_curve
 from lightning_sparse.cli.planning import plan_ends, plan_path, plan_pruned_run, plan_training
 from lightning_sparse.cli.tracking import tracker_for
 from lightning_sparse.data.datamodule import ImageDataModule
@@ -286,13 +287,14 @@ def _recalibration(settings: Settings, data: ImageDataModule) -> FixedBatches | 
 def _connect(settings: Settings, job: Job, history: History, report: Progress | None) -> Record:
     path = settings["path"]
     start, end = plan_ends(settings)
+    curve = build_curve(settings)
     data = build_data(settings)
     return make_path(
         network=build_network(settings, data.source),
         data=data,
         start=load_end_point(start.run_dir, start.moment, name=start.name),
         end=load_end_point(end.run_dir, end.moment, name=end.name),
-        degree=path["degree"],
+        curve=curve,
         space=path["space"],
         settings=build_training(path["training"], "path.training"),
         evaluation=build_evaluation(settings),
@@ -301,7 +303,7 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
             experiment=settings["experiment_name"],
             seed=settings["seed"],
             target_sparsity=max(start.sparsity, end.sparsity),
-            steps_multiplier=path["steps_multiplier"] if path["degree"] > 1 else None,
+            steps_multiplier=path["steps_multiplier"] if curve.is_fitted else None,
             config=recorded(settings),
         ),
         run_dir=job.run_dir,

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.errors import UserError
+from lightning_sparse.paths.curves import slug
 from lightning_sparse.records import Record, RunRecord, moment_of
 
 _DECIDES_TRAINING = (
@@ -23,6 +24,9 @@ _DECIDES_PATH = (
     "data", "model", "seed", "batch_size", "num_threads", "channels_last", "compile",
     "deterministic", "trainer",
 )  # fmt: skip
+
+# As in ids from when there were no other curves.
+_LINE, _BEZIER = (f"lightning_sparse.paths.curves.{name}" for name in ("Line", "Bezier"))
 
 
 def decisive(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
@@ -63,23 +67,27 @@ def training_id(settings: Settings, *, mask_source: str | None) -> str:
     return _name([*stem, f"seed{settings['seed']}"], parts)
 
 
-def path_id(settings: Settings, *, start: str, end: str, sparsity: float) -> str:
+def path_id(
+    settings: Settings, *, start: str, end: str, curve: str, is_fitted: bool, sparsity: float
+) -> str:
     """Return the id of a path between two points, given as run id and moment.
 
     Args:
         settings: What the path is made with.
         start: Where it starts.
         end: Where it ends.
+        curve: Name of its shape.
+        is_fitted: Whether that was fitted.
         sparsity: Nominal sparsity of its sparser end, in [0, 1); shown if there is any.
     """
     path = settings["path"]
     parts = decisive(settings, (*_DECIDES_PATH, "evaluation"))
-    parts |= {"start": start, "end": end, "degree": path["degree"]}
+    parts |= {"start": start, "end": end, **_shape(settings)}
     parts["weight_decay"] = path["training"]["weight_decay"]
-    kind = ["line"]
-    if path["degree"] > 1:
+    kind = [_short_curve(settings, curve)]
+    if is_fitted:
         parts |= {"space": path["space"], "training": _without_nulls(path["training"])}
-        kind = [f"degree{path['degree']}", path["space"]]
+        kind.append(path["space"])
         if path.get("steps_multiplier"):
             parts["steps_multiplier"] = path["steps_multiplier"]
             kind.append(f"x{path['steps_multiplier']}")
@@ -105,7 +113,14 @@ def recorded_id(record: Record) -> str:
             f"{run_id}:{moment_of(point)}"
             for point, run_id in ((record.start, record.start_run), (record.end, record.end_run))
         ]
-        return path_id(settings, start=ends[0], end=ends[1], sparsity=record.target_sparsity)
+        return path_id(
+            settings,
+            start=ends[0],
+            end=ends[1],
+            curve=record.curve,
+            is_fitted=record.is_fitted,
+            sparsity=record.target_sparsity,
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"record.json: config lacks settings that decide the run ({error})"
@@ -129,6 +144,21 @@ def _without_nulls(part: dict[str, Any]) -> dict[str, Any]:
 def _name(stem: Sequence[str], parts: dict[str, Any]) -> str:
     text = json.dumps(parts, sort_keys=True)
     return "-".join([*stem, hashlib.sha256(text.encode()).hexdigest()[:8]])
+
+
+def _shape(settings: Settings) -> Mapping[str, Any]:
+    """Return what of the settings says which curve it is: of a Bezier curve its degree alone."""
+    curve = settings["curve"]
+    if not curve:  # a record from when there were no others
+        return {"degree": settings["path"]["degree"]}
+    degree = 1 if curve["_target_"] == _LINE else curve.get("degree")
+    return {"degree": degree} if curve["_target_"] in {_LINE, _BEZIER} else {"curve": curve}
+
+
+def _short_curve(settings: Settings, name: str) -> str:
+    degree = _shape(settings).get("degree")
+    short = "line" if degree == 1 else f"degree{degree}"
+    return short if degree else slug(name)
 
 
 def _short(point: str) -> str:

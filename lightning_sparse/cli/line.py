@@ -1,9 +1,9 @@
 """``lightning-sparse line``: the straight line between two points."""
 
 from lightning_sparse.cli import path
-from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.compose import Settings, with_curve
 
 
 def run(settings: Settings) -> None:
-    """Measure the line that the settings name: a path of degree 1."""
-    path.run(with_values(settings, ["path.degree=1"]))
+    """Measure the line that the settings name: a path whose curve is one."""
+    path.run(with_curve(settings, "line"))

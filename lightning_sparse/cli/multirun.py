@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings, compose_settings, with_values
+from lightning_sparse.cli.compose import Settings, compose_settings, with_curve, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.seeds import mean_summary
 from lightning_sparse.cli.session import num_cores
@@ -189,7 +189,7 @@ def _plan(sweep: Sweep, overrides: Sequence[str]) -> Job:
     try:
         settings = with_values({**compose_settings([]), "overrides": []}, overrides)
         if sweep.verb == "line":
-            settings = with_values(settings, ["path.degree=1"])
+            settings = with_curve(settings, "line")
         return plan_training(settings) if sweep.verb == "train" else plan_path(settings)
     except UserError as error:
         raise UserError(f"{Path(sweep.file).name}: {error}") from error

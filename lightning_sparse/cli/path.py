@@ -1,4 +1,4 @@
-"""``lightning-sparse path``: one Bezier curve, fitted and measured."""
+"""``lightning-sparse path``: one curve, fitted and measured."""
 
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.planning import plan_ends, plan_path

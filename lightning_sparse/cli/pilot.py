@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.compose import Settings, with_curve, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.schema import leaves
 from lightning_sparse.cli.session import num_processes
@@ -144,8 +144,8 @@ def plan_arm(settings: Settings, method: str, overrides: Sequence[str]) -> Job:
 
 def plan_curve(settings: Settings, space: str, overrides: Sequence[str]) -> Job:
     """Plan the quadratic curve that learning rates of curves are tuned on."""
-    curve = ["path.start=S-end", "path.end=P-end", "path.degree=2", f"path.space={space}"]
-    return plan_path(with_values(settings, [*curve, *overrides]))
+    ends = ["path.start=S-end", "path.end=P-end", f"path.space={space}"]
+    return plan_path(with_curve(settings, "quadratic", [*ends, *overrides]))
 
 
 def _prune_overrides(trial: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.identity import path_id, run_dir, training_id
+from lightning_sparse.cli.objects import build_curve
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.records import RunRecord, read_record
@@ -122,13 +123,21 @@ def given_mask_source(settings: Settings) -> RunRecord:
 
 
 def plan_path(settings: Settings) -> Job:
-    """Plan a line (degree 1) or a curve, and the runs of both ends."""
+    """Plan a line or a curve, and the runs of both ends."""
     path = settings["path"]
     start, end = plan_ends(settings)
     sparsity = max(start.sparsity, end.sparsity)
-    run_id = path_id(settings, start=start.identity, end=end.identity, sparsity=sparsity)
-    kind = "line" if path["degree"] == 1 else f"degree-{path['degree']} curve ({path['space']})"
-    steps = path["training"]["num_steps"] if path["degree"] > 1 else 0
+    curve = build_curve(settings)
+    run_id = path_id(
+        settings,
+        start=start.identity,
+        end=end.identity,
+        curve=curve.name,
+        is_fitted=curve.is_fitted,
+        sparsity=sparsity,
+    )
+    kind = f"{curve.name} ({path['space']})" if curve.is_fitted else curve.name
+    steps = path["training"]["num_steps"] if curve.is_fitted else 0
     return Job(
         run_id=run_id,
         kind="path",
@@ -181,7 +190,7 @@ def plan_point(settings: Settings, name: str, field: str) -> PlannedPoint:
 def _named_point(settings: Settings, name: str) -> PlannedPoint:
     point = POINTS[name]
     # How a path is made says nothing of the runs at its ends, which thus are composed once for all.
-    general = [item for item in settings["overrides"] if not item.startswith("path.")]
+    general = [item for item in settings["overrides"] if not item.startswith(("path.", "curve"))]
     job = plan_training(with_values({**settings, "overrides": general}, point.overrides))
     return PlannedPoint(
         name=name,

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from lightning_sparse.cli import report
 from lightning_sparse.cli.batches import num_nodes
-from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.compose import Settings, with_curve, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.worker import run_job
@@ -60,8 +60,10 @@ def _plan_seed(settings: Settings, sparsities: Sequence[float]) -> Iterator[Job]
     for sparsity in sparsities:
         for method in ("prune", "scratch", "lottery"):
             yield plan_training(with_values(settings, [f"method={method}", f"sparsity={sparsity}"]))
-    for ends in [*plan["lines"], *plan["curves"]]:
-        yield plan_path(with_values(settings, _path_overrides({"degree": 1, **ends})))
+    for ends in plan["lines"]:
+        yield _plan_along(settings, {"curve": "line", **ends})
+    for ends in plan["curves"]:
+        yield _plan_along(settings, ends)
     if plan["control_sparsity"] is not None:
         yield from _plan_control(with_values(settings, [f"sparsity={plan['control_sparsity']}"]))
 
@@ -71,9 +73,8 @@ def _plan_control(settings: Settings) -> Iterator[Job]:
     for method in ("prune", "scratch"):
         yield plan_training(with_values(settings, [f"method={method}"]))
     ends = {"start": "S-end", "end": "P-end"}
-    yield plan_path(with_values(settings, _path_overrides({**ends, "degree": 1})))
-    curve = {**ends, "degree": 2, "space": "end_mask"}
-    yield plan_path(with_values(settings, _path_overrides(curve)))
+    yield _plan_along(settings, {**ends, "curve": "line"})
+    yield _plan_along(settings, {**ends, "curve": "quadratic", "space": "end_mask"})
 
 
 def _plan_search(settings: Settings) -> Iterator[Job]:
@@ -82,11 +83,15 @@ def _plan_search(settings: Settings) -> Iterator[Job]:
     for times in search["times"]:
         for curve in search["curves"]:
             longer = {**curve, "steps_multiplier": times}
-            yield plan_path(with_values(settings, _path_overrides(longer)))
+            yield _plan_along(settings, longer)
 
 
-def _path_overrides(values: Mapping[str, Any]) -> list[str]:
-    return [f"path.{name}={value}" for name, value in values.items()]
+def _plan_along(settings: Settings, path: Mapping[str, Any]) -> Job:
+    """Plan a path of a list of the settings: ``curve`` is a file of ``conf/curve/``."""
+    others = [f"path.{name}={value}" for name, value in path.items() if name != "curve"]
+    if "curve" in path:
+        return plan_path(with_curve(settings, path["curve"], others))
+    return plan_path(with_values(settings, others))
 
 
 def _check_ranks(settings: Settings, jobs: list[Job]) -> None:

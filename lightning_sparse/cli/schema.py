@@ -44,7 +44,6 @@ SCHEMA: Mapping[str, Any] = {
     "pruning.update_every": int,
     "path.start": str,
     "path.end": str,
-    "path.degree": int,
     "path.space": str,
     "path.steps_multiplier": int | None,
     "path.training.num_steps": int,
@@ -132,6 +131,7 @@ OPEN = (
     "data",
     "model",
     "distribution",
+    "curve",
     "trainer",
     "slurm.options",
     "method.sparse_method",
@@ -195,8 +195,8 @@ def leaves(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield every setting that is not a mapping, with its dotted name.
 
     Example:
-        >>> dict(leaves({"seed": 3, "path": {"degree": 2}}))
-        {'seed': 3, 'path.degree': 2}
+        >>> dict(leaves({"seed": 3, "path": {"space": "dense"}}))
+        {'seed': 3, 'path.space': 'dense'}
     """
     if not isinstance(settings, Mapping) or (prefix and not settings):
         yield prefix, settings

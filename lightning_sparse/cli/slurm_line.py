@@ -1,9 +1,9 @@
 """``lightning-sparse slurm-line``: one straight line, and the runs at its ends, as SLURM jobs."""
 
 from lightning_sparse.cli import slurm_path
-from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.compose import Settings, with_curve
 
 
 def run(settings: Settings) -> None:
-    """Submit the line that the settings name: a path of degree 1."""
-    slurm_path.run(with_values(settings, ["path.degree=1"]))
+    """Submit the line that the settings name: a path whose curve is one."""
+    slurm_path.run(with_curve(settings, "line"))

@@ -18,7 +18,7 @@ def run(folders: Sequence[str]) -> int:
 
     Args:
         folders: Folders of runs or paths, or folders that hold such folders; among them may be
-            ``--build``: build the networks too, from records that are one's own.
+            ``--build``: build networks and curves too, from records that are one's own.
 
     Returns:
         Exit status: 0 if nothing is wrong, else 1.
@@ -54,7 +54,8 @@ def problems(run_dir: Path, *, builds: bool = False) -> Iterator[str]:
 
     Args:
         run_dir: Its folder.
-        builds: Whether to build the network of a run, which runs the code that its record names.
+        builds: Whether to build the network of a run or the curve of a path, which runs the code
+            that its record names.
     """
     if has_hashes(run_dir):
         yield from wrong_hashes(run_dir)
@@ -68,22 +69,29 @@ def problems(run_dir: Path, *, builds: bool = False) -> Iterator[str]:
             yield f"record.json: run_id={record.run_id}, by its recorded settings it is {by_config}"
     except UserError as error:
         yield str(error)
-    yield from _problems_of(record, run_dir)
+    yield from _problems_of(record, run_dir, builds=builds)
     if builds and isinstance(record, RunRecord):
         from lightning_sparse.cli.rebuild import problems_of_network
 
         yield from problems_of_network(record, run_dir)
 
 
-def _problems_of(record: Record, run_dir: Path) -> Iterator[str]:
+def _problems_of(record: Record, run_dir: Path, *, builds: bool) -> Iterator[str]:
     # Imported only now: a mistyped folder must not wait for torch.
+    from lightning_sparse.cli.objects import build_curve
     from lightning_sparse.paths.verification import problems_of_path
     from lightning_sparse.training.verification import problems_of_run
 
     if isinstance(record, RunRecord):
         yield from problems_of_run(record, run_dir)
-    else:
-        yield from problems_of_path(record, run_dir)
+        return
+    curve = None
+    if builds and record.degree is None:
+        try:
+            curve = build_curve(record.config)
+        except (UserError, KeyError) as error:
+            yield f"record.json: its curve cannot be built: {error}"
+    yield from problems_of_path(record, run_dir, curve)
 
 
 def _run_dirs(folder: str) -> list[Path]:

@@ -3,7 +3,7 @@
 With ResNet-50 a vector of weights is 102 MB, and a step that forms new ones for every product and
 sum spends more time on memory than on arithmetic. Here intermediate results stay in the cache and
 what is as large as the network is allocated once. The numbers are those of
-`PathModule.weights_at` and of autograd, to the last bit.
+control points that are added up one after another, and of autograd, to the last bit.
 """
 
 from collections.abc import Sequence
@@ -88,8 +88,8 @@ class CurvePoint:
         """Return the weights by name, and the penalty: half lambda times the squared norm.
 
         Args:
-            control_points: The inner ones: shape (degree - 1, num_weights).
-            basis: Weight of every control point, the ends among them, in single precision.
+            control_points: The inner ones: shape (num_points - 2, num_weights).
+            basis: Weight of every control point, shape (num_points,): the ends' first and last.
         """
         penalty, *weights = _Point.apply(control_points, self, basis)
         return dict(zip(self.views, weights, strict=True)), penalty

@@ -14,7 +14,8 @@ from lightning_sparse.models.batch_norm import fresh_statistics
 from lightning_sparse.models.compiling import compile_
 from lightning_sparse.models.stateless import StatelessCall
 from lightning_sparse.paths.curve_point import CurvePoint
-from lightning_sparse.paths.curves import bernstein_basis, straight_line
+from lightning_sparse.paths.curves import AbstractCurve
+from lightning_sparse.paths.geometry import on_straight_line
 from lightning_sparse.paths.layout import WeightLayout, both_ends
 from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.streams import stream_generator
@@ -24,14 +25,12 @@ from lightning_sparse.training.observations import batch_results, gradient_norm
 from lightning_sparse.training.optimizers import build_sgd
 from lightning_sparse.training.ranks import gathered, of_this_rank
 
-# A line has no control point to fit.
-_LOWEST_DEGREE = 2
 _DRAWN_AT_ONCE = 64
 _BUFFERS = "template_buffers"
 
 
 class PathModule(LeanModule):
-    """Fits a Bezier curve between two fixed ends, as in Garipov et al. 2018.
+    """Fits a curve between two fixed ends, as in Garipov et al. 2018.
 
     One t per batch and rank, uniform in [0, 1]; the loss is the smoothed cross-entropy of the
     network at that point plus half lambda times the squared norm of the *interpolated* convolution
@@ -49,7 +48,8 @@ class PathModule(LeanModule):
         network: The architecture; a copy of it is used, its values are not read.
         start: State dict of the end at t = 0.
         end: State dict of the end at t = 1.
-        degree: Degree of the curve, at least 2; it has ``degree - 1`` free control points.
+        curve: Its shape, with control points between the ends; `AbstractCurve.basis` alone says
+            how they enter.
         subspace: Masks that the control points live on, or None for the dense space. Control points
             start on the straight line between the ends *within* the subspace, and coordinates
             outside it are exactly zero at all times.
@@ -65,15 +65,16 @@ class PathModule(LeanModule):
         network: nn.Module,
         start: Mapping[str, Tensor],
         end: Mapping[str, Tensor],
-        degree: int,
+        curve: AbstractCurve,
         subspace: Masks | None,
         settings: TrainingSettings,
         seed: int,
         compiled: bool = False,
     ) -> None:
         super().__init__()
-        if degree < _LOWEST_DEGREE:
-            raise UserError(f"path.degree={degree}: a curve to be fitted has degree 2 or more")
+        if not curve.is_fitted:
+            raise UserError(f"a {curve.name} has no control points between its ends to be fitted")
+        self.curve = curve
         self.layout = WeightLayout(network)
         self.settings = settings
         self._seed = seed
@@ -91,7 +92,7 @@ class PathModule(LeanModule):
         self._restored: list[dict[str, Any]] | None = None
         self._latest = (torch.empty(0), torch.empty(0))  # logits and penalty of the last batch
         # In single precision, which Lightning changes if the fit is in another one.
-        inner = straight_line(self._ends[0], self._ends[1], degree)[1:-1].float()
+        inner = on_straight_line(curve, *self._ends.unbind())[1:-1].float()
         self.control_points = nn.Parameter(
             # A copy: a view would take the memory of the ends into every checkpoint.
             inner * self._subspace if self._subspace is not None else inner.clone()
@@ -99,7 +100,7 @@ class PathModule(LeanModule):
 
     @property
     def all_points(self) -> Tensor:
-        """End, control points, end: shape (degree + 1, num_weights)."""
+        """End, control points, end: shape (num_points, num_weights)."""
         # After the fit Lightning takes the parameters, and only these, back to the CPU.
         start, end = self._ends.to(self.control_points.device).split(1)
         return torch.cat([start, self.control_points, end])
@@ -152,7 +153,8 @@ class PathModule(LeanModule):
 
     def basis_at(self, t: float) -> Tensor:
         """Return the weights of all control points at ``t``, in the precision of the points."""
-        return bernstein_basis(t, len(self.control_points) + 1).to(self.control_points.dtype)
+        basis = torch.tensor(self.curve.basis(t), dtype=torch.float64)
+        return basis.to(self.control_points.dtype)
 
     def _basis_of(self, step: int) -> Sequence[float]:
         """Return the weights of all control points at the t of one step.
@@ -164,17 +166,6 @@ class PathModule(LeanModule):
             steps = range(step, max(step + 1, min(step + _DRAWN_AT_ONCE, self.settings.num_steps)))
             self._drawn = {k: self.basis_at(self.draw_t(k)).tolist() for k in steps}
         return self._drawn[step]
-
-    def weights_at(self, t: float) -> Tensor:
-        """Return the point of the curve at ``t``, with gradients to the control points."""
-        of_start, of_first, *of_others, of_end = self.basis_at(t).tolist()
-        first, *others = self.control_points.unbind()
-        inner: Tensor = of_first * first
-        # Not as a product of matrices: in which order that adds up depends on the processor.
-        for point, weight in zip(others, of_others, strict=True):
-            inner = inner.add(point, alpha=weight)
-        fixed: Tensor = of_start * self._ends[0] + of_end * self._ends[1]
-        return fixed + inner
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Return the objective at one point of the curve, whose t belongs to this step."""

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from lightning_sparse.data.loader import FixedBatches
 from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
 from lightning_sparse.models.flops import flops_of_run, forward_flops
-from lightning_sparse.paths.curves import curve_length, point_on_curve
+from lightning_sparse.paths.curves import AbstractCurve
 from lightning_sparse.paths.end_points import EndPoint
 from lightning_sparse.paths.evaluation import (
     EvaluationSettings,
@@ -24,6 +24,7 @@ from lightning_sparse.paths.evaluation import (
     evaluate_path,
     judged_pairs,
 )
+from lightning_sparse.paths.geometry import curve_length, point_on_curve
 from lightning_sparse.paths.layout import WeightLayout, both_ends
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.subspace import Space, subspace_masks
@@ -71,7 +72,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     data: ImageDataModule,
     start: EndPoint,
     end: EndPoint,
-    degree: int,
+    curve: AbstractCurve,
     space: Space,
     settings: TrainingSettings,
     evaluation: EvaluationSettings,
@@ -92,7 +93,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         data: Training batches for a curve; evaluation sets for both.
         start: End at t = 0.
         end: End at t = 1.
-        degree: 1 for the straight line, which needs no fit; above for a Bezier curve.
+        curve: The shape of the path; a line needs no fit.
         space: Where control points may move; a line has none, and is the same in every space.
         settings: How a curve is fitted; its weight decay is also the objective's.
         evaluation: Grid, batch-norm policy and refinement.
@@ -129,11 +130,11 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         checkpointing,
         {
             "run_id": identity.run_id,
-            "method": f"degree-{degree} curve, {space}",
+            "method": f"{curve.name}, {space}",
             "architecture": describe_network(network),
         },
     )
-    if degree == 1:
+    if not curve.is_fitted:
         control_points, fitted = both_ends(WeightLayout(network), start.state, end.state), _NO_FIT
     else:
         control_points, fitted = _fit(
@@ -141,7 +142,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
                 network=network,
                 start=start.state,
                 end=end.state,
-                degree=degree,
+                curve=curve,
                 subspace=subspace_masks(space, start.masks, end.masks),
                 settings=settings,
                 seed=identity.seed,
@@ -167,17 +168,22 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         **vars(identity),
         start=start.name,
         end=end.name,
-        degree=degree,
-        space="dense" if degree == 1 else space,
-        num_steps=0 if degree == 1 else settings.num_steps,
+        curve=curve.name,
+        space=space if curve.is_fitted else "dense",
+        num_steps=settings.num_steps if curve.is_fitted else 0,
         fit_objective=fitted.objective,
         start_run=start.run.run_id,
         end_run=end.run.run_id,
         train_subset_hash=data.train_subset_hash,
         rules=NEWEST_RULES,
         num_classes=data.source.num_classes,
-        **_measured(evaluator, control_points, evaluation, report if degree == 1 else None),
-        **_counted(network, data, control_points, is_fitted=degree > 1),
+        **_measured(
+            evaluator,
+            functools.partial(point_on_curve, curve, control_points.to(evaluator.device)),
+            evaluation,
+            None if curve.is_fitted else report,
+        ),
+        **_counted(network, data, curve, control_points),
         wall_seconds=fitted.earlier_seconds + time.perf_counter() - started,
         provenance={**provenance(), **fitted.provenance},
         remarks=remarks or None,
@@ -213,7 +219,7 @@ _NO_FIT = _Fit(objective=None, earlier_seconds=0.0, provenance={})
 
 
 def _counted(
-    network: nn.Module, data: ImageDataModule, control_points: Tensor, *, is_fitted: bool
+    network: nn.Module, data: ImageDataModule, curve: AbstractCurve, control_points: Tensor
 ) -> dict[str, Any]:
     """Say what a record says of the space between the ends: weights that are used, and costs."""
     layers = WeightLayout(network).prunable_counts((control_points != 0).any(dim=0))
@@ -223,22 +229,21 @@ def _counted(
     flops = flops_of_run(operations, prunable, {0: kept}, num_steps=1)
     return {
         "distance": float((control_points[-1] - control_points[0]).double().norm()),
-        "length": curve_length(control_points),
+        "length": curve_length(curve, control_points),
         "kept": sum(kept.values()),
         "prunable": sum(prunable.values()),
         # Nothing is trained on a line.
-        "flops": flops if is_fitted else dataclasses.replace(flops, training=0.0),
+        "flops": flops if curve.is_fitted else dataclasses.replace(flops, training=0.0),
     }
 
 
 def _measured(
     evaluator: PathEvaluator,
-    control_points: Tensor,
+    weights_at: Callable[[float], Tensor],
     settings: EvaluationSettings,
     report: Progress | None,
 ) -> dict[str, Any]:
     """Measure the curve; a loss that is no number is not recorded."""
-    weights_at = functools.partial(point_on_curve, control_points.to(evaluator.device))
     smallest = margin(evaluator.num_classes)
     with true_single_precision(unless_tf32=settings.allow_tf32):
         points, converged = evaluate_path(evaluator, weights_at, settings, smallest, report)

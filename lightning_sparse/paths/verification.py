@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.paths.curves import curve_length
+from lightning_sparse.paths.curves import AbstractCurve, Bezier, Line, own_curve
 from lightning_sparse.paths.end_points import EndPoint, load_end_point
+from lightning_sparse.paths.geometry import curve_length
 from lightning_sparse.paths.run import CONTROL_POINTS_FILE
 from lightning_sparse.paths.subspace import Space, subspace_masks
-from lightning_sparse.records import PathRecord, moment_of
+from lightning_sparse.records import STRAIGHT_LINE, PathRecord, moment_of
 from lightning_sparse.sparsity.masks import full_masks
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import START_FILE
@@ -36,7 +37,9 @@ _RENEWED = {"recalibrated", "recalibrated_plain", "batch"}
 State = Mapping[str, Tensor]
 
 
-def problems_of_path(record: PathRecord, run_dir: Path) -> Iterator[str]:
+def problems_of_path(
+    record: PathRecord, run_dir: Path, curve: AbstractCurve | None = None
+) -> Iterator[str]:
     """Yield one line for everything in the folder that does not agree.
 
     Compared are the recorded settings with the record's own fields, the ends of a curve with the
@@ -44,8 +47,18 @@ def problems_of_path(record: PathRecord, run_dir: Path) -> Iterator[str]:
     its recorded length and distance with those of the control points. Ends from two streams must
     have had two starts, and statistics that were computed anew must not give the numbers of those
     that each end came with.
+
+    Args:
+        record: The path's.
+        run_dir: Its folder.
+        curve: Its shape, where that is a class from elsewhere that may be built; if None, control
+            points of such a curve are not counted, and its length is not measured.
     """
-    yield from _differing_fields(record)
+    try:
+        curve = curve or _own_curve(record)
+    except UserError as error:
+        yield f"record.json: {error}"
+    yield from _differing_fields(record, curve)
     yield from _odd_numbers(record)
     ends: list[EndPoint | None] = []
     for point, run_id in ((record.start, record.start_run), (record.end, record.end_run)):
@@ -60,34 +73,44 @@ def problems_of_path(record: PathRecord, run_dir: Path) -> Iterator[str]:
     for t, end in zip((0.0, 1.0), ends, strict=True):
         if end is not None:
             yield from _wrong_statistics(record, t, end)
-    if record.degree > 1:
-        yield from _wrong_curve(record, run_dir, ends)
+    if record.is_fitted or (curve and curve.is_fitted):
+        yield from _wrong_curve(record, run_dir, ends, curve)
 
 
-def _differing_fields(record: PathRecord) -> Iterator[str]:
+def _own_curve(record: PathRecord) -> AbstractCurve | None:
+    if record.degree is None:
+        return own_curve(record.config.get("curve"))
+    return Line() if record.degree == 1 else Bezier(record.degree)
+
+
+def _differing_fields(record: PathRecord, curve: AbstractCurve | None) -> Iterator[str]:
     expected: dict[str, Any] = {
         "experiment_name": record.experiment,
         "seed": record.seed,
-        "path.degree": record.degree,
         "evaluation.batch_norm": record.batch_norm,
     }
-    if record.degree > 1:
+    if record.degree is not None:
+        expected["path.degree"] = record.degree
+    if record.is_fitted:
         expected |= {"path.space": record.space, "path.training.num_steps": record.num_steps}
     yield from differing_settings(record.config, expected)
+    if curve is not None and curve.name != record.curve:
+        yield f"record.json: curve={record.curve!r}, but config has a {curve.name}"
+    if curve is not None and curve.is_fitted and not record.is_fitted:
+        yield f"record.json: is a {curve.name}, yet has no fit_objective"
 
 
 def _odd_numbers(record: PathRecord) -> Iterator[str]:
     """Say what no path has: points out of order, a curve shorter than its chord, a fitted line."""
-    if record.degree < 1:
-        yield f"record.json: degree={record.degree}: a path has degree 1 or more"
     ts = [point.t for point in record.points]
     if not all(t < later for t, later in itertools.pairwise(ts)):
         yield "record.json: its points are not in increasing t"
     if record.length < record.distance * (1 - _ROUNDING):
         yield f"record.json: length={record.length} is below the distance {record.distance}"
-    if record.degree == 1 and (record.num_steps or record.fit_objective is not None):
+    is_line = record.curve == STRAIGHT_LINE
+    if is_line and (record.num_steps or record.fit_objective is not None):
         yield f"record.json: is a line, yet was fitted for num_steps={record.num_steps}"
-    if record.degree == 1 and not _close(record.length, record.distance):
+    if is_line and not _close(record.length, record.distance):
         yield f"record.json: is a line, yet length={record.length} is not {record.distance}"
 
 
@@ -131,13 +154,18 @@ def _wrong_statistics(record: PathRecord, t: float, end: EndPoint) -> Iterator[s
         )
 
 
-def _wrong_curve(record: PathRecord, run_dir: Path, ends: list[EndPoint | None]) -> Iterator[str]:
+def _wrong_curve(
+    record: PathRecord,
+    run_dir: Path,
+    ends: list[EndPoint | None],
+    curve: AbstractCurve | None,
+) -> Iterator[str]:
     try:
-        points = _control_points(run_dir / CONTROL_POINTS_FILE, record.degree)
+        points = _control_points(run_dir / CONTROL_POINTS_FILE, curve.num_points if curve else None)
     except UserError as error:
         yield str(error)
         return
-    for place, end in ((0, ends[0]), (record.degree, ends[-1])):
+    for place, end in ((0, ends[0]), (len(points) - 1, ends[-1])):
         if end is not None and not same_tensors(_like(end.state, points[place]), points[place]):
             yield (
                 f"{CONTROL_POINTS_FILE}: control point {place} is not the {moment_of(end.name)} of "
@@ -145,29 +173,33 @@ def _wrong_curve(record: PathRecord, run_dir: Path, ends: list[EndPoint | None])
             )
     yield from _outside_subspace(record, points[1:-1], ends)
     stacked = torch.stack([torch.cat([w.flatten() for w in point.values()]) for point in points])
-    found = {
-        "length": curve_length(stacked),
-        "distance": float((stacked[-1] - stacked[0]).double().norm()),
-    }
+    found = {"distance": float((stacked[-1] - stacked[0]).double().norm())}
+    if curve is not None:
+        found["length"] = curve_length(curve, stacked)
     for name, value in found.items():
         if not _close(value, getattr(record, name)):
             yield (f"record.json: {name}={getattr(record, name)}, the control points' is {value}")
 
 
-def _control_points(file: Path, degree: int) -> Sequence[State]:
+def _control_points(file: Path, expected: int | None) -> Sequence[State]:
     """Read all points of a curve, the ends included, each as its named parameters.
 
+    Args:
+        file: What a fit has left.
+        expected: How many there are; None if only the curve's class could say.
+
     Raises:
-        UserError: If there are more or fewer than ``degree + 1``, or they are not of one network.
+        UserError: If there are more or fewer, or they are not of one network.
     """
     points: dict[str, dict[str, Tensor]] = {}
     for name, tensor in load_tensors(file).items():
         place, _, parameter = name.partition("/")
         points.setdefault(place, {})[parameter] = tensor
-    # Counted first: a damaged record may name any degree.
-    if len(points) != degree + 1 or points.keys() != {str(place) for place in range(degree + 1)}:
-        raise UserError(f"{file.name}: holds points {', '.join(points)}, not 0 to {degree}")
-    ordered = [points[str(place)] for place in range(degree + 1)]
+    last = (len(points) if expected is None else expected) - 1
+    # Counted first: a damaged record may name any number.
+    if len(points) != last + 1 or points.keys() != {str(place) for place in range(last + 1)}:
+        raise UserError(f"{file.name}: holds points {', '.join(points)}, not 0 to {last}")
+    ordered = [points[str(place)] for place in range(last + 1)]
     shapes = [{name: (w.shape, w.dtype) for name, w in point.items()} for point in ordered]
     if any(shape != shapes[0] for shape in shapes) or not shapes[0]:
         raise UserError(f"{file.name}: its points have parameters of different shapes")

@@ -120,7 +120,7 @@ def make_document(
                 findings.page.solutions_title,
                 _path_figure(
                     findings,
-                    solution_panels(),
+                    solution_panels(findings),
                     "solutions",
                     "Training loss between solutions that share a mask: on the straight line, and "
                     "on curves trained to keep the loss low, inside the mask and in the dense "

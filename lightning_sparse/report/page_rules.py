@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lightning_sparse.analysis.experiment import Route
+from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, Route
 from lightning_sparse.analysis.measured_descents import measure_descent
 from lightning_sparse.analysis.measured_rises import measure_rise
 from lightning_sparse.records import PathRecord
@@ -20,13 +20,13 @@ _ROUTES = (
     Route("D-start", "D-end"),
     Route("S-start", "S-end"),
     Route("S-end", "P-end"),
-    Route("S-end", "P-end", 2, "sparse"),
-    Route("S-end", "P-end", 2, "dense"),
-    Route("S-end", "P-end", 3, "sparse"),
-    Route("S-end", "P-end", 3, "dense"),
+    Route("S-end", "P-end", QUADRATIC, "sparse"),
+    Route("S-end", "P-end", QUADRATIC, "dense"),
+    Route("S-end", "P-end", CUBIC, "sparse"),
+    Route("S-end", "P-end", CUBIC, "dense"),
     Route("L-end", "P-end"),
     Route("D-end", "D2-end"),
-    Route("D-end", "D2-end", 2, "dense"),
+    Route("D-end", "D2-end", QUADRATIC, "dense"),
 )
 
 
@@ -129,7 +129,7 @@ FIRST = PageRules(
 )
 
 SECOND = PageRules(
-    routes=tuple(route for route in _ROUTES if route != Route("S-end", "P-end", 3, "dense")),
+    routes=tuple(route for route in _ROUTES if route != Route("S-end", "P-end", CUBIC, "dense")),
     solutions_title="Between the scratch and the pruned solution (claims B, C, C1)",
     glossary=GLOSSARY_OF_RULES_2,
     measures={

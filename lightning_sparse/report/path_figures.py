@@ -1,13 +1,14 @@
 """Loss along paths: one panel per comparison, one trace per kind of path."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from lightning_sparse.analysis.experiment import Route
+from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, Route
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.blocks import Picture
 from lightning_sparse.report.drawing import drawing, picture
@@ -88,10 +89,20 @@ def start_panels() -> list[Panel]:
     ]
 
 
-def solution_panels() -> list[Panel]:
-    """Return what lies between the solutions: one panel per degree, and the lottery's line."""
-    curves = [curve_panel("S-end", "P-end", degree) for degree in (2, 3)]
-    return [*curves, _panel("From the lottery solution", [Route("L-end", "P-end")])]
+def solution_panels(findings: Findings) -> list[Panel]:
+    """Return what lies between the solutions: one panel per curve, and the lottery's line."""
+    drawn = [
+        route.curve
+        for route, sparsity in findings.routes
+        if route.is_fitted
+        and (route.start, route.end, route.times) == ("S-end", "P-end", 1)
+        and math.isclose(sparsity, findings.headline_sparsity)
+    ]
+    names = dict.fromkeys([QUADRATIC, CUBIC, *drawn])
+    return [
+        *(curve_panel("S-end", "P-end", name) for name in names),
+        _panel("From the lottery solution", [Route("L-end", "P-end")]),
+    ]
 
 
 def control_panels(control_sparsity: float | None = None) -> list[Panel]:
@@ -100,31 +111,32 @@ def control_panels(control_sparsity: float | None = None) -> list[Panel]:
     Args:
         control_sparsity: Where the control inside the mask lies, in [0, 1); None if there is none.
     """
-    routes = [Route("D-end", "D2-end"), Route("D-end", "D2-end", 2, "dense")]
+    routes = [Route("D-end", "D2-end"), Route("D-end", "D2-end", QUADRATIC, "dense")]
     panels = [in_full(_panel("Between two dense solutions", routes))]
     if control_sparsity is not None:
         in_mask = _panel(
             f"Inside the mask at {nominal(control_sparsity)}",
-            [Route("S-end", "P-end"), Route("S-end", "P-end", 2, "sparse")],
+            [Route("S-end", "P-end"), Route("S-end", "P-end", QUADRATIC, "sparse")],
         )
         panels.append(dataclasses.replace(in_mask, sparsity=control_sparsity))
     return panels
 
 
-def curve_panel(start: str, end: str, degree: int) -> Panel:
-    """Return the line with the curves of one degree, inside the mask and in the dense space."""
+def curve_panel(start: str, end: str, curve: str) -> Panel:
+    """Return the line with the curves of one shape, inside the mask and in the dense space."""
     routes = [
         Route(start, end),
-        Route(start, end, degree, "sparse"),
-        Route(start, end, degree, "dense"),
+        Route(start, end, curve, "sparse"),
+        Route(start, end, curve, "dense"),
     ]
-    return _panel({2: "Quadratic curves", 3: "Cubic curves"}[degree], routes)
+    plural = f"{curve}s" if curve.endswith(" curve") else curve
+    return _panel(plural[0].upper() + plural[1:], routes)
 
 
 def in_full(panel: Panel) -> Panel:
     """Return the panel with the full name of each curve in its legend, for a wide figure."""
     traces = [
-        dataclasses.replace(trace, label=curve_words(trace.route.degree, trace.route.space))
+        dataclasses.replace(trace, label=curve_words(trace.route.curve, trace.route.space))
         for trace in panel.traces
     ]
     return dataclasses.replace(panel, traces=traces)
@@ -190,7 +202,7 @@ def _panel(title: str, routes: Sequence[Route]) -> Panel:
         Trace(
             route,
             _SPACE_LABELS[route.space],
-            curve_style(route.degree, route.space),
+            curve_style(route.curve, route.space),
         )
         for route in routes
     ]
@@ -258,12 +270,12 @@ def _rises_in_words(findings: Findings, panels: Sequence[Panel]) -> str:
     """Say how far each path rises, as a mean over seeds, grouped by its ends."""
     rises: dict[str, dict[str, str]] = {}
     drawn = [(trace.route, panel.sparsity) for panel in panels for trace in panel.traces]
-    has_curves = any(route.degree > 1 for route, _ in drawn)
+    has_curves = any(route.is_fitted for route, _ in drawn)
     for route, sparsity in drawn:
         paths = findings.along(route, sparsity)
         if paths:
             mean = sum(map(findings.page.height, paths)) / len(paths)
-            form = f"{curve_words(route.degree, route.space)} " if has_curves else ""
+            form = f"{curve_words(route.curve, route.space)} " if has_curves else ""
             at = "" if sparsity is None else f" at {nominal(sparsity)}"
             ends = f"{point_words(route.start)} to {point_words(route.end)}{at}"
             rises.setdefault(ends, {})[form] = f"{form}{number(mean, 2)}"

@@ -17,7 +17,7 @@ from lightning_sparse.rises import Rise
 def route_words(route: Route) -> str:
     """Name a kind of path in full."""
     ends = f"{point_words(route.start)} → {point_words(route.end)}"
-    return f"{ends}, {curve_words(route.degree, route.space)}{longer_words(route.times)}"
+    return f"{ends}, {curve_words(route.curve, route.space)}{longer_words(route.times)}"
 
 
 def longer_words(times: int | None) -> str:
@@ -132,7 +132,7 @@ def _table(
 
 def _path_words(path: PathRecord) -> Text:
     ends = f"{point_words(path.start)} → {point_words(path.end)}"
-    form = curve_words(path.degree, path.space)
+    form = curve_words(path.curve, path.space)
     form += longer_words(path.steps_multiplier)
     at = f" at {nominal(path.target_sparsity)}" if path.target_sparsity else ""
     # On one line: two names that break anywhere are hard to tell from their neighbours.

@@ -1,18 +1,19 @@
 """How strong the search inside the mask is: what more steps would have found."""
 
+import itertools
 from collections.abc import Sequence
 
-from lightning_sparse.analysis.experiment import Route
+from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, Route
 from lightning_sparse.analysis.measured_descents import measure_descent
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.blocks import Block
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.sparsity_figure import use_log_scale
-from lightning_sparse.report.style import DEGREE_WORDS, listed, number
+from lightning_sparse.report.style import listed, number
 from lightning_sparse.rises import margin
 
-_COLOURS = {2: "#aa3377", 3: "#4477aa"}
+_COLOURS = ("#aa3377", "#4477aa", "#228833", "#ccbb44", "#66ccee")
 
 
 def search_blocks(findings: Findings) -> list[Block]:
@@ -21,20 +22,23 @@ def search_blocks(findings: Findings) -> list[Block]:
     Returns:
         The figure; nothing where there are no longer fits, or under rules 1.
     """
-    lines = {degree: _by_seed(findings, degree) for degree in (2, 3)}
-    lines = {degree: seeds for degree, seeds in lines.items() if seeds}
+    searched = [path.curve for path in findings.paths if path.steps_multiplier]
+    lines = {
+        name: _by_seed(findings, name) for name in dict.fromkeys([QUADRATIC, CUBIC, *searched])
+    }
+    lines = {name: seeds for name, seeds in lines.items() if seeds}
     if findings.rules == 1 or not lines:
         return []
     with drawing(6.2, 4.0) as figure:
         axes = figure.subplots()
-        for degree, seeds in lines.items():
+        for (name, seeds), colour in zip(lines.items(), itertools.cycle(_COLOURS), strict=False):
             for number_of_line, paths in enumerate(seeds):
-                label = f"{DEGREE_WORDS[degree]} inside the mask" if not number_of_line else None
+                label = f"{name} inside the mask" if not number_of_line else None
                 steps = [path.num_steps for path in paths]
                 heights = [_height(path) for path in paths]
                 axes.plot(
                     steps, heights, marker="o", markersize=3.5, linewidth=1.0, alpha=0.8,
-                    color=_COLOURS[degree], label=label,
+                    color=colour, label=label,
                 )  # fmt: skip
         delta = margin(_any(lines).num_classes or 0)
         axes.axhline(delta, color="#5a5a5a", linewidth=1.0, linestyle=":", label="delta")
@@ -46,13 +50,13 @@ def search_blocks(findings: Findings) -> list[Block]:
         return [picture(figure, "search", _caption(lines))]
 
 
-def _by_seed(findings: Findings, degree: int) -> list[list[PathRecord]]:
+def _by_seed(findings: Findings, curve: str) -> list[list[PathRecord]]:
     """Return the fits of each seed that has longer ones, by their steps."""
     times = sorted({path.steps_multiplier or 1 for path in findings.paths})
     fits = [
         path
         for time in times
-        for path in findings.along(Route("S-end", "P-end", degree, "sparse", time))
+        for path in findings.along(Route("S-end", "P-end", curve, "sparse", time))
     ]
     seeds = sorted({path.seed for path in fits if path.steps_multiplier})
     return [[path for path in fits if path.seed == seed] for seed in seeds]
@@ -64,20 +68,20 @@ def _height(path: PathRecord) -> float:
     return max(measured.descent.value, 0.01 * measured.margin)
 
 
-def _any(lines: dict[int, list[list[PathRecord]]]) -> PathRecord:
+def _any(lines: dict[str, list[list[PathRecord]]]) -> PathRecord:
     return next(iter(lines.values()))[0][0]
 
 
-def _caption(lines: dict[int, list[list[PathRecord]]]) -> str:
+def _caption(lines: dict[str, list[list[PathRecord]]]) -> str:
     means = []
-    for degree, seeds in lines.items():
+    for name, seeds in lines.items():
         steps = sorted({path.num_steps for paths in seeds for path in paths})
         values = [
             number(_mean([path for paths in seeds for path in paths if path.num_steps == count]), 2)
             for count in steps
         ]
         counts = listed(f"{count:,}" for count in steps)
-        means.append(f"{DEGREE_WORDS[degree]} {listed(values)} nats at {counts} steps")
+        means.append(f"{name} {listed(values)} nats at {counts} steps")
     return (
         "How far the loss climbs on the way from the scratch solution down to the level of the "
         "pruned one (R), against the steps that the curve inside the mask was fitted for; each "

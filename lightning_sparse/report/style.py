@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from lightning_sparse.records import STRAIGHT_LINE
+
 # Below it a number is written with an exponent.
 _SMALLEST_PLAIN = 1e-4
 
@@ -42,8 +44,6 @@ POINT_ARMS: Mapping[str, str] = {"D": "dense", "P": "prune", "L": "lottery", "S"
 # Stands where there is no number.
 NONE = "—"
 
-DEGREE_WORDS: Mapping[int, str] = {1: "straight line", 2: "quadratic curve", 3: "cubic curve"}
-
 VERDICT_SYMBOLS: Mapping[str, str] = {
     "supported": "✓",
     "not supported": "✗",
@@ -72,9 +72,9 @@ IN_DENSE = LineStyle("#c98500", (0, (5, 1.5)), "^")
 CONTROL = LineStyle("#8f8f8f", (0, (4, 1.5, 1, 1.5)), "D")
 
 
-def curve_style(degree: int, space: str) -> LineStyle:
+def curve_style(curve: str, space: str) -> LineStyle:
     """Return how a path is drawn: by the space it may use, and the line apart."""
-    if degree == 1:
+    if curve == STRAIGHT_LINE:
         return STRAIGHT
     return IN_DENSE if space == "dense" else IN_MASK
 
@@ -94,18 +94,17 @@ def point_words(point: str) -> str:
     return POINT_WORDS.get(point, point)
 
 
-def curve_words(degree: int, space: str) -> str:
+def curve_words(curve: str, space: str) -> str:
     """Name the form of a path and the space it may use.
 
     Example:
-        >>> curve_words(2, "end_mask")
+        >>> curve_words("quadratic curve", "end_mask")
         'quadratic curve inside the mask'
     """
-    form = DEGREE_WORDS.get(degree, f"curve of degree {degree}")
-    if degree == 1:
-        return form
+    if curve == STRAIGHT_LINE:
+        return curve
     where = {"dense": "in the dense space", "union": "inside both masks together"}
-    return f"{form} {where.get(space, 'inside the mask')}"
+    return f"{curve} {where.get(space, 'inside the mask')}"
 
 
 def number(value: float, digits: int = 3) -> str:

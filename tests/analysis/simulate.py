@@ -18,6 +18,7 @@ from lightning_sparse.records import (
     PathRecord,
     Record,
     RunRecord,
+    curve_of_degree,
 )
 
 HEADLINE_SPARSITY = 0.98
@@ -187,7 +188,7 @@ def simulated_path(
         start: Point at t = 0.
         end: Point at t = 1.
         seed: Seed of both.
-        degree: 1, 2 or 3.
+        degree: Of a Bezier curve; 1 is the straight line.
         space: As in `PathRecord`.
         points: As `path_points` makes them.
         changes: Any field of the record, to overwrite.
@@ -201,7 +202,7 @@ def simulated_path(
         "target_sparsity": sparsity,
         "start": start,
         "end": end,
-        "degree": degree,
+        "curve": curve_of_degree(degree),
         "space": space,
         "batch_norm": "recalibrated",
         "num_recalibration_images": 512,

@@ -9,7 +9,7 @@ from lightning_sparse.analysis.evidence import (
     path_evidence,
     run_evidence,
 )
-from lightning_sparse.analysis.experiment import ExperimentRecords, Route
+from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route
 from lightning_sparse.analysis.measured_rises import MeasuredRise
 from lightning_sparse.rises import Rise, barriers
 from tests.analysis.simulate import (
@@ -87,7 +87,7 @@ def test_a_path_of_one_seed_that_is_missing_is_named():
 
 def test_a_pair_of_paths_needs_both():
     experiment = without("path-D-end-D2-end-2-dense-0-seed11")
-    routes = [Route("D-end", "D2-end", 2, "dense"), Route("D-end", "D2-end")]
+    routes = [Route("D-end", "D2-end", QUADRATIC, "dense"), Route("D-end", "D2-end")]
     found = path_evidence(experiment, routes, log_curve_over_line, sparsity=0.98)
     assert found.missing == ["dense quadratic D-end to D2-end of seed 11"]
     assert list(found.values) == [12, 13]

@@ -5,7 +5,7 @@ import pytest
 
 from lightning_sparse.analysis.experiment import ExperimentRecords, Route, route_of
 from lightning_sparse.errors import UserError
-from lightning_sparse.records import PathRecord, RunRecord
+from lightning_sparse.records import PathRecord, RunRecord, curve_of_degree
 from tests.analysis.simulate import (
     ENDS_AND_MIDDLE,
     evaluation,
@@ -84,7 +84,7 @@ def test_a_sparsity_that_differs_by_rounding_is_the_same():
 )
 def test_a_line_has_no_space_and_every_mask_is_sparse(degree, space, expected):
     path = simulated_path("S-end", "P-end", 1, degree=degree, space=space, points=POINTS)
-    assert route_of(path) == Route("S-end", "P-end", degree, expected)
+    assert route_of(path) == Route("S-end", "P-end", curve_of_degree(degree), expected)
 
 
 def test_no_records_are_refused():

@@ -11,10 +11,12 @@ from benchmarks.workloads import SPARSITY, Scale, masked_step, masks_of, random_
 from lightning_sparse.data.digits import build_digits
 from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.paths.curves import Bezier
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.sparsity.distributions import Uniform
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
 from lightning_sparse.sparsity.view import SparseView
+from tests.reference.curve_points import plain_point
 from tests.training.problems import make_network, make_settings
 
 TINY = Scale(is_tiny=True)
@@ -59,7 +61,7 @@ def test_masked_steps_of_all_sides_agree_on_the_kept_weights(monkeypatch, peer_)
 def test_layer_twins_compute_what_the_path_module_does():
     start, end = (make_network(seed).state_dict() for seed in (1, 2))
     module = PathModule(
-        network=make_network(), start=start, end=end, degree=2, subspace=None,
+        network=make_network(), start=start, end=end, curve=Bezier(2), subspace=None,
         settings=make_settings(weight_decay=0.0), seed=1,
     )  # fmt: skip
     middle = {name: (value + end[name]) / 2 for name, value in start.items()}
@@ -70,7 +72,7 @@ def test_layer_twins_compute_what_the_path_module_does():
 
     loss = torch.nn.functional.cross_entropy(logits, labels)
     assert torch.allclose(loss, module.training_step((images, labels), 0), rtol=1e-5)
-    vector = module.weights_at(module.draw_t(0))
+    vector = plain_point(module, module.draw_t(0))
     assert torch.allclose(squared_norm, vector.square().sum(), rtol=1e-5)
     loss.backward()
     assert sum(parameter.grad is not None for parameter in twins.parameters()) == 8

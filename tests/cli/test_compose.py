@@ -73,8 +73,8 @@ def test_what_is_said_later_wins():
 
 
 def test_what_is_said_again_wins_over_what_was_said_between():
-    settings = compose_settings(["path.degree=2", "path={degree: 3}"])
-    assert with_values(settings, ["path.degree=4"])["path"]["degree"] == 4
+    settings = compose_settings(["path.space=dense", "path={space: union}"])
+    assert with_values(settings, ["path.space=end_mask"])["path"]["space"] == "end_mask"
 
 
 def test_values_follow_the_arm_that_is_chosen_later():
@@ -91,7 +91,7 @@ def test_our_short_cut_gives_what_hydra_gives(monkeypatch):
         "model.widths=[8,8]",
         "training.learning_rate=0.5",
         "method=prune",
-        "path={degree: 3, training: {num_steps: 9}}",
+        "path={space: union, training: {num_steps: 9}}",
         "reproduce.lines=[]",
         "mask_source=a/b",
         "mask_source=null",
@@ -101,7 +101,7 @@ def test_our_short_cut_gives_what_hydra_gives(monkeypatch):
     compose._resolved.cache_clear()
 
     assert compose_settings(overrides) == ours
-    assert ours["path"]["degree"] == 3
+    assert ours["path"]["space"] == "union"
     assert ours["model"]["widths"] == [8, 8]
 
 
@@ -164,7 +164,6 @@ REFUSED = {
     "batch_size=0": "batch_size=0: must be at least 1",
     "evaluation.num_points=1": "evaluation.num_points=1: must be at least 2",
     "evaluation.batch_norm=foo": "evaluation.batch_norm=foo: choose one of recalibrated, recal",
-    "path.degree=0": "path.degree=0: must be at least 1",
     "path.space=foo": "path.space=foo: there is no tuned.path_learning_rate.foo; available: dense,",
     "method.start=foo": "method.start=foo: choose one of init, init/scratch",
     "pruning.end_step=5": "pruning.end_step=5: need 0 <= start_step < end_step <= training.num",

@@ -66,7 +66,7 @@ def test_a_training_run_has_another_id_when_what_decides_it_differs(method, deci
         "reproduce.num_processes=1",
         "reproduce.title=other",
         "pilot.seeds=[4]",
-        "path.degree=3",
+        "curve=cubic",
         "path.training.num_steps=99",
         "num_workers=2",
         "logger=wandb",
@@ -126,7 +126,7 @@ def test_masks_come_from_the_pruned_run_of_the_same_seed_and_sparsity(method):
     "decisive",
     [
         "seed=12",
-        "path.degree=3",
+        "curve=cubic",
         "path.space=dense",
         "path.start=L-end",
         "path.training.num_steps=7",
@@ -152,8 +152,8 @@ def test_a_path_keeps_its_id_when_something_else_differs(irrelevant):
 
 
 def test_a_line_depends_on_no_fit():
-    line = path_id("path.degree=1")
-    assert path_id("path.degree=1", "path.training.num_steps=7", "path.space=dense") == line
+    line = path_id("curve=line")
+    assert path_id("curve=line", "path.training.num_steps=7", "path.space=dense") == line
 
 
 def test_a_path_between_dense_ends_is_the_same_at_every_sparsity():

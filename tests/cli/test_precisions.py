@@ -84,8 +84,8 @@ def made(request, tmp_path_factory):
     clipped = "path.training.gradient_clip_norm=1.0"
     words = [f"++trainer.precision={precision}", clipped]
     jobs = {}
-    for degree in (1, 2):
-        settings = in_small("smoke", folder, *words, f"path.degree={degree}")
+    for curve in ("line", "quadratic"):
+        settings = in_small("smoke", folder, *words, f"curve={curve}")
         for job in with_needs([plan_path(settings)]):
             jobs[job.run_id] = job
     folders = {}

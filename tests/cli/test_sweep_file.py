@@ -114,7 +114,7 @@ def test_an_empty_text_is_a_value():
 
 def test_typed_points_may_be_paths():
     settings = compose_settings(["experiment=smoke", "sweep.verb=path"])
-    jobs = plan_points(*chosen_points(settings, ["path.degree=2,3"]), settings)
+    jobs = plan_points(*chosen_points(settings, ["curve=quadratic,cubic"]), settings)
     assert [job.kind for job in jobs] == ["path", "path"]
 
 

@@ -249,8 +249,8 @@ def test_a_curve_that_does_not_belong_to_its_ends_or_its_mask_is_found(
     [
         (lambda body: body["points"].reverse(), "its points are not in increasing t"),
         (lambda body: body.update(length=0.0), "is below the distance"),
-        (lambda body: body.update(degree=10**9), "not 0 to 1000000000"),
-        (lambda body: body.update(degree=0), "degree=0: a path has degree 1 or more"),
+        (lambda body: body.update(curve="cubic curve"), "config has a quadratic curve"),
+        (lambda body: body.update(fit_objective=None), "yet has no fit_objective"),
         (lambda body: body.update(space="dense"), "config has path.space='end_mask'"),
         (lambda body: body.update(start_run="elsewhere"), "by its recorded settings it is"),
     ],

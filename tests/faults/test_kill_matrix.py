@@ -56,10 +56,10 @@ ON_GPU = (*SYNTHETIC, "trainer.accelerator=gpu")
 ARMS = sorted(file.stem for file in (CONF_DIR / "method").glob("*.yaml"))
 RUNS = {
     **{f"arm {name}": ("train", (*SYNTHETIC, f"method={name}")) for name in ARMS},
-    "curve in the mask": ("path", (*SYNTHETIC, "path.degree=2", "path.space=end_mask")),
-    "curve in dense space": ("path", (*SYNTHETIC, "path.degree=3", "path.space=dense")),
+    "curve in the mask": ("path", (*SYNTHETIC, "curve=quadratic", "path.space=end_mask")),
+    "curve in dense space": ("path", (*SYNTHETIC, "curve=cubic", "path.space=dense")),
     "arm prune, FFCV": ("train", (*FFCV, "method=prune")),
-    "curve in the mask, FFCV": ("path", (*FFCV, "path.start=D-end", "path.degree=2")),
+    "curve in the mask, FFCV": ("path", (*FFCV, "path.start=D-end", "curve=quadratic")),
 }
 RUNS_ON_GPU = {
     "arm prune, GPU": ("train", (*ON_GPU, "method=prune")),
@@ -198,7 +198,7 @@ def test_an_interrupted_run_ends_with_the_bits_of_the_straight_one(
 
 def test_a_path_that_is_killed_while_it_is_measured_is_measured_again(straight_dir, tmp_path):
     """A line is nothing but measured, and reports each round in which its grid is refined."""
-    words = [*SETTINGS, *SYNTHETIC, "path.degree=1", "evaluation.max_refinements=6"]
+    words = [*SETTINGS, *SYNTHETIC, "curve=line", "evaluation.max_refinements=6"]
 
     def measure(folder, after, status):
         runs_dir = tmp_path / folder

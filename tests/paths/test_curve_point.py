@@ -7,7 +7,9 @@ from torch.func import functional_call
 
 from lightning_sparse.models.batch_norm import fresh_statistics
 from lightning_sparse.paths import curve_point
+from lightning_sparse.paths.curves import Bezier, PolygonalChain
 from lightning_sparse.paths.path_module import PathModule
+from tests.reference.curve_points import plain_point
 from tests.training.problems import (
     NUM_CLASSES,
     TinyNet,
@@ -35,7 +37,7 @@ class WithOddParameters(TinyNet):
 
 
 def make_module(
-    degree,
+    curve,
     *,
     memory_format=torch.contiguous_format,
     weight_decay=0.3,
@@ -45,7 +47,7 @@ def make_module(
     start, end = (make_network(seed, network_type=network_type).state_dict() for seed in (1, 2))
     network = make_network(memory_format=memory_format, network_type=network_type)
     module = PathModule(
-        network=network, start=start, end=end, degree=degree,
+        network=network, start=start, end=end, curve=curve,
         subspace=make_masks() if is_sparse else None,
         settings=make_settings(weight_decay=weight_decay), seed=1,
     )  # fmt: skip
@@ -58,7 +60,7 @@ def make_module(
 
 def plain_step(module):
     """What `PathModule.training_step` computes, written with autograd and functional_call alone."""
-    vector = module.weights_at(module.draw_t(0))
+    vector = plain_point(module, module.draw_t(0))
     network = copy.deepcopy(module._template[0])
     state = {**module.layout.unflatten(vector), **fresh_statistics(network)}
     logits = functional_call(network, state, (IMAGES,))
@@ -68,7 +70,9 @@ def plain_step(module):
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])
-@pytest.mark.parametrize("degree", [2, 3, 4])
+@pytest.mark.parametrize(
+    "curve", [Bezier(2), Bezier(3), Bezier(4), PolygonalChain(1), PolygonalChain(3)]
+)
 @pytest.mark.parametrize("elements", [2**17, 50])
 @pytest.mark.parametrize("large_in_bytes", [2**22, 1])
 @pytest.mark.parametrize(
@@ -80,11 +84,11 @@ def plain_step(module):
     ],
 )
 def test_loss_and_gradient_are_those_of_the_plain_twin_bit_for_bit(
-    monkeypatch, is_sparse, degree, elements, large_in_bytes, network
+    monkeypatch, is_sparse, curve, elements, large_in_bytes, network
 ):
     monkeypatch.setattr(curve_point, "_ELEMENTS_IN_CACHE", elements)
     monkeypatch.setattr(curve_point, "_LARGE_IN_BYTES", large_in_bytes)
-    fast, plain = (make_module(degree, is_sparse=is_sparse, **network) for _ in range(2))
+    fast, plain = (make_module(curve, is_sparse=is_sparse, **network) for _ in range(2))
 
     for _ in range(2):
         losses = fast.training_step((IMAGES, LABELS), 0), plain_step(plain)
@@ -99,7 +103,9 @@ def test_loss_and_gradient_are_those_of_the_plain_twin_bit_for_bit(
 
 
 def test_the_weights_have_the_shapes_and_formats_of_the_parameters():
-    module = make_module(2, memory_format=torch.channels_last, network_type=WithOddParameters)
+    module = make_module(
+        Bezier(2), memory_format=torch.channels_last, network_type=WithOddParameters
+    )
 
     weights, _ = module._point(module.control_points, module._basis_of(0))
 
@@ -109,7 +115,7 @@ def test_the_weights_have_the_shapes_and_formats_of_the_parameters():
 
 
 def test_the_comparison_can_tell_gradients_apart():
-    one, other = make_module(2), make_module(2, weight_decay=0.3000001)
+    one, other = make_module(Bezier(2)), make_module(Bezier(2), weight_decay=0.3000001)
 
     for module in (one, other):
         module.training_step((IMAGES, LABELS), 0).backward()
@@ -118,7 +124,7 @@ def test_the_comparison_can_tell_gradients_apart():
 
 
 def test_a_point_whose_memory_was_taken_by_the_next_cannot_be_differentiated():
-    module = make_module(2)
+    module = make_module(Bezier(2))
     first = module.training_step((IMAGES, LABELS), 0)
     module.training_step((IMAGES, LABELS), 0)
 
@@ -127,7 +133,7 @@ def test_a_point_whose_memory_was_taken_by_the_next_cannot_be_differentiated():
 
 
 def test_t_belongs_to_its_step_whichever_step_was_asked_for_first():
-    module = make_module(3)
+    module = make_module(Bezier(3))
 
     for step in (0, 1, 70, 2, 5000):
         expected = module.basis_at(module.draw_t(step)).tolist()

@@ -8,12 +8,14 @@ from torch import nn
 from torchvision.models import resnet18
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.paths.curves import Bezier, Line, PolygonalChain
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.preemption import Preempted
 from lightning_sparse.streams import stream_generator
 from lightning_sparse.training.checkpoints import RunCheckpoints, fit_resumably
 from lightning_sparse.training.trainer import fit, quiet_trainer
 from tests.reference import interpolation
+from tests.reference.curve_points import plain_point
 from tests.training.problems import (
     TinyNet,
     make_data,
@@ -40,7 +42,7 @@ def masked(state, masks):
     return {name: v * masks[name] if name in masks else v for name, v in state.items()}
 
 
-def make_module(*, degree=2, masks=None, network=None, seed=1, **changes):
+def make_module(*, degree=2, curve=None, masks=None, network=None, seed=1, **changes):
     start, end = make_end(1), make_end(2)
     if masks is not None:
         start, end = masked(start, masks), masked(end, masks)
@@ -48,7 +50,7 @@ def make_module(*, degree=2, masks=None, network=None, seed=1, **changes):
         network=network or make_network(),
         start=start,
         end=end,
-        degree=degree,
+        curve=curve or Bezier(degree),
         subspace=masks,
         settings=make_settings(**changes),
         seed=seed,
@@ -107,18 +109,18 @@ def test_loss_and_gradients_are_those_of_the_layer_by_layer_network(
         assert torch.allclose(row, gradients, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("degree", [2, 3, 4])
-def test_the_curve_starts_on_the_straight_line(degree):
-    module = make_module(degree=degree)
+@pytest.mark.parametrize("curve", [Bezier(2), Bezier(4), PolygonalChain(1), PolygonalChain(3)])
+def test_the_curve_starts_on_the_straight_line(curve):
+    module = make_module(curve=curve)
     start, end = (module.layout.flatten(make_end(seed)) for seed in (1, 2))
 
     for t in (0.0, 0.25, 0.5, 1.0):
-        assert torch.allclose(module.weights_at(t), torch.lerp(start, end, t), atol=1e-6)
+        assert torch.allclose(plain_point(module, t), torch.lerp(start, end, t), atol=1e-6)
 
 
 def test_batch_norm_scale_and_shift_lie_on_the_curve():
     module = make_module()
-    middle = module.layout.unflatten(module.weights_at(0.5))
+    middle = module.layout.unflatten(plain_point(module, 0.5))
 
     for name in ("bn1.weight", "bn1.bias", "bn2.weight", "bn2.bias"):
         expected = (make_end(1)[name] + make_end(2)[name]) / 2
@@ -183,7 +185,7 @@ def test_control_points_use_every_coordinate_of_the_dense_space():
     witness = OffSubspace(masks)
     start, end = masked(make_end(1), masks), masked(make_end(2), masks)
     dense = PathModule(
-        network=make_network(), start=start, end=end, degree=2, subspace=None,
+        network=make_network(), start=start, end=end, curve=Bezier(2), subspace=None,
         settings=make_settings(), seed=1,
     )  # fmt: skip
 
@@ -197,7 +199,7 @@ def test_control_points_use_every_coordinate_of_the_dense_space():
 def test_ends_outside_the_subspace_start_from_points_inside_it():
     masks = make_masks()
     module = PathModule(
-        network=make_network(), start=make_end(1), end=make_end(2), degree=2, subspace=masks,
+        network=make_network(), start=make_end(1), end=make_end(2), curve=Bezier(2), subspace=masks,
         settings=make_settings(), seed=1,
     )  # fmt: skip
     outside = ~module.layout.subspace(masks).bool()
@@ -220,7 +222,7 @@ def test_the_penalty_is_that_of_the_interpolated_weights(monkeypatch):
         names = ("conv1.weight", "conv2.weight", "fc.weight")
         return 0.1 * float(sum(weights[name].square().sum() for name in names))
 
-    assert float(penalty) == pytest.approx(half_decay(decayed.weights_at(T)), rel=1e-4)
+    assert float(penalty) == pytest.approx(half_decay(plain_point(decayed, T)), rel=1e-4)
     assert float(penalty) != pytest.approx(half_decay(decayed.control_points[0]), rel=0.1)
 
 
@@ -295,7 +297,7 @@ def test_buffers_that_are_no_statistics_are_those_of_the_ends():
     network = WithConstant()
     state = {**network.state_dict(), "scale": torch.zeros(())}
     module = PathModule(
-        network=network, start=state, end=state, degree=2, subspace=None,
+        network=network, start=state, end=state, curve=Bezier(2), subspace=None,
         settings=make_settings(weight_decay=0.0), seed=1,
     )  # fmt: skip
 
@@ -308,7 +310,7 @@ def test_a_network_of_torchvision_can_be_interpolated_as_it_is():
     other = resnet18(num_classes=3).state_dict()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     module = PathModule(
-        network=network, start=network.state_dict(), end=other, degree=2, subspace=None,
+        network=network, start=network.state_dict(), end=other, curve=Bezier(2), subspace=None,
         settings=make_settings(), seed=1,
     )  # fmt: skip
 
@@ -323,8 +325,8 @@ def test_a_network_of_torchvision_can_be_interpolated_as_it_is():
 
 
 def test_a_curve_without_control_points_is_refused():
-    with pytest.raises(UserError, match=r"path.degree=1: a curve to be fitted has degree 2"):
-        make_module(degree=1)
+    with pytest.raises(UserError, match="a straight line has no control points between its ends"):
+        make_module(curve=Line())
 
 
 def test_masks_of_another_network_are_refused():
@@ -333,8 +335,8 @@ def test_masks_of_another_network_are_refused():
 
     with pytest.raises(UserError, match=r"masks do not fit: the masks lack 'fc.weight'"):
         PathModule(
-            network=make_network(), start=make_end(1), end=make_end(2), degree=2, subspace=masks,
-            settings=make_settings(), seed=1,
+            network=make_network(), start=make_end(1), end=make_end(2), curve=Bezier(2),
+            subspace=masks, settings=make_settings(), seed=1,
         )  # fmt: skip
 
 
@@ -367,7 +369,7 @@ def test_a_resumed_fit_ends_as_the_straight_one_whatever_the_network_keeps(tmp_p
         network = make_network(network_type=network_type)
         module = PathModule(
             network=network, start=network.state_dict(), end=make_network(2).state_dict(),
-            degree=2, subspace=None, settings=make_settings(), seed=1,
+            curve=Bezier(2), subspace=None, settings=make_settings(), seed=1,
         )  # fmt: skip
         options = {"accelerator": "cpu", "devices": 1}
         checkpoints = RunCheckpoints(tmp_path / folder, None, {})

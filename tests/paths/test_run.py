@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.paths.curves import Bezier, Line, PolygonalChain
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.evaluation import EvaluationSettings
 from lightning_sparse.paths.run import PathIdentity, make_path
@@ -21,20 +22,18 @@ EVALUATION = EvaluationSettings(
 
 @pytest.fixture
 def connect(ends, tmp_path):
-    def make(*, start=ends[0], end=ends[1], degree=1, space="end_mask", **changes):
+    def make(*, start=ends[0], end=ends[1], curve=None, space="end_mask", **changes):
         options = changes.pop("trainer_options", {})
         return make_path(
             network=changes.pop("network", None) or make_network(seed=7),
             data=make_data(),
             start=start,
             end=end,
-            degree=degree,
+            curve=curve or Line(),
             space=space,
             settings=make_settings(**{"num_steps": 20, "weight_decay": 0.01, **changes}),
             evaluation=EVALUATION,
-            identity=PathIdentity(
-                run_id=f"degree{degree}", experiment="tests", seed=1, target_sparsity=0.4
-            ),
+            identity=PathIdentity(run_id="path", experiment="tests", seed=1, target_sparsity=0.4),
             run_dir=tmp_path / "path",
             trainer_options={"accelerator": "cpu", "devices": 1, **options},
         )
@@ -49,7 +48,7 @@ def parameters_of(state):
 def test_a_line_is_measured_without_a_fit(connect, ends, tmp_path):
     record = connect()
 
-    assert record.degree == 1
+    assert record.curve == "straight line"
     assert record.space == "dense"
     assert record.num_steps == 0
     assert record.fit_objective is None
@@ -78,7 +77,11 @@ def test_a_record_names_its_ends_and_how_they_were_measured(connect, tmp_path):
 def test_a_record_counts_the_weights_and_the_cost_between_the_ends(connect, ends):
     line, inside, outside = (
         connect(**choice)
-        for choice in ({}, {"degree": 2, "space": "end_mask"}, {"degree": 2, "space": "dense"})
+        for choice in (
+            {},
+            {"curve": Bezier(2), "space": "end_mask"},
+            {"curve": Bezier(2), "space": "dense"},
+        )
     )
 
     assert (line.kept, line.prunable) == (ends[1].run.kept, ends[1].run.prunable)
@@ -99,24 +102,27 @@ def test_the_measured_line_runs_from_the_start_to_the_end(connect, ends):
     assert abs(at[0.0].train.loss - at[1.0].train.loss) > 0.08
 
 
-@pytest.mark.parametrize(("degree", "space"), [(2, "end_mask"), (3, "dense")])
-def test_a_curve_is_fitted_and_kept_by_name(connect, ends, tmp_path, degree, space):
-    record = connect(degree=degree, space=space)
+@pytest.mark.parametrize(
+    ("curve", "space"),
+    [(Bezier(2), "end_mask"), (Bezier(3), "dense"), (PolygonalChain(3), "end_mask")],
+)
+def test_a_curve_is_fitted_and_kept_by_name(connect, ends, tmp_path, curve, space):
+    record = connect(curve=curve, space=space)
 
     stored = load_tensors(tmp_path / "path" / "control_points.safetensors")
     names = list(parameters_of(ends[0].state))
-    assert set(stored) == {f"{k}/{name}" for k in range(degree + 1) for name in names}
-    for k, end in ((0, ends[0]), (degree, ends[1])):
+    assert set(stored) == {f"{k}/{name}" for k in range(curve.num_points) for name in names}
+    for k, end in ((0, ends[0]), (curve.num_points - 1, ends[1])):
         assert all(torch.equal(stored[f"{k}/{name}"], end.state[name]) for name in names)
     outside = ~ends[1].masks["conv2.weight"]
     assert bool(stored["1/conv2.weight"][outside].any()) == (space == "dense")
-    assert (record.degree, record.space, record.num_steps) == (degree, space, 20)
+    assert (record.curve, record.space, record.num_steps) == (curve.name, space, 20)
     assert record.length > record.distance
     assert record.fit_objective > 0
 
 
 def test_the_middle_of_a_fitted_curve_is_better_than_that_of_the_line(connect):
-    line, curve = connect(), connect(degree=2, space="dense", num_steps=120)
+    line, curve = connect(), connect(curve=Bezier(2), space="dense", num_steps=120)
 
     highest = [max(p.train.loss for p in path.points if 0 <= p.t <= 1) for path in (line, curve)]
 
@@ -124,7 +130,7 @@ def test_the_middle_of_a_fitted_curve_is_better_than_that_of_the_line(connect):
 
 
 def test_the_history_of_a_fit_is_kept(connect, tmp_path):
-    connect(degree=2)
+    connect(curve=Bezier(2))
 
     lines = (tmp_path / "path" / "history.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 21))
@@ -132,7 +138,7 @@ def test_the_history_of_a_fit_is_kept(connect, tmp_path):
 
 def test_a_fit_that_diverges_leaves_no_record(connect, tmp_path):
     with pytest.raises(UserError, match=r"lower path\.training\.learning_rate=1e\+30"):
-        connect(degree=2, learning_rate=1e30)
+        connect(curve=Bezier(2), learning_rate=1e30)
 
     assert not (tmp_path / "path").exists()
 
@@ -148,7 +154,7 @@ def test_a_loss_that_is_no_number_on_a_line_leaves_no_record(connect, ends, tmp_
 
 def test_a_fit_that_is_ended_early_is_refused(connect):
     with pytest.raises(UserError, match=r"training stopped after 6 of 20 steps"):
-        connect(degree=2, trainer_options={"max_epochs": 1})
+        connect(curve=Bezier(2), trainer_options={"max_epochs": 1})
 
 
 class Wider(nn.Module):
@@ -173,11 +179,13 @@ def test_a_dense_end_has_no_mask_for_a_sparse_space(connect, run_dirs):
     dense = load_end_point(run_dirs["dense"], "end", name="D2-end")
 
     with pytest.raises(UserError, match=r"path.space=end_mask: the end of the path has no masks"):
-        connect(end=dense, degree=2)
+        connect(end=dense, curve=Bezier(2))
 
 
 def test_the_same_path_twice_gives_the_same_numbers(connect):
-    first, second, other = (connect(degree=2, learning_rate=rate) for rate in (0.1, 0.1, 0.11))
+    first, second, other = (
+        connect(curve=Bezier(2), learning_rate=rate) for rate in (0.1, 0.1, 0.11)
+    )
 
     assert first.points == second.points
     assert first.fit_objective == second.fit_objective

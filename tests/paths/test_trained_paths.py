@@ -8,11 +8,12 @@ import pytest
 from lightning_sparse.cli.build import build_data, build_evaluation, build_network
 from lightning_sparse.cli.compose import compose_settings, with_values
 from lightning_sparse.cli.execution import execute
+from lightning_sparse.cli.objects import build_curve
 from lightning_sparse.cli.planning import plan_ends, plan_path
 from lightning_sparse.data.source import TensorImages
-from lightning_sparse.paths.curves import point_on_curve
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.evaluation import PathEvaluator
+from lightning_sparse.paths.geometry import point_on_curve
 from lightning_sparse.records import read_record
 from lightning_sparse.rises import barriers, descent, largest_rise, margin
 from lightning_sparse.tensor_files import load_tensors
@@ -20,12 +21,12 @@ from lightning_sparse.tensor_files import load_tensors
 MARGIN = margin(10)
 FINE = [i / 400 for i in range(401)]
 PATHS = {
-    "line_between_solutions": ("S-end", "P-end", 1, "end_mask"),
-    "line_from_the_scratch_start": ("S-start", "P-end", 1, "end_mask"),
-    "line_from_the_dense_start": ("D-start", "P-end", 1, "end_mask"),
-    "line_to_the_scratch_solution": ("S-start", "S-end", 1, "end_mask"),
-    "curve_inside_the_mask": ("S-end", "P-end", 2, "end_mask"),
-    "curve_in_the_dense_space": ("S-end", "P-end", 2, "dense"),
+    "line_between_solutions": ("S-end", "P-end", "line", "end_mask"),
+    "line_from_the_scratch_start": ("S-start", "P-end", "line", "end_mask"),
+    "line_from_the_dense_start": ("D-start", "P-end", "line", "end_mask"),
+    "line_to_the_scratch_solution": ("S-start", "S-end", "line", "end_mask"),
+    "curve_inside_the_mask": ("S-end", "P-end", "quadratic", "end_mask"),
+    "curve_in_the_dense_space": ("S-end", "P-end", "quadratic", "dense"),
 }
 
 
@@ -47,8 +48,8 @@ def measured(settings):
 
     @functools.cache
     def of(name):
-        start, end, degree, space = PATHS[name]
-        words = [f"path.start={start}", f"path.end={end}", f"path.degree={degree}"]
+        start, end, curve, space = PATHS[name]
+        words = [f"path.start={start}", f"path.end={end}", f"curve={curve}"]
         ours = with_values(settings, [*words, f"path.space={space}"])
         job = plan_path(ours)
         for needed in job.needs:
@@ -75,7 +76,10 @@ def losses_at(ts, ours, run_dir):
         buffers=tuple(end.buffers(network) for end in ends),
     )
     points = evaluator(
-        ts, functools.partial(point_on_curve, control_points(ends, run_dir, network))
+        ts,
+        functools.partial(
+            point_on_curve, build_curve(ours), control_points(ends, run_dir, network)
+        ),
     )
     return [point.train.loss for point in points]
 

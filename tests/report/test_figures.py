@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from lightning_sparse.analysis.experiment import Route
+from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, Route
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.drawing import drawing
 from lightning_sparse.report.findings import Findings
@@ -87,7 +87,7 @@ def test_the_mean_of_seeds_measured_at_different_t_is_interpolated():
 
 def test_the_largest_rise_is_marked_where_it_begins_and_ends(axes):
     findings = Findings([path_with_rise(11, 3.0)], HEADLINE_SPARSITY)
-    draw_panel(axes, findings, curve_panel("S-end", "P-end", 2))
+    draw_panel(axes, findings, curve_panel("S-end", "P-end", QUADRATIC))
     marks = [
         (line.get_marker(), *line.get_xdata(), *line.get_ydata())
         for line in axes.lines
@@ -98,22 +98,20 @@ def test_the_largest_rise_is_marked_where_it_begins_and_ends(axes):
 
 def test_a_rise_that_does_not_count_is_not_marked_and_called_below_tol(axes):
     findings = Findings([path_with_rise(11, 0.05)], HEADLINE_SPARSITY)
-    draw_panel(axes, findings, curve_panel("S-end", "P-end", 2))
+    draw_panel(axes, findings, curve_panel("S-end", "P-end", QUADRATIC))
     assert [line for line in axes.lines if line.get_marker() in {"o", "^"}] == []
     assert list(labelled(axes)) == ["straight line, rise below tol"]
 
 
 def test_the_legend_gives_the_range_of_rises_over_seeds(axes):
     paths: list[PathRecord] = [path_with_rise(11, 2.0), path_with_rise(12, 3.0)]
-    draw_panel(axes, Findings(paths, HEADLINE_SPARSITY), curve_panel("S-end", "P-end", 2))
+    draw_panel(axes, Findings(paths, HEADLINE_SPARSITY), curve_panel("S-end", "P-end", QUADRATIC))
     assert list(labelled(axes)) == ["straight line, rise 2.0 to 3.0"]
 
 
 def test_spaces_keep_their_colour_and_line_in_every_panel():
-    for degree in (2, 3):
-        styles = {
-            trace.label: trace.style for trace in curve_panel("S-end", "P-end", degree).traces
-        }
+    for curve in (QUADRATIC, CUBIC):
+        styles = {trace.label: trace.style for trace in curve_panel("S-end", "P-end", curve).traces}
         assert styles == {
             "straight line": STRAIGHT,
             "inside the mask": IN_MASK,
@@ -122,7 +120,7 @@ def test_spaces_keep_their_colour_and_line_in_every_panel():
 
 
 def test_extrapolation_is_shaded_on_both_sides_and_named(axes, findings):
-    draw_panel(axes, findings, curve_panel("S-end", "P-end", 2))
+    draw_panel(axes, findings, curve_panel("S-end", "P-end", QUADRATIC))
     assert [text.get_text() for text in axes.texts] == ["extrapolation", "extrapolation"]
     spans = sorted((patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches)
     low, high = axes.get_xlim()
@@ -152,7 +150,7 @@ def test_captions_give_the_means_of_the_records(findings):
     assert (
         "Lead. Largest rise in nats, mean over seeds, from scratch solution to pruned solution: "
         "straight line 2.5. Thin lines"
-    ) in paths_picture(found, solution_panels(), "solutions", "Lead.").caption
+    ) in paths_picture(found, solution_panels(found), "solutions", "Lead.").caption
 
 
 def test_the_headline_shows_the_arms_and_the_quadratic_curves(findings):

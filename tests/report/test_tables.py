@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from lightning_sparse.analysis.experiment import Route
+from lightning_sparse.analysis.experiment import CUBIC, Route
 from lightning_sparse.report.blocks import Table, as_inlines
 from lightning_sparse.report.endpoint_tables import counts, endpoint_blocks, missing_runs, remarks
 from lightning_sparse.report.findings import Findings
@@ -83,7 +83,7 @@ def test_seeds_that_lack_an_arm_are_named():
 def test_seeds_that_lack_a_path_are_named():
     paths = [rising_path(11, 1.0), rising_path(12, 1.0), rising_path(11, 1.0, degree=3)]
     found = Findings([*paths], HEADLINE_SPARSITY)
-    routes = [Route("S-end", "P-end"), Route("S-end", "P-end", 3, "dense")]
+    routes = [Route("S-end", "P-end"), Route("S-end", "P-end", CUBIC, "dense")]
     assert missing_routes(found, routes) == (
         "Not measured: scratch solution → pruned solution, cubic curve in the dense space "
         "(seeds 12)."

@@ -14,8 +14,8 @@ REPOSITORY = Path(__file__).parents[2]
 def make(*arguments: str) -> str:
     # A make that runs these tests hands its own settings down.
     inherited = (
-        "MAKE", "MFLAGS", "EXPERIMENT", "SEED", "SPARSITY", "ARGS", "FROM", "TO", "SPACE", "DEGREE",
-        "GPUS", "NODES", "PARTITION", "PYTHON", "TINY",
+        "MAKE", "MFLAGS", "EXPERIMENT", "SEED", "SPARSITY", "ARGS", "FROM", "TO", "SPACE", "CURVE",
+        "DEGREE", "GPUS", "NODES", "PARTITION", "PYTHON", "TINY",
     )  # fmt: skip
     variables = {k: v for k, v in os.environ.items() if not k.startswith(inherited)}
     done = subprocess.run(
@@ -66,11 +66,11 @@ def test_seeds_become_a_list():
     ]  # fmt: skip
 
 
-def test_a_path_takes_its_ends_space_and_degree():
-    ends = ("FROM=S-end", "TO=P-end", "SPACE=dense", "DEGREE=3")
+def test_a_path_takes_its_ends_space_and_curve():
+    ends = ("FROM=S-end", "TO=P-end", "SPACE=dense", "CURVE=cubic")
     assert command("path", "SEED=11", *ends) == (
         "lightning-sparse path seed=11 "
-        "'path.start=S-end' 'path.end=P-end' path.space=dense path.degree=3 "
+        "'path.start=S-end' 'path.end=P-end' path.space=dense curve=cubic "
     )
 
 

@@ -31,7 +31,7 @@ SMALL = (
     "experiment=smoke", "reproduce.seeds=[11]", "reproduce.sparsities=[]",
     "reproduce.control_sparsity=null",
     "reproduce.lines=[{start: S-end, end: P-end}]",
-    "reproduce.curves=[{start: S-end, end: P-end, degree: 2, space: dense}]",
+    "reproduce.curves=[{start: S-end, end: P-end, curve: quadratic, space: dense}]",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ SMALL = (
     "evaluation.num_recalibration_images=64", "evaluation.recalibration_batch_size=32",
     "reproduce.seeds=[11]", "reproduce.control_sparsity=null",
     "reproduce.lines=[{start: S-start, end: P-end}]",
-    "reproduce.curves=[{start: S-end, end: P-end, degree: 2, space: end_mask}]",
+    "reproduce.curves=[{start: S-end, end: P-end, curve: quadratic, space: end_mask}]",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.paths.curves import Bezier, Line
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.evaluation import EvaluationSettings
 from lightning_sparse.paths.path_module import PathModule
@@ -79,7 +80,7 @@ def connect(folder, degree, options):
         data=data,
         start=load_end_point(folder / "dense", "end", name="D-end"),
         end=load_end_point(folder / "prune", "end", name="P-end"),
-        degree=degree,
+        curve=Bezier(degree) if degree > 1 else Line(),
         space="dense",
         settings=make_settings(num_steps=12, weight_decay=0.01),
         evaluation=EVALUATION,

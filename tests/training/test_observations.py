@@ -11,12 +11,14 @@ import torch
 from torch.nn import functional
 
 from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.paths.curves import Bezier
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.training.classifier_module import ClassifierModule
 from lightning_sparse.training.observations import EndPointObserver, peak_memory_gib
 from lightning_sparse.training.progress import History, ProgressCallback
 from lightning_sparse.training.sparsity_callback import SparsityCallback
 from lightning_sparse.training.trainer import fit, quiet_trainer
+from tests.reference.curve_points import plain_point
 from tests.training.problems import (
     make_data,
     make_network,
@@ -125,11 +127,11 @@ def test_a_run_asks_for_as_many_lines_as_it_is_told_and_sends_them(tmp_path):
 def test_a_curve_is_observed_at_the_point_where_its_batch_was(monkeypatch):
     states = [dict(make_network(seed).state_dict()) for seed in (1, 2)]
     module = PathModule(
-        network=make_network(), start=states[0], end=states[1], degree=2, subspace=None,
+        network=make_network(), start=states[0], end=states[1], curve=Bezier(2), subspace=None,
         settings=make_settings(weight_decay=0.01), seed=1,
     )  # fmt: skip
     monkeypatch.setattr(module, "draw_t", lambda _: 0.25)
-    before = module.weights_at(0.25).detach().double()
+    before = plain_point(module, 0.25).detach().double()
     decayed = before[: module.layout.num_decayed]
     progress = ProgressCallback(every_steps=1, report=None, advice="", observe=module.observe)
     trainer = quiet_trainer(1, [progress], {"accelerator": "cpu", "devices": 1})

@@ -4,7 +4,13 @@ import dataclasses
 from collections.abc import Sequence
 
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.experiment import ExperimentRecords, Route, route_of
+from lightning_sparse.analysis.experiment import (
+    CUBIC,
+    QUADRATIC,
+    ExperimentRecords,
+    Route,
+    route_of,
+)
 from lightning_sparse.analysis.measured_descents import (
     DESCENT_RULE,
     SHARE_RULE,
@@ -31,8 +37,8 @@ CLAIM = ShareClaim(
 
 ROUTES = (
     Route("S-end", "P-end"),
-    Route("S-end", "P-end", 2, "sparse"),
-    Route("S-end", "P-end", 3, "sparse"),
+    Route("S-end", "P-end", QUADRATIC, "sparse"),
+    Route("S-end", "P-end", CUBIC, "sparse"),
 )
 
 
@@ -73,7 +79,7 @@ def longer_searches(experiment: ExperimentRecords) -> list[int]:
 
 def _searched(experiment: ExperimentRecords) -> list[Route]:
     routes = dict.fromkeys(route_of(path) for path in experiment.paths)
-    return [route for route in routes if route.is_in_mask and route.degree > 1]
+    return [route for route in routes if route.is_in_mask and route.is_fitted]
 
 
 def _others(experiment: ExperimentRecords) -> list[Route]:

@@ -2,7 +2,7 @@
 
 from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
 from lightning_sparse.analysis.evidence import log_rise_over_tolerance, path_evidence
-from lightning_sparse.analysis.experiment import ExperimentRecords, Route
+from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, ExperimentRecords, Route
 from lightning_sparse.analysis.measured_rises import RISE_RULE
 
 CLAIM = Claim(
@@ -24,8 +24,8 @@ CLAIM = Claim(
 
 ROUTES = {
     "line": Route("S-end", "P-end"),
-    "quadratic": Route("S-end", "P-end", 2, "sparse"),
-    "cubic": Route("S-end", "P-end", 3, "sparse"),
+    "quadratic": Route("S-end", "P-end", QUADRATIC, "sparse"),
+    "cubic": Route("S-end", "P-end", CUBIC, "sparse"),
 }
 
 

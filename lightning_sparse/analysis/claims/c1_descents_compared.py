@@ -2,7 +2,7 @@
 
 from lightning_sparse.analysis.claim import Claim, Evidence
 from lightning_sparse.analysis.evidence import complete, label, missing_words
-from lightning_sparse.analysis.experiment import ExperimentRecords, Route
+from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route
 from lightning_sparse.analysis.measured_descents import (
     DESCENT_RULE,
     measure_descent,
@@ -25,7 +25,7 @@ CLAIM = Claim(
     scale="natural",
 )
 
-ROUTES = (Route("S-end", "P-end", 2, "sparse"), Route("S-end", "P-end", 2, "dense"))
+ROUTES = (Route("S-end", "P-end", QUADRATIC, "sparse"), Route("S-end", "P-end", QUADRATIC, "dense"))
 
 
 def evidence(experiment: ExperimentRecords, sparsity: float, quantity: Quantity) -> Evidence:

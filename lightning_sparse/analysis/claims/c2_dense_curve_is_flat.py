@@ -2,7 +2,7 @@
 
 from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
 from lightning_sparse.analysis.evidence import log_curve_over_line, path_evidence
-from lightning_sparse.analysis.experiment import ExperimentRecords, Route
+from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route
 from lightning_sparse.analysis.measured_rises import RISE_RULE
 
 CLAIM = Claim(
@@ -21,7 +21,7 @@ CLAIM = Claim(
     scale="log",
 )
 
-ROUTES = [Route("S-end", "P-end", 2, "dense"), Route("S-end", "P-end")]
+ROUTES = [Route("S-end", "P-end", QUADRATIC, "dense"), Route("S-end", "P-end")]
 
 
 def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.experiment import ExperimentRecords, Route
+from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route
 from lightning_sparse.analysis.measured_descents import (
     DESCENT_RULE,
     SHARE_RULE,
@@ -27,7 +27,7 @@ CLAIM = ShareClaim(
     ),
 )
 
-ROUTES = (Route("S-end", "P-end", 2, "dense"), Route("S-end", "P-end"))
+ROUTES = (Route("S-end", "P-end", QUADRATIC, "dense"), Route("S-end", "P-end"))
 
 
 def judge(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.experiment import ExperimentRecords, Route, route_of
+from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route, route_of
 from lightning_sparse.analysis.measured_descents import (
     BARRIER_RULE,
     SHARE_RULE,
@@ -32,7 +32,7 @@ DENSE = ShareClaim(
     ),
     rule=_RULE.format(ends="from D-end to D2-end"),
 )
-DENSE_ROUTES = (Route("D-end", "D2-end", 2, "dense"), Route("D-end", "D2-end"))
+DENSE_ROUTES = (Route("D-end", "D2-end", QUADRATIC, "dense"), Route("D-end", "D2-end"))
 
 IN_MASK = ShareClaim(
     name="control: in the mask",
@@ -45,7 +45,7 @@ IN_MASK = ShareClaim(
         "the mask, below that of the claims"
     ),
 )
-IN_MASK_ROUTES = (Route("S-end", "P-end", 2, "sparse"), Route("S-end", "P-end"))
+IN_MASK_ROUTES = (Route("S-end", "P-end", QUADRATIC, "sparse"), Route("S-end", "P-end"))
 
 
 def judge_dense(

@@ -1,0 +1,53 @@
+"""Objects from settings: the only place where ``_target_`` becomes a class. No torch in here."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from hydra._internal.utils import _locate
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from lightning_sparse.cli.arguments import check_arguments
+from lightning_sparse.errors import UserError
+from lightning_sparse.paths.curves import AbstractCurve, checked
+
+
+def build_curve(settings: Mapping[str, Any]) -> AbstractCurve:
+    """Build the shape of a path.
+
+    Raises:
+        UserError: If the class that ``curve`` names cannot be built, or is no curve.
+    """
+    chosen = settings["curve"]
+    return checked(build_object(chosen, "curve"), f"curve._target_={chosen.get('_target_')}")
+
+
+def build_object(settings: Mapping[str, Any], name: str) -> Any:
+    """Instantiate a ``_target_``; an error becomes one line that names the setting."""
+    try:
+        check_arguments(_located(settings.get("_target_")), settings, name)
+        return instantiate(dict(settings))
+    except InstantiationException as error:
+        first = _first_cause(error)
+        if isinstance(first, UserError):
+            raise first from None
+        reason = " ".join(str(first).split())
+        raise UserError(
+            f"{name}._target_={settings.get('_target_')}: {reason}; name something that can be "
+            "imported, as package.module.Name, and give arguments that it takes"
+        ) from error
+
+
+def _located(target: Any) -> Any:
+    """Import what a dotted name names; None if it cannot be, of which `instantiate` says why."""
+    with contextlib.suppress(Exception):
+        return _locate(target)
+    return None
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Follow the chain of causes; Hydra's own messages wrap what is at its end."""
+    while not isinstance(error, UserError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error

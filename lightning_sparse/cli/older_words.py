@@ -1,0 +1,32 @@
+"""Words of earlier versions on the command line: understood, and said in today's."""
+
+import functools
+import sys
+from collections.abc import Sequence
+
+_CURVES = {"1": "line", "2": "quadratic", "3": "cubic"}
+
+
+def in_todays_words(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides with what has another name now under that name.
+
+    Example:
+        >>> in_todays_words(["seed=3", "path.degree=4"])
+        ['seed=3', 'curve=quadratic', 'curve.degree=4']
+    """
+    return [word for override in overrides for word in _today(override)]
+
+
+def _today(override: str) -> list[str]:
+    name, _, value = override.partition("=")
+    if name != "path.degree":
+        return [override]
+    known = _CURVES.get(value)
+    words = [f"curve={known}"] if known else ["curve=quadratic", f"curve.degree={value}"]
+    _remark(override, " ".join(words))
+    return words
+
+
+@functools.cache
+def _remark(said: str, today: str) -> None:
+    print(f"{said} is written {today} now", file=sys.stderr)
