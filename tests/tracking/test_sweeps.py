@@ -130,6 +130,26 @@ def test_a_stopped_agents_run_is_gone_on_with_by_another_and_nothing_is_trained_
     assert stand_in.unknown == []
 
 
+def test_a_point_over_several_seeds_is_one_run_of_the_server_judged_by_their_mean(
+    stand_in, tmp_path
+):
+    file = write_sweep(tmp_path, {"method": {"value": "dense"}, "sweep.seeds": {"value": [21, 22]}})
+    run_command("wandb", "sweep", file, server=stand_in, home=tmp_path)
+    run_command(
+        "wandb", "agent", "--count", "1", "stand-in/lightning-sparse/sweep1",
+        server=stand_in, home=tmp_path,
+    )  # fmt: skip
+
+    records = [read_record(folder) for folder in (tmp_path / "runs").glob("*-seed*")]
+    assert sorted(record.seed for record in records) == [21, 22]
+    (run,) = stand_in.runs.values()
+    assert (run.sweep, run.state, run.exit_code) == ("sweep1", "finished", 0)
+    accuracies = [record.test.accuracy for record in records]
+    assert run.summary["end/test_accuracy"] == pytest.approx(sum(accuracies) / 2, abs=1e-12)
+    assert accuracies[0] != accuracies[1]
+    assert stand_in.unknown == []
+
+
 def wait_until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
