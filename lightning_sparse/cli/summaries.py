@@ -1,7 +1,7 @@
 """What a record says, in words for the terminal; the sparsity always as integers too."""
 
 from lightning_sparse.records import PathRecord, Record, RunRecord
-from lightning_sparse.rises import barriers, largest_rise
+from lightning_sparse.rises import barriers, descent, largest_rise
 
 
 def in_short(record: Record) -> str:
@@ -11,8 +11,11 @@ def in_short(record: Record) -> str:
             f"{counts(record)}, training loss {record.train.loss:.4f}, "
             f"test accuracy {record.test.accuracy:.4f}"
         )
-    rise = largest_rise(*_losses(record))
-    return f"largest rise {rise.value:z.4f} nats"
+    ts, losses = _losses(record)
+    return (
+        f"descent {descent(ts, losses).value:z.4f}, rise {largest_rise(ts, losses).value:z.4f}, "
+        f"barrier {barriers(ts, losses).worse_end:z.4f} nats"
+    )
 
 
 def counts(run: RunRecord) -> str:
@@ -49,9 +52,11 @@ def describe_run(run: RunRecord) -> str:
 def describe_path(path: PathRecord, start: RunRecord, end: RunRecord) -> str:
     """Return what a person asks of one line or curve, with the sparsity of both ends."""
     ts, losses = _losses(path)
-    rise, over = largest_rise(ts, losses), barriers(ts, losses)
+    down, rise, over = descent(ts, losses), largest_rise(ts, losses), barriers(ts, losses)
     return (
         f"{path.start} ({counts(start)}) to {path.end} ({counts(end)})\n"
+        f"descent: rises by {down.value:z.4f} nats at most before the training loss is as good as "
+        "at the end\n"
         f"largest rise of the training loss {rise.value:z.4f} nats, from t = {rise.from_t:zg} to "
         f"t = {rise.to_t:zg}\n"
         f"barrier over the chord {over.chord:z.4f}, over the worse end {over.worse_end:z.4f} nats; "
