@@ -182,7 +182,11 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     operations = forward_flops(network, data.source.image_shape)
     module = ClassifierModule(network, settings, first_step)
     sparsity = SparsityCallback(
-        method, network="network", seed=identity.seed, first_step=first_step
+        method,
+        network="network",
+        seed=identity.seed,
+        first_step=first_step,
+        announces=False,  # the remarks have
     )
     progress = _progress(module, sparsity, history or History(), report)
     checkpoints = RunCheckpoints(

@@ -10,13 +10,19 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.models.prunable import prunable_weights
-from lightning_sparse.sparsity.application import MaskApplication
+from lightning_sparse.sparsity.application import MaskApplication, reset_state_
 from lightning_sparse.sparsity.masks import Masks, Weights, check_masks_fit, layer_counts
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.packed_masks import masks_hash, pack_masks, unpack_masks
 from lightning_sparse.sparsity.view import SparseView, no_gradients
 from lightning_sparse.training.after_step import AfterStepCallback
+from lightning_sparse.training.hosts import (
+    check_host,
+    check_optimizers,
+    named_weights,
+    say_weights_are_moved,
+    say_what_stays_dense,
+)
 
 
 class SparsityCallback(AfterStepCallback):
@@ -29,12 +35,16 @@ class SparsityCallback(AfterStepCallback):
     Under several ranks, each makes its own masks from equal weights. That they agree is checked by
     their hashes whenever they change, since nothing else would notice if they did not.
 
+    A guest in any Trainer: the module may be anything that Lightning optimizes automatically with
+    one optimizer of any kind; what cannot be done right is refused in one line.
+
     Args:
         method: Decides the masks.
         network: Name of the submodule whose weights are pruned, as ``get_submodule`` takes it; ""
             for the whole LightningModule. Masks go by names within it.
         seed: Seed of the ``mask`` stream that a method draws from.
         first_step: Optimizer steps of the schedule that were made before this fit.
+        announces: Whether to say in one line which matrices no mask acts on.
 
     Attributes:
         masks: The masks in force.
@@ -48,6 +58,7 @@ class SparsityCallback(AfterStepCallback):
         network: str = "",
         seed: int = 0,
         first_step: int = 0,
+        announces: bool = True,
     ) -> None:
         self.method = method
         self.masks: Masks = {}
@@ -55,9 +66,21 @@ class SparsityCallback(AfterStepCallback):
         self._network = network
         self._seed = seed
         self._first_step = first_step
+        self._announces = announces
         self._state: dict[str, Any] = {}
         self._gradients: Weights = {}
         self._application = MaskApplication({}, {})
+        self._used_at = 0  # the step after which the masks in force began to hold
+        self._masks_weights = method.removed_momentum == "keep"
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse what cannot be done right.
+
+        Raises:
+            UserError: Naming it.
+        """
+        if stage == "fit":
+            check_host(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         """Return masks and the method's state for the checkpoint, and how they came about."""
@@ -93,8 +116,11 @@ class SparsityCallback(AfterStepCallback):
         Every strategy has the weights in their final place by now.
         """
         super().on_train_start(trainer, pl_module)
+        check_optimizers(trainer)
         step = self._first_step + trainer.global_step
         weights = self._weights(pl_module)
+        if self._announces:
+            say_what_stays_dense(pl_module.get_submodule(self._network))
         device = next(iter(weights.values())).device
         self._state = tree_map_only(Tensor, lambda tensor: tensor.to(device), self._state)
         if not self.masks:
@@ -121,6 +147,12 @@ class SparsityCallback(AfterStepCallback):
     def after_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         """Change the masks if that is due at this optimizer step."""
         step += self._first_step
+        if self._masks_weights:
+            self._application.mask_weights_()
+        elif _is_power_of_two(step - self._used_at) and self._application.leaks():
+            say_weights_are_moved(trainer.optimizers[0])
+            self._masks_weights = True
+            self._application.mask_weights_()
         if not self.method.replaces_update and self.method.is_due(step):
             self._update(trainer, module, step)
         self._gradients = {}
@@ -137,8 +169,17 @@ class SparsityCallback(AfterStepCallback):
         )
         masks = self.method.updated_masks(view)
         if masks is not self.masks:
+            if self._begins_afresh:
+                grown = {name: mask & ~self.masks[name] for name, mask in masks.items()}
+                reset_state_(trainer.optimizers[0], weights, grown)
             self.masks = masks
             self._use(masks, weights, trainer, step)
+
+    @property
+    def _begins_afresh(self) -> bool:
+        """Whether grown weights may find state of their own, and are not to have it."""
+        method = self.method
+        return method.removed_momentum == "keep" and method.new_momentum == "zero"
 
     def _use(self, masks: Masks, weights: Weights, trainer: pl.Trainer, step: int) -> None:
         """Zero weights, gradients and state outside ``masks``; mask gradients from now on."""
@@ -148,10 +189,26 @@ class SparsityCallback(AfterStepCallback):
         if not self.kept_by_step or self.kept_by_step[max(self.kept_by_step)] != counts:
             self.kept_by_step[step] = counts
         self._application = MaskApplication(weights, masks)
-        self._application.mask_all_(trainer.optimizers[0])
+        self._application.mask_all_(
+            trainer.optimizers[0], keeps_state=self.method.removed_momentum == "keep"
+        )
+        self._used_at = step
 
     def _weights(self, module: pl.LightningModule) -> Mapping[str, nn.Parameter]:
-        return prunable_weights(module.get_submodule(self._network))
+        return named_weights(module.get_submodule(self._network))
+
+
+def _is_power_of_two(number: int) -> bool:
+    """Whether it is time for a look: right after masks change, then ever less often.
+
+    Not once only, for the first step may move nothing: its learning rate can be 0, or its gradients
+    overflow.
+
+    Example:
+        >>> [number for number in range(20) if _is_power_of_two(number)]
+        [1, 2, 4, 8, 16]
+    """
+    return number.bit_count() == 1
 
 
 def _copied_gradients(weights: Mapping[str, nn.Parameter]) -> Weights:

@@ -24,11 +24,11 @@ from lightning_sparse.models.build import check_logits
 from lightning_sparse.models.probe import ForwardProbe, operations_in_the_open
 from lightning_sparse.models.prunable import prunable_weights, weights_left_dense
 from lightning_sparse.streams import global_generators_of
+from lightning_sparse.training.hosts import listed
 from lightning_sparse.training.measurement import Batch
 from lightning_sparse.training.trainer import quiet_trainer
 
 _NUM_IMAGES = 2  # the fewest that batch norm trains on
-_SHOWN = 4
 _UNUSED_IS_FINE = ("find_unused_parameters", "static_graph")
 
 _log = logging.getLogger(__name__)
@@ -73,10 +73,10 @@ class Findings:
                 f"counted as prunable, though evaluation does not use it: {self._some('unused')}"
             )
         if untrained := set(self.without_gradient) - set(self.unused):
-            said.append(f"no gradient reaches {_listed(sorted(untrained))}: not trained")
+            said.append(f"no gradient reaches {listed(sorted(untrained))}: not trained")
         if self.other_statistics:
             said.append(
-                f"not recalibrated: {_listed(self.other_statistics)}, which training changes "
+                f"not recalibrated: {listed(self.other_statistics)}, which training changes "
                 "and which are no statistics of torch's batch or instance norm: those of the "
                 "trained network are used, on a path those of the nearer end"
             )
@@ -85,7 +85,7 @@ class Findings:
     def _some(self, group: str) -> str:
         names: Sequence[str] = getattr(self, group)
         count = sum(self.sizes[name] for name in names)
-        return f"{_listed(names)} ({count:,} of {self.num_parameters:,} parameters)"
+        return f"{listed(names)} ({count:,} of {self.num_parameters:,} parameters)"
 
 
 def validate(
@@ -116,7 +116,7 @@ def validate(
         if is_masked and (names := _not_zero(masked_shares, probe)):
             raise UserError(
                 f"model {name}: masked weights are not zero in what it computes with, a function "
-                f"of the weight (weight standardisation, perhaps): {_listed(names)}; a sparse run "
+                f"of the weight (weight standardisation, perhaps): {listed(names)}; a sparse run "
                 "would be a dense one; use layers that compute with the weight itself"
             )
         trained = copy.deepcopy(network)
@@ -186,7 +186,7 @@ def check_ranks_can_wait(findings: Findings, trainer_options: Mapping[str, Any])
         return
     if not any(strategy._ddp_kwargs.get(name) for name in _UNUSED_IS_FINE):  # noqa: SLF001
         raise UserError(
-            f"no gradient reaches {_listed(findings.without_gradient)}: DDP with unused parameters "
+            f"no gradient reaches {listed(findings.without_gradient)}: DDP with unused parameters "
             "waits for them; set trainer.strategy=ddp_find_unused_parameters_true, or take them "
             "out of the model, or set their requires_grad to False"
         )
@@ -289,8 +289,3 @@ def _recalibrated(network: nn.Module, images: Tensor) -> set[str]:
 
 def _is_projection(name: str) -> bool:
     return name.rpartition(".")[2] == "in_proj_weight"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
