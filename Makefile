@@ -1,6 +1,6 @@
 # Every target sets up what it needs; what it runs is printed, so it can be typed without make too.
 #
-# Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=S-end  TO=P-end
+# Settings:  EXPERIMENT=digits  SEED=11  SEEDS=11,12,13  SPARSITY=0.98  FROM=scratch:end  TO=prune:end
 #            SPACE=dense  CURVE=cubic  GPUS=8  NODES=2  PARTITION=gpu  RUN=runs/NAME  FORMAT=onnx
 #            RULES=1 (set of rules that claims are judged by; those of the records by default)
 #            RUNS=runs (a folder, or an export of W&B)  IMAGENET=<folder>

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.points import DENSE, SECOND_DENSE, Point, parse_point
 
 RECORD_VERSION = 1
 
@@ -158,6 +159,12 @@ class RunRecord:
             _check_counts(self.prunable, self.num_parameters)
 
     @property
+    def arm(self) -> str:
+        """The arm as points name it: the second dense run of a seed is one of its own."""
+        is_second = self.method == DENSE and self.start != "init"
+        return SECOND_DENSE if is_second else self.method
+
+    @property
     def measured_sparsity(self) -> float:
         """Fraction of prunable weights that the masks remove, in [0, 1]; 0 if there are none."""
         return 1 - self.kept / self.prunable if self.prunable else 0.0
@@ -188,10 +195,9 @@ class PathRecord:
         experiment: Name of the experiment configuration.
         seed: The seed of both ends.
         target_sparsity: Nominal sparsity of the pruned end, in [0, 1); 0 between dense ends.
-        start: Point at t = 0: ``D-start``, ``L-start``, ``S-start``, ``S-end``, ``L-end`` or
-            ``D-end``.
-        end: Point at t = 1: ``P-end``, ``S-end``, ``D-end`` or ``D2-end`` (a dense network trained
-            from the scratch arm's start).
+        start: Point at t = 0, as `lightning_sparse.points` writes it; in records of earlier
+            versions in letters (``S-end``): what is compared is `start_point`.
+        end: Point at t = 1, likewise.
         degree: Of a Bezier curve in a record that was written when there were no others, with 1 for
             the straight line; None since.
         curve: Name of its shape, ``AbstractCurve.name``: ``straight line``, ``quadratic curve``.
@@ -272,6 +278,16 @@ class PathRecord:
             raise ValueError(f"degree={self.degree}: is not that of a {self.curve}")
 
     @property
+    def start_point(self) -> Point:
+        """Point at t = 0."""
+        return parse_point(self.start)
+
+    @property
+    def end_point(self) -> Point:
+        """Point at t = 1."""
+        return parse_point(self.end)
+
+    @property
     def is_fitted(self) -> bool:
         """Whether there was something to train: not on a line."""
         return self.fit_objective is not None
@@ -289,11 +305,6 @@ def curve_of_degree(degree: int) -> str:
 
 
 Record = RunRecord | PathRecord
-
-
-def moment_of(point: str) -> Literal["start", "end"]:
-    """Return which end of its run a recorded point is: ``S-end`` and ``RUN_ID:end`` are ends."""
-    return "start" if point.endswith("start") else "end"
 
 
 _RECORD_TYPES: Mapping[str, type[RunRecord] | type[PathRecord]] = {
@@ -413,7 +424,13 @@ def select_runs(
 
 
 def _check_names(record: Record, where: str) -> None:
-    """Refuse names that are looked for as folders and lie elsewhere than beside the record's."""
+    """Refuse names that are looked for as folders and lie elsewhere, and points that are none."""
+    if isinstance(record, PathRecord):
+        for point in (record.start, record.end):
+            try:
+                parse_point(point)
+            except UserError as error:
+                raise UserError(f"{where}: {error}; the file is damaged") from None
     fields = ("experiment", "run_id", "mask_source", "start_run", "end_run")
     for name in fields:
         value = getattr(record, name, None)

@@ -107,7 +107,8 @@ def rise_against_rewind_step(records: Iterable[Record]) -> list[Series]:
     paths = [
         record
         for record in records
-        if isinstance(record, PathRecord) and {record.start, record.end} == {"L-end", "P-end"}
+        if isinstance(record, PathRecord)
+        and {str(record.start_point), str(record.end_point)} == {"lottery:end", "prune:end"}
     ]
     return _all_series(
         {"line": [path for path in paths if path.curve == STRAIGHT_LINE]},

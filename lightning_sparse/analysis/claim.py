@@ -50,7 +50,7 @@ class ClaimResult:
     """One judged claim.
 
     Attributes:
-        claim: Its name, ``A`` to ``D4`` or ``positive control``; a part has ``A: D-start``.
+        claim: Its name, ``A`` to ``D4`` or ``positive control``; a part has ``A: dense:start``.
         statement: The sentence that is judged.
         verdict: ``supported`` when the whole interval is on the claimed side, ``contradicted``
             (rules 1: ``not supported``) when it is wholly on the other, else ``undecided``.

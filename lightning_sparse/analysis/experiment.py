@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.points import parse_point
 from lightning_sparse.records import (
     STRAIGHT_LINE,
     PathRecord,
@@ -12,17 +13,6 @@ from lightning_sparse.records import (
     RunRecord,
     curve_of_degree,
 )
-
-_RUN_OF_POINT: Mapping[str, tuple[str, str]] = {
-    "D-start": ("dense", "init"),
-    "D-end": ("dense", "init"),
-    "D2-end": ("dense", "init/scratch"),
-    "P-end": ("prune", "init"),
-    "L-start": ("lottery", "init"),
-    "L-end": ("lottery", "init"),
-    "S-start": ("scratch", "init/scratch"),
-    "S-end": ("scratch", "init/scratch"),
-}
 
 QUADRATIC, CUBIC = map(curve_of_degree, (2, 3))
 
@@ -50,10 +40,10 @@ class Route(NamedTuple):
         """Words for a legend or a note.
 
         Example:
-            >>> Route("S-end", "P-end", QUADRATIC, "sparse").name
-            'sparse quadratic S-end to P-end'
-            >>> Route("S-start", "P-end").name
-            'line S-start to P-end'
+            >>> Route("scratch:end", "prune:end", QUADRATIC, "sparse").name
+            'sparse quadratic scratch:end to prune:end'
+            >>> Route("scratch:start", "prune:end").name
+            'line scratch:start to prune:end'
         """
         curve = self.curve.removesuffix(" curve")
         shape = f"{self.space} {curve}" if self.is_fitted else curve.removeprefix("straight ")
@@ -68,20 +58,21 @@ class Route(NamedTuple):
     @property
     def is_in_mask(self) -> bool:
         """Whether it leads from the scratch to the pruned solution inside their mask."""
-        return (self.start, self.end) == ("S-end", "P-end") and self.space != "dense"
+        return (self.start, self.end) == ("scratch:end", "prune:end") and self.space != "dense"
 
     @property
     def is_between_dense_ends(self) -> bool:
         """Whether no mask is involved, so that the record's sparsity is 0."""
-        return all(_RUN_OF_POINT[point][0] == "dense" for point in (self.start, self.end))
+        return all(parse_point(point).is_dense for point in (self.start, self.end))
 
 
 def route_of(path: PathRecord) -> Route:
     """Return the kind of a recorded path."""
+    start, end = str(path.start_point), str(path.end_point)
     if not path.is_fitted:
-        return Route(path.start, path.end, path.curve)
+        return Route(start, end, path.curve)
     space: Literal["dense", "sparse"] = "dense" if path.space == "dense" else "sparse"
-    return Route(path.start, path.end, path.curve, space, path.steps_multiplier or 1)
+    return Route(start, end, path.curve, space, path.steps_multiplier or 1)
 
 
 class _RunKey(NamedTuple):
@@ -118,7 +109,7 @@ class ExperimentRecords:
     seeds: tuple[int, ...]
     runs: tuple[RunRecord, ...]
     paths: tuple[PathRecord, ...]
-    _run_of: Mapping[_RunKey, RunRecord]
+    _run_of_arm: Mapping[tuple[str, int, float], RunRecord]
     _path_of: Mapping[_PathKey, PathRecord]
 
     @classmethod
@@ -134,11 +125,12 @@ class ExperimentRecords:
         runs = tuple(record for record in records if isinstance(record, RunRecord))
         paths = tuple(record for record in records if isinstance(record, PathRecord))
         _check_one_experiment(records)
+        _unique((_run_key(run), run) for run in runs)
         experiment = cls(
             seeds=tuple(sorted({record.seed for record in records})),
             runs=runs,
             paths=paths,
-            _run_of=_unique((_run_key(run), run) for run in runs),
+            _run_of_arm={(run.arm, run.seed, _rounded(run.target_sparsity)): run for run in runs},
             _path_of=_unique((_path_key(path), path) for path in paths),
         )
         for run in runs:
@@ -150,9 +142,9 @@ class ExperimentRecords:
 
     def run(self, point: str, seed: int, sparsity: float) -> RunRecord | None:
         """Return the run that a point belongs to; dense runs have no sparsity."""
-        method, start = _RUN_OF_POINT[point]
-        sparsity = 0.0 if method == "dense" else sparsity
-        return self._run_of.get(_RunKey(method, start, seed, _rounded(sparsity)))
+        of = parse_point(point)
+        sparsity = 0.0 if of.is_dense else sparsity
+        return self._run_of_arm.get((of.run, seed, _rounded(sparsity)))
 
     def path(self, route: Route, seed: int, sparsity: float) -> PathRecord | None:
         """Return a path; between dense ends there is no sparsity."""
@@ -160,7 +152,7 @@ class ExperimentRecords:
         return self._path_of.get(_PathKey(route, seed, _rounded(sparsity)))
 
     def _check_mask_source(self, run: RunRecord) -> None:
-        pruned = self.run("P-end", run.seed, run.target_sparsity)
+        pruned = self.run("prune:end", run.seed, run.target_sparsity)
         if run.mask_source is None or pruned is None:
             return
         if run.mask_source != pruned.run_id:
@@ -176,11 +168,8 @@ class ExperimentRecords:
                 )
 
     def _check_ends(self, path: PathRecord) -> None:
-        for point, run_id in ((path.start, path.start_run), (path.end, path.end_run)):
-            if point not in _RUN_OF_POINT:
-                known = ", ".join(_RUN_OF_POINT)
-                raise UserError(f"path {path.run_id}: end {point!r} is none of {known}")
-            run = self.run(point, path.seed, path.target_sparsity)
+        for point, run_id in ((path.start_point, path.start_run), (path.end_point, path.end_run)):
+            run = self.run(str(point), path.seed, path.target_sparsity)
             if run is not None and run.run_id != run_id:
                 raise UserError(
                     f"path {path.run_id}: its {point} is of run {run_id}, but the run of its seed "

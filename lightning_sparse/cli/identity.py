@@ -9,7 +9,8 @@ from typing import Any
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import slug
-from lightning_sparse.records import Record, RunRecord, moment_of
+from lightning_sparse.points import parse_point
+from lightning_sparse.records import Record, RunRecord
 
 _DECIDES_TRAINING = (
     "experiment_name", "data", "model", "seed", "batch_size", "num_threads", "channels_last",
@@ -91,7 +92,7 @@ def path_id(
         if path.get("steps_multiplier"):
             parts["steps_multiplier"] = path["steps_multiplier"]
             kind.append(f"x{path['steps_multiplier']}")
-    names = [_short(path["start"]), "to", _short(path["end"])]
+    names = [_short(path["start"], start), "to", _short(path["end"], end)]
     shown = [f"s{sparsity}"] if sparsity else []
     stem = [settings["experiment_name"], *names, *kind, *shown]
     return _name([*stem, f"seed{settings['seed']}"], parts)
@@ -110,8 +111,11 @@ def recorded_id(record: Record) -> str:
         if isinstance(record, RunRecord):
             return training_id(settings, mask_source=record.mask_source)
         ends = [
-            f"{run_id}:{moment_of(point)}"
-            for point, run_id in ((record.start, record.start_run), (record.end, record.end_run))
+            f"{run_id}:{point.moment}"
+            for point, run_id in (
+                (record.start_point, record.start_run),
+                (record.end_point, record.end_run),
+            )
         ]
         return path_id(
             settings,
@@ -161,8 +165,11 @@ def _short_curve(settings: Settings, name: str) -> str:
     return short if degree else slug(name)
 
 
-def _short(point: str) -> str:
-    return point if "/" not in point and ":" not in point else "custom"
+def _short(text: str, identity: str) -> str:
+    """Write a point of an arm as ids have it: ``S-end``; what was named by its folder is custom."""
+    point = parse_point(text)
+    is_folder = "/" in point.run or text == identity
+    return "custom" if is_folder else point.letters or f"{point.run}-{point.moment}"
 
 
 def _look_up(settings: Settings, name: str) -> Any:

@@ -13,7 +13,7 @@ from lightning_sparse.preemption import EXIT_STATUS, Preempted, ends_when_asked
 
 VERBS = {
     "train": "train one end point: method=dense, prune, scratch or lottery",
-    "line": "measure the straight line between two points: path.start=S-end path.end=P-end",
+    "line": "measure the straight line between two points: path.start=scratch:end",
     "path": "fit and measure a curve: curve=quadratic, cubic or polygonal_chain path.space=dense",
     "reproduce": "train, connect, judge and report everything: reproduce.seeds=[11,12,13]",
     "slurm-train": "submit one end point, or one per seed of slurm.seeds, and the runs it needs",

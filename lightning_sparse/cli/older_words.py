@@ -4,6 +4,9 @@ import functools
 import sys
 from collections.abc import Sequence
 
+from lightning_sparse.errors import UserError
+from lightning_sparse.points import parse_point
+
 _CURVES = {"1": "line", "2": "quadratic", "3": "cubic"}
 
 
@@ -19,12 +22,24 @@ def in_todays_words(overrides: Sequence[str]) -> list[str]:
 
 def _today(override: str) -> list[str]:
     name, _, value = override.partition("=")
+    if name in {"path.start", "path.end"}:
+        return [_point(name, value)]
     if name != "path.degree":
         return [override]
     known = _CURVES.get(value)
     words = [f"curve={known}"] if known else ["curve=quadratic", f"curve.degree={value}"]
     _remark(override, " ".join(words))
     return words
+
+
+def _point(name: str, value: str) -> str:
+    try:
+        today = str(parse_point(value))
+    except UserError:  # said where it is looked for
+        today = value
+    if today != value:
+        _remark(f"{name}={value}", f"{name}={today}")
+    return f"{name}={today}"
 
 
 @functools.cache

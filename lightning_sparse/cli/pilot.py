@@ -144,7 +144,7 @@ def plan_arm(settings: Settings, method: str, overrides: Sequence[str]) -> Job:
 
 def plan_curve(settings: Settings, space: str, overrides: Sequence[str]) -> Job:
     """Plan the quadratic curve that learning rates of curves are tuned on."""
-    ends = ["path.start=S-end", "path.end=P-end", f"path.space={space}"]
+    ends = ["path.start=scratch:end", "path.end=prune:end", f"path.space={space}"]
     return plan_path(with_curve(settings, "quadratic", [*ends, *overrides]))
 
 

@@ -3,38 +3,18 @@
 No torch in here: planning a whole experiment takes two seconds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.identity import path_id, run_dir, training_id
 from lightning_sparse.cli.objects import build_curve
+from lightning_sparse.cli.settings_files import choices
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.points import SECOND_DENSE, Moment, Point, parse_point
 from lightning_sparse.records import RunRecord, read_record
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """A named point: which arm's run it belongs to, and its start or its end."""
-
-    overrides: tuple[str, ...]
-    moment: Literal["start", "end"]
-
-
-_DENSE_FROM_SCRATCH_START = ("method=dense", "method.start=init/scratch")
-
-POINTS = {
-    "D-start": Point(overrides=("method=dense",), moment="start"),
-    "L-start": Point(overrides=("method=lottery",), moment="start"),
-    "S-start": Point(overrides=("method=scratch",), moment="start"),
-    "D-end": Point(overrides=("method=dense",), moment="end"),
-    "D2-end": Point(overrides=_DENSE_FROM_SCRATCH_START, moment="end"),
-    "P-end": Point(overrides=("method=prune",), moment="end"),
-    "S-end": Point(overrides=("method=scratch",), moment="end"),
-    "L-end": Point(overrides=("method=lottery",), moment="end"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +22,10 @@ class PlannedPoint:
     """One end of a path: its name, the run it is read from, and the job that makes that run.
 
     Attributes:
-        name: As in `POINTS`, or folder and moment.
+        name: The point, as records have it.
         run_id: Of the run.
         run_dir: Its folder.
-        moment: Which end of the run.
+        moment: When in the run.
         sparsity: Nominal sparsity of the run, in [0, 1); 0 if it is dense.
         job: What makes the run; None if it was there before and was named by its folder.
     """
@@ -53,7 +33,7 @@ class PlannedPoint:
     name: str
     run_id: str
     run_dir: Path
-    moment: Literal["start", "end"]
+    moment: Moment
     sparsity: float
     job: Job | None
 
@@ -156,7 +136,12 @@ def plan_ends(settings: Settings) -> tuple[PlannedPoint, PlannedPoint]:
         UserError: If an end is unknown, or both are the same.
     """
     path = settings["path"]
-    start, end = (plan_point(settings, path[end], f"path.{end}") for end in ("start", "end"))
+    fields = [f"path.{name}={path[name]}" for name in ("start", "end")]
+    points = [_parsed(field) for field in fields]
+    start, end = (
+        plan_point(settings, point, field, _steps(settings, point.run, points))
+        for point, field in zip(points, fields, strict=True)
+    )
     if start.identity == end.identity:
         raise UserError(
             f"path.start={path['start']}, path.end={path['end']}: are one point; a path needs two"
@@ -164,47 +149,69 @@ def plan_ends(settings: Settings) -> tuple[PlannedPoint, PlannedPoint]:
     return start, end
 
 
-def plan_point(settings: Settings, name: str, field: str) -> PlannedPoint:
-    """Find a point by name, or take ``folder:start`` or ``folder:end`` as it is.
+def _parsed(field: str) -> Point:
+    try:
+        return parse_point(field.partition("=")[2])
+    except UserError as error:
+        raise UserError(f"{field.partition('=')[0]}: {error}") from None
+
+
+def _steps(settings: Settings, run: str, points: Sequence[Point]) -> list[int]:
+    """Return the steps whose weights a run has to keep, for itself and for both ends of a path."""
+    asked = {point.moment for point in points if point.run == run}
+    return sorted({*settings["capture_steps"], *(step for step in asked if isinstance(step, int))})
+
+
+def plan_point(
+    settings: Settings, point: Point, field: str, capture_steps: Sequence[int] = ()
+) -> PlannedPoint:
+    """Find the run of an arm, or take a folder as it is.
+
+    Args:
+        settings: What the arm's run is trained with.
+        point: The point.
+        field: Where it was said, for messages.
+        capture_steps: Steps whose weights the arm's run keeps.
 
     Raises:
-        UserError: If it is neither.
+        UserError: If there is neither.
     """
-    if name == "P-end" and settings["mask_source"] is not None:
-        return _recorded_point(
-            name, Path(settings["mask_source"]), "end", given_mask_source(settings)
-        )
-    if name in POINTS:
-        return _named_point(settings, name)
-    folder, _, moment = name.rpartition(":")
-    if moment not in {"start", "end"} or not folder:
-        raise UserError(
-            f"{field}={name}: name one of {', '.join(POINTS)}, or a run folder and a "
-            "moment such as runs/x:end"
-        )
-    record = _finished_run(Path(folder), f"{field}={name}", "train it first")
-    chosen: Literal["start", "end"] = "start" if moment == "start" else "end"
-    return _recorded_point(f"{record.run_id}:{moment}", Path(folder), chosen, record)
+    if point.run == "prune" and settings["mask_source"] is not None:
+        record, folder = given_mask_source(settings), Path(settings["mask_source"])
+        return _recorded_point(str(point), folder, point.moment, record)
+    if point.run in arms():
+        return _planned_point(settings, point, capture_steps)
+    folder = Path(point.run)
+    record = _finished_run(folder, field, f"train it first, or name an arm: {', '.join(arms())}")
+    return _recorded_point(f"{record.run_id}:{point.moment}", folder, point.moment, record)
 
 
-def _named_point(settings: Settings, name: str) -> PlannedPoint:
-    point = POINTS[name]
+def arms() -> list[str]:
+    """Return the names of all arms: the files in ``conf/method/``, and the second dense run."""
+    return [*choices("method"), SECOND_DENSE]
+
+
+def _planned_point(settings: Settings, point: Point, capture_steps: Sequence[int]) -> PlannedPoint:
+    overrides = [f"method={point.run}"]
+    if point.run == SECOND_DENSE:
+        overrides = ["method=dense", "method.start=init/scratch"]
+    if isinstance(point.moment, int) or capture_steps != settings["capture_steps"]:
+        overrides.append(f"capture_steps={[*capture_steps]}")
     # How a path is made says nothing of the runs at its ends, which thus are composed once for all.
     general = [item for item in settings["overrides"] if not item.startswith(("path.", "curve"))]
-    job = plan_training(with_values({**settings, "overrides": general}, point.overrides))
+    composed = with_values({**settings, "overrides": general}, overrides)
+    job = plan_training(composed)
     return PlannedPoint(
-        name=name,
+        name=str(point),
         run_id=job.run_id,
         run_dir=job.run_dir,
         moment=point.moment,
-        sparsity=0.0 if "method=dense" in point.overrides else settings["sparsity"],
+        sparsity=0.0 if composed["method"]["name"] == "dense" else composed["sparsity"],
         job=job,
     )
 
 
-def _recorded_point(
-    name: str, folder: Path, moment: Literal["start", "end"], record: RunRecord
-) -> PlannedPoint:
+def _recorded_point(name: str, folder: Path, moment: Moment, record: RunRecord) -> PlannedPoint:
     return PlannedPoint(
         name=name,
         run_id=record.run_id,

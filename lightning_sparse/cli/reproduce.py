@@ -72,7 +72,7 @@ def _plan_control(settings: Settings) -> Iterator[Job]:
     """Plan the positive control in the mask: the same two solutions where there is more room."""
     for method in ("prune", "scratch"):
         yield plan_training(with_values(settings, [f"method={method}"]))
-    ends = {"start": "S-end", "end": "P-end"}
+    ends = {"start": "scratch:end", "end": "prune:end"}
     yield _plan_along(settings, {**ends, "curve": "line"})
     yield _plan_along(settings, {**ends, "curve": "quadratic", "space": "end_mask"})
 

@@ -54,7 +54,7 @@ def describe_path(path: PathRecord, start: RunRecord, end: RunRecord) -> str:
     ts, losses = _losses(path)
     down, rise, over = descent(ts, losses), largest_rise(ts, losses), barriers(ts, losses)
     return (
-        f"{path.start} ({counts(start)}) to {path.end} ({counts(end)})\n"
+        f"{path.start_point} ({counts(start)}) to {path.end_point} ({counts(end)})\n"
         f"descent: rises by {down.value:z.4f} nats at most before the training loss is as good as "
         "at the end\n"
         f"largest rise of the training loss {rise.value:z.4f} nats, from t = {rise.from_t:zg} to "

@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor, nn
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.points import Moment
 from lightning_sparse.records import RunRecord, read_record
 from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.masks import Masks, layer_counts
 from lightning_sparse.tensor_files import load_tensors
-from lightning_sparse.training.run import MASKS_FILE, START_FILE, WEIGHTS_FILE
-
-Moment = Literal["start", "end"]
+from lightning_sparse.training.run import (
+    MASKS_FILE,
+    START_FILE,
+    WEIGHTS_FILE,
+    weights_at_step_file,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +25,7 @@ class EndPoint:
     """One end of a path.
 
     Attributes:
-        name: As in protocol and figures, for example ``P-end``.
+        name: As in protocol and figures, for example ``prune:end``.
         run: Record of the run it belongs to.
         state: The network's state dict there.
         masks: Masks of the run, or None if it is dense.
@@ -55,14 +58,20 @@ class EndPoint:
 
 
 def load_end_point(run_dir: Path, moment: Moment, *, name: str) -> EndPoint:
-    """Read the start or the end of a finished run.
+    """Read a finished run at its start, at its end, or at a step whose weights it has kept.
 
     Raises:
-        UserError: If the run has not finished, or one of its files is missing, damaged, or of
-            another run.
+        UserError: If the run has not finished, has not kept that step, or one of its files is
+            missing, damaged, or of another run.
     """
     run = load_run_record(run_dir)
-    state = load_tensors(run_dir / (START_FILE if moment == "start" else WEIGHTS_FILE))
+    file = run_dir / _weights_file(moment)
+    if isinstance(moment, int) and not file.is_file():
+        raise UserError(
+            f"{name}: {run_dir} kept no weights of that step; train it with "
+            f"capture_steps=[{moment}]"
+        )
+    state = load_tensors(file)
     masks = load_masks(run_dir / MASKS_FILE) if run.kept < run.prunable else None
     if masks is not None and layer_counts(masks) != run.layers:
         raise UserError(
@@ -70,6 +79,12 @@ def load_end_point(run_dir: Path, moment: Moment, *, name: str) -> EndPoint:
             "masks of this run; remove its folder and train it again"
         )
     return EndPoint(name=name, run=run, state=state, masks=masks)
+
+
+def _weights_file(moment: Moment) -> str:
+    if isinstance(moment, int):
+        return weights_at_step_file(moment)
+    return START_FILE if moment == "start" else WEIGHTS_FILE
 
 
 def load_run_record(run_dir: Path) -> RunRecord:

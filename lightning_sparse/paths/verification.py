@@ -18,7 +18,8 @@ from lightning_sparse.paths.end_points import EndPoint, load_end_point
 from lightning_sparse.paths.geometry import curve_length
 from lightning_sparse.paths.run import CONTROL_POINTS_FILE
 from lightning_sparse.paths.subspace import Space, subspace_masks
-from lightning_sparse.records import STRAIGHT_LINE, PathRecord, moment_of
+from lightning_sparse.points import parse_point
+from lightning_sparse.records import STRAIGHT_LINE, PathRecord
 from lightning_sparse.sparsity.masks import full_masks
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import START_FILE
@@ -61,11 +62,12 @@ def problems_of_path(
     yield from _differing_fields(record, curve)
     yield from _odd_numbers(record)
     ends: list[EndPoint | None] = []
-    for point, run_id in ((record.start, record.start_run), (record.end, record.end_run)):
+    points = ((record.start_point, record.start_run), (record.end_point, record.end_run))
+    for point, run_id in points:
         folder = run_dir.parent / run_id
         try:
             is_there = folder.is_dir()
-            ends.append(load_end_point(folder, moment_of(point), name=point) if is_there else None)
+            ends.append(load_end_point(folder, point.moment, name=str(point)) if is_there else None)
         except UserError as error:
             ends.append(None)
             yield f"cannot be compared with {run_id}: {error}"
@@ -143,7 +145,7 @@ def _wrong_statistics(record: PathRecord, t: float, end: EndPoint) -> Iterator[s
     """Compare the loss at an end with that of its run, which had its own running statistics."""
     was_said = any(remark.startswith("not recalibrated") for remark in record.remarks or ())
     has_statistics = any("running_" in name for name in end.state)
-    if moment_of(end.name) != "end" or was_said or not has_statistics:
+    if parse_point(end.name).moment != "end" or was_said or not has_statistics:
         return
     measured = [point.test.loss for point in record.points if point.t == t]
     is_renewed = record.batch_norm in _RENEWED and not end.run.config.get("recalibrate_batch_norm")
@@ -168,7 +170,8 @@ def _wrong_curve(
     for place, end in ((0, ends[0]), (len(points) - 1, ends[-1])):
         if end is not None and not same_tensors(_like(end.state, points[place]), points[place]):
             yield (
-                f"{CONTROL_POINTS_FILE}: control point {place} is not the {moment_of(end.name)} of "
+                f"{CONTROL_POINTS_FILE}: control point {place} is not the "
+                f"{parse_point(end.name).moment} of "
                 f"{end.run.run_id}"
             )
     yield from _outside_subspace(record, points[1:-1], ends)

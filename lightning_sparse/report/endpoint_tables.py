@@ -86,8 +86,7 @@ def mean_with_margin(values: Sequence[float], digits: int = 3) -> str:
 
 
 def _groups(findings: Findings) -> list[list[RunRecord]]:
-    second = [run for run in findings.runs if run.method == "dense" and run.start != "init"]
-    groups = [findings.arm("dense"), second]
+    groups = [findings.arm("dense"), findings.arm("dense2")]
     groups += [
         findings.arm(method, sparsity) for sparsity in findings.sparsities for method in SPARSE_ARMS
     ]
@@ -96,7 +95,7 @@ def _groups(findings: Findings) -> list[list[RunRecord]]:
 
 def _row(runs: Sequence[RunRecord], findings: Findings) -> Row:
     first = runs[0]
-    is_second = first.method == "dense" and first.start != "init"
+    is_second = first.arm != first.method
     return Row(
         cells=[
             nominal(first.target_sparsity),

@@ -52,14 +52,12 @@ class Findings:
     def arm(self, method: str, sparsity: float = 0.0) -> list[RunRecord]:
         """Return the runs of an arm at one nominal sparsity, by seed.
 
-        The second dense run of a seed belongs to the positive control and is left out.
+        The second dense run of a seed is the arm ``dense2``.
         """
         runs = [
             run
             for run in self.runs
-            if run.method == method
-            and math.isclose(run.target_sparsity, sparsity)
-            and not (method == "dense" and run.start != "init")
+            if run.arm == method and math.isclose(run.target_sparsity, sparsity)
         ]
         return sorted(runs, key=lambda run: run.seed)
 

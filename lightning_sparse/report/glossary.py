@@ -25,10 +25,8 @@ _SHARED_FIRST = (
     ),
     (
         "start, solution",
-        "The weights of an arm before and after training. D-start, L-start and S-start are the "
-        "starts of the dense, lottery and scratch arm; D-end, P-end, L-end and S-end are the "
-        "solutions of the dense, pruned, lottery and scratch arm; D2-end is a second dense "
-        "solution, from another start.",
+        "The weights of an arm before and after training, written as scratch:start and scratch:end "
+        "for example; dense2 is a second dense run, from another start.",
     ),
     (
         "path, t",

@@ -17,7 +17,7 @@ def headline_picture(findings: Findings) -> Picture:
         left.set_title("Test accuracy of the arms")
         left.set_ylabel("test accuracy [%]")
         left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-        draw_panel(right, findings, in_full(curve_panel("S-end", "P-end", QUADRATIC)))
+        draw_panel(right, findings, in_full(curve_panel("scratch:end", "prune:end", QUADRATIC)))
         right.set_title("Training loss between the two solutions")
         right.set_ylabel("training loss [nats]")
         use_log_scale(right)

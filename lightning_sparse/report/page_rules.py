@@ -14,19 +14,19 @@ from lightning_sparse.rises import Rise
 Measure = Callable[[PathRecord], float | None]
 
 _ROUTES = (
-    Route("D-start", "P-end"),
-    Route("L-start", "P-end"),
-    Route("S-start", "P-end"),
-    Route("D-start", "D-end"),
-    Route("S-start", "S-end"),
-    Route("S-end", "P-end"),
-    Route("S-end", "P-end", QUADRATIC, "sparse"),
-    Route("S-end", "P-end", QUADRATIC, "dense"),
-    Route("S-end", "P-end", CUBIC, "sparse"),
-    Route("S-end", "P-end", CUBIC, "dense"),
-    Route("L-end", "P-end"),
-    Route("D-end", "D2-end"),
-    Route("D-end", "D2-end", QUADRATIC, "dense"),
+    Route("dense:start", "prune:end"),
+    Route("lottery:start", "prune:end"),
+    Route("scratch:start", "prune:end"),
+    Route("dense:start", "dense:end"),
+    Route("scratch:start", "scratch:end"),
+    Route("scratch:end", "prune:end"),
+    Route("scratch:end", "prune:end", QUADRATIC, "sparse"),
+    Route("scratch:end", "prune:end", QUADRATIC, "dense"),
+    Route("scratch:end", "prune:end", CUBIC, "sparse"),
+    Route("scratch:end", "prune:end", CUBIC, "dense"),
+    Route("lottery:end", "prune:end"),
+    Route("dense:end", "dense2:end"),
+    Route("dense:end", "dense2:end", QUADRATIC, "dense"),
 )
 
 
@@ -129,7 +129,9 @@ FIRST = PageRules(
 )
 
 SECOND = PageRules(
-    routes=tuple(route for route in _ROUTES if route != Route("S-end", "P-end", CUBIC, "dense")),
+    routes=tuple(
+        route for route in _ROUTES if route != Route("scratch:end", "prune:end", CUBIC, "dense")
+    ),
     solutions_title="Between the scratch and the pruned solution (claims B, C, C1)",
     glossary=GLOSSARY_OF_RULES_2,
     measures={

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, Route
+from lightning_sparse.points import parse_point
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.blocks import Picture
 from lightning_sparse.report.drawing import drawing, picture
@@ -18,7 +19,6 @@ from lightning_sparse.report.sparsity_figure import use_log_scale
 from lightning_sparse.report.style import (
     ARM_COLOURS,
     CONTROL,
-    POINT_ARMS,
     LineStyle,
     curve_style,
     curve_words,
@@ -60,7 +60,7 @@ class Panel:
 
 def start_panels() -> list[Panel]:
     """Return the lines from the three starts to the pruned solution, each with its control."""
-    own_ends = {"D-start": "D-end", "S-start": "S-end"}
+    own_ends = {"dense:start": "dense:end", "scratch:start": "scratch:end"}
     return [
         Panel(
             f"From the {point_words(start)}",
@@ -79,13 +79,13 @@ def start_panels() -> list[Panel]:
                     else []
                 ),
                 Trace(
-                    Route(start, "P-end"),
+                    Route(start, "prune:end"),
                     "to pruned solution",
-                    LineStyle(ARM_COLOURS[POINT_ARMS[start[0]]], "solid", "o"),
+                    LineStyle(ARM_COLOURS[parse_point(start).run], "solid", "o"),
                 ),
             ],
         )
-        for start in ("D-start", "L-start", "S-start")
+        for start in ("dense:start", "lottery:start", "scratch:start")
     ]
 
 
@@ -95,13 +95,13 @@ def solution_panels(findings: Findings) -> list[Panel]:
         route.curve
         for route, sparsity in findings.routes
         if route.is_fitted
-        and (route.start, route.end, route.times) == ("S-end", "P-end", 1)
+        and (route.start, route.end, route.times) == ("scratch:end", "prune:end", 1)
         and math.isclose(sparsity, findings.headline_sparsity)
     ]
     names = dict.fromkeys([QUADRATIC, CUBIC, *drawn])
     return [
-        *(curve_panel("S-end", "P-end", name) for name in names),
-        _panel("From the lottery solution", [Route("L-end", "P-end")]),
+        *(curve_panel("scratch:end", "prune:end", name) for name in names),
+        _panel("From the lottery solution", [Route("lottery:end", "prune:end")]),
     ]
 
 
@@ -111,12 +111,18 @@ def control_panels(control_sparsity: float | None = None) -> list[Panel]:
     Args:
         control_sparsity: Where the control inside the mask lies, in [0, 1); None if there is none.
     """
-    routes = [Route("D-end", "D2-end"), Route("D-end", "D2-end", QUADRATIC, "dense")]
+    routes = [
+        Route("dense:end", "dense2:end"),
+        Route("dense:end", "dense2:end", QUADRATIC, "dense"),
+    ]
     panels = [in_full(_panel("Between two dense solutions", routes))]
     if control_sparsity is not None:
         in_mask = _panel(
             f"Inside the mask at {nominal(control_sparsity)}",
-            [Route("S-end", "P-end"), Route("S-end", "P-end", QUADRATIC, "sparse")],
+            [
+                Route("scratch:end", "prune:end"),
+                Route("scratch:end", "prune:end", QUADRATIC, "sparse"),
+            ],
         )
         panels.append(dataclasses.replace(in_mask, sparsity=control_sparsity))
     return panels

@@ -56,7 +56,7 @@ def _by_seed(findings: Findings, curve: str) -> list[list[PathRecord]]:
     fits = [
         path
         for time in times
-        for path in findings.along(Route("S-end", "P-end", curve, "sparse", time))
+        for path in findings.along(Route("scratch:end", "prune:end", curve, "sparse", time))
     ]
     seeds = sorted({path.seed for path in fits if path.steps_multiplier})
     return [[path for path in fits if path.seed == seed] for seed in seeds]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from lightning_sparse.points import parse_point
 from lightning_sparse.records import STRAIGHT_LINE
 
 # Below it a number is written with an exponent.
@@ -15,6 +16,7 @@ PAPER_ADDRESS = "https://arxiv.org/abs/1906.10732"
 
 ARM_WORDS: Mapping[str, str] = {
     "dense": "dense",
+    "dense2": "second dense",
     "prune": "pruned",
     "scratch": "scratch",
     "lottery": "lottery",
@@ -28,18 +30,6 @@ ARM_COLOURS: Mapping[str, str] = {
     "lottery": "#009e73",
 }
 ARM_MARKERS: Mapping[str, str] = {"dense": "D", "prune": "o", "scratch": "s", "lottery": "^"}
-
-POINT_WORDS: Mapping[str, str] = {
-    "D-start": "dense start",
-    "L-start": "lottery start",
-    "S-start": "scratch start",
-    "D-end": "dense solution",
-    "D2-end": "second dense solution",
-    "P-end": "pruned solution",
-    "L-end": "lottery solution",
-    "S-end": "scratch solution",
-}
-POINT_ARMS: Mapping[str, str] = {"D": "dense", "P": "prune", "L": "lottery", "S": "scratch"}
 
 # Stands where there is no number.
 NONE = "—"
@@ -88,10 +78,16 @@ def point_words(point: str) -> str:
     """Name a point in weight space for a reader.
 
     Example:
-        >>> point_words("S-end")
+        >>> point_words("scratch:end")
         'scratch solution'
+        >>> point_words("prune:1000")
+        'pruned at step 1,000'
     """
-    return POINT_WORDS.get(point, point)
+    of = parse_point(point)
+    moment = "start" if of.moment == "start" else "solution"
+    if isinstance(of.moment, int):
+        moment = f"at step {of.moment:,}"
+    return f"{arm_words(of.run)} {moment}"
 
 
 def curve_words(curve: str, space: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lightning_sparse.points import parse_point
 from lightning_sparse.records import (
     Evaluation,
     LayerSparsity,
@@ -28,14 +29,14 @@ FULL_GRID = tuple((i - 4) / 20 for i in range(29))
 ENDS_AND_MIDDLE = (0.0, 0.5, 1.0)
 
 RUN_OF_POINT: dict[str, tuple[MethodName, str]] = {
-    "D-start": ("dense", "init"),
-    "D-end": ("dense", "init"),
-    "D2-end": ("dense", "init/scratch"),
-    "P-end": ("prune", "init"),
-    "L-start": ("lottery", "init"),
-    "L-end": ("lottery", "init"),
-    "S-start": ("scratch", "init/scratch"),
-    "S-end": ("scratch", "init/scratch"),
+    "dense:start": ("dense", "init"),
+    "dense:end": ("dense", "init"),
+    "dense2:end": ("dense", "init/scratch"),
+    "prune:end": ("prune", "init"),
+    "lottery:start": ("lottery", "init"),
+    "lottery:end": ("lottery", "init"),
+    "scratch:start": ("scratch", "init/scratch"),
+    "scratch:end": ("scratch", "init/scratch"),
 }
 
 _LAYERS = {"conv1": (144, 144), "conv2": (92, 4608), "conv3": (369, 18432), "fc": (128, 640)}
@@ -194,9 +195,9 @@ def simulated_path(
         changes: Any field of the record, to overwrite.
     """
     asked = changes.pop("target_sparsity", HEADLINE_SPARSITY)
-    sparsity = 0.0 if {start[0], end[0]} == {"D"} else asked
+    sparsity = 0.0 if parse_point(start).is_dense and parse_point(end).is_dense else asked
     fields: dict[str, Any] = {
-        "run_id": f"path-{start}-{end}-{degree}-{space}-{sparsity:g}-seed{seed}",
+        "run_id": f"path-{in_id(start)}-{in_id(end)}-{degree}-{space}-{sparsity:g}-seed{seed}",
         "experiment": "simulated",
         "seed": seed,
         "target_sparsity": sparsity,
@@ -220,6 +221,10 @@ def simulated_path(
         "provenance": _PROVENANCE,
     }
     return PathRecord(**(fields | changes))
+
+
+def in_id(point: str) -> str:
+    return str(parse_point(point).letters)
 
 
 def path_points(
@@ -342,19 +347,19 @@ class _Draw:
         """Draw the paths of the plan between ``runs``, which are this seed's among others."""
         effects = self.effects
         plan = [
-            ("D-start", "P-end", 1, "dense", effects.start_rise),
-            ("L-start", "P-end", 1, "dense", effects.start_rise),
-            ("S-start", "P-end", 1, "dense", effects.start_rise),
-            ("S-start", "S-end", 1, "dense", effects.start_rise),
-            ("D-start", "D-end", 1, "dense", effects.start_rise),
-            ("L-end", "P-end", 1, "dense", effects.lottery_line_rise),
-            ("S-end", "P-end", 1, "dense", effects.sparse_line_rise),
-            ("S-end", "P-end", 2, "end_mask", effects.sparse_quadratic_rise),
-            ("S-end", "P-end", 2, "dense", effects.dense_quadratic_rise),
-            ("S-end", "P-end", 3, "end_mask", effects.sparse_cubic_rise),
-            ("S-end", "P-end", 3, "dense", effects.dense_cubic_rise),
-            ("D-end", "D2-end", 1, "dense", effects.control_line_rise),
-            ("D-end", "D2-end", 2, "dense", effects.control_quadratic_rise),
+            ("dense:start", "prune:end", 1, "dense", effects.start_rise),
+            ("lottery:start", "prune:end", 1, "dense", effects.start_rise),
+            ("scratch:start", "prune:end", 1, "dense", effects.start_rise),
+            ("scratch:start", "scratch:end", 1, "dense", effects.start_rise),
+            ("dense:start", "dense:end", 1, "dense", effects.start_rise),
+            ("lottery:end", "prune:end", 1, "dense", effects.lottery_line_rise),
+            ("scratch:end", "prune:end", 1, "dense", effects.sparse_line_rise),
+            ("scratch:end", "prune:end", 2, "end_mask", effects.sparse_quadratic_rise),
+            ("scratch:end", "prune:end", 2, "dense", effects.dense_quadratic_rise),
+            ("scratch:end", "prune:end", 3, "end_mask", effects.sparse_cubic_rise),
+            ("scratch:end", "prune:end", 3, "dense", effects.dense_cubic_rise),
+            ("dense:end", "dense2:end", 1, "dense", effects.control_line_rise),
+            ("dense:end", "dense2:end", 2, "dense", effects.control_quadratic_rise),
         ]
         marks: dict[str, Any] = {}
         if self.rules > 1:
@@ -362,9 +367,22 @@ class _Draw:
         drawn = [(*path, sparsity) for path in plan]
         if self.rules > 1:
             drawn += [
-                ("S-end", "P-end", 1, "dense", effects.mask_control_line_rise, CONTROL_SPARSITY),
                 (
-                    *("S-end", "P-end", 2, "end_mask", effects.mask_control_quadratic_rise),
+                    "scratch:end",
+                    "prune:end",
+                    1,
+                    "dense",
+                    effects.mask_control_line_rise,
+                    CONTROL_SPARSITY,
+                ),
+                (
+                    *(
+                        "scratch:end",
+                        "prune:end",
+                        2,
+                        "end_mask",
+                        effects.mask_control_quadratic_rise,
+                    ),
                     CONTROL_SPARSITY,
                 ),
             ]
@@ -412,7 +430,7 @@ class _Draw:
         )
 
     def _end_of(self, point: str, runs: dict[str, RunRecord], sparsity: float) -> Evaluation:
-        if point.endswith("-start"):
+        if point.endswith(":start"):
             return self._evaluation(self.effects.start_loss, self.effects.start_accuracy)
         return runs[_run_of_point(point, self.seed, sparsity)].train
 

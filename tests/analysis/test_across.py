@@ -97,7 +97,9 @@ def test_the_rise_is_that_of_the_lines_from_the_lottery_to_the_pruned_solution(r
     lines = [
         record
         for record in records
-        if isinstance(record, PathRecord) and record.start == "L-end" and record.end == "P-end"
+        if isinstance(record, PathRecord)
+        and str(record.start_point) == "lottery:end"
+        and str(record.end_point) == "prune:end"
     ]
     assert len(lines) == len(runs_of(records, "lottery"))
     rewound = [with_config(line, f"rewound-{line.run_id}", rewind_step=250) for line in lines]

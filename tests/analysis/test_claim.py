@@ -56,10 +56,10 @@ def test_below_two_seeds_nothing_is_decided(values, estimate):
 
 
 def test_missing_evidence_leaves_it_open_however_clear_the_rest_is():
-    result = claim().judge(evidence([1.0, 1.1, 1.2], missing=["P-end of seed 14"]))
+    result = claim().judge(evidence([1.0, 1.1, 1.2], missing=["prune:end of seed 14"]))
     assert result.verdict == "undecided"
     assert result.interval[0] > 0
-    assert result.note == "missing: P-end of seed 14"
+    assert result.note == "missing: prune:end of seed 14"
 
 
 def test_the_objective_is_judged_beside_the_loss_and_never_instead():

@@ -69,7 +69,7 @@ def test_a_curve_is_compared_with_a_tenth_of_its_line(curve, line, ratio):
 
 
 RECORDS = simulated_records([11, 12, 13], grid=ENDS_AND_MIDDLE, sparsities=[0.98])
-LINE = Route("S-end", "P-end")
+LINE = Route("scratch:end", "prune:end")
 
 
 def without(*run_ids):
@@ -80,23 +80,26 @@ def without(*run_ids):
 def test_a_path_of_one_seed_that_is_missing_is_named():
     experiment = without("path-S-end-P-end-1-dense-0.98-seed12")
     found = path_evidence(experiment, [LINE], log_rise_over_tolerance, sparsity=0.98)
-    assert found.missing == ["line S-end to P-end at sparsity 0.98 of seed 12"]
+    assert found.missing == ["line scratch:end to prune:end at sparsity 0.98 of seed 12"]
     assert list(found.values) == [11, 13]
     assert found.records == [f"path-S-end-P-end-1-dense-0.98-seed{seed}" for seed in (11, 13)]
 
 
 def test_a_pair_of_paths_needs_both():
     experiment = without("path-D-end-D2-end-2-dense-0-seed11")
-    routes = [Route("D-end", "D2-end", QUADRATIC, "dense"), Route("D-end", "D2-end")]
+    routes = [
+        Route("dense:end", "dense2:end", QUADRATIC, "dense"),
+        Route("dense:end", "dense2:end"),
+    ]
     found = path_evidence(experiment, routes, log_curve_over_line, sparsity=0.98)
-    assert found.missing == ["dense quadratic D-end to D2-end of seed 11"]
+    assert found.missing == ["dense quadratic dense:end to dense2:end of seed 11"]
     assert list(found.values) == [12, 13]
 
 
 def test_a_run_that_is_missing_is_named():
     experiment = without("scratch-init_scratch-0.98-seed13")
-    found = run_evidence(experiment, ("P-end", "S-end"), lambda *_: 1.0, sparsity=0.98)
-    assert found.missing == ["S-end at sparsity 0.98 of seed 13"]
+    found = run_evidence(experiment, ("prune:end", "scratch:end"), lambda *_: 1.0, sparsity=0.98)
+    assert found.missing == ["scratch:end at sparsity 0.98 of seed 13"]
     assert list(found.values) == [11, 12]
 
 
@@ -104,7 +107,7 @@ def test_seeds_are_paired():
     experiment = ExperimentRecords.from_records(RECORDS)
     found = run_evidence(
         experiment,
-        ("P-end", "S-end"),
+        ("prune:end", "scratch:end"),
         lambda pruned, scratch: float(pruned.seed == scratch.seed),
         sparsity=0.98,
     )
@@ -116,8 +119,8 @@ def test_reversed_ends_and_unfinished_refinement_are_remarked():
     ends = {11: (0.2, 0.1), 12: (0.1, 0.2), 13: (0.1, 0.3)}
     paths = [
         simulated_path(
-            "S-end",
-            "P-end",
+            "scratch:end",
+            "prune:end",
             seed,
             points=path_points(evaluation(first), evaluation(last), 1.0, grid=ENDS_AND_MIDDLE),
             refinement_converged=seed != 11,

@@ -43,14 +43,14 @@ def test_everything_simulated_is_found_again():
 @pytest.mark.parametrize(
     ("point", "method", "start"),
     [
-        ("D-start", "dense", "init"),
-        ("D-end", "dense", "init"),
-        ("D2-end", "dense", "init/scratch"),
-        ("P-end", "prune", "init"),
-        ("L-start", "lottery", "init"),
-        ("L-end", "lottery", "init"),
-        ("S-start", "scratch", "init/scratch"),
-        ("S-end", "scratch", "init/scratch"),
+        ("dense:start", "dense", "init"),
+        ("dense:end", "dense", "init"),
+        ("dense2:end", "dense", "init/scratch"),
+        ("prune:end", "prune", "init"),
+        ("lottery:start", "lottery", "init"),
+        ("lottery:end", "lottery", "init"),
+        ("scratch:start", "scratch", "init/scratch"),
+        ("scratch:end", "scratch", "init/scratch"),
     ],
 )
 def test_a_point_belongs_to_its_run(point, method, start):
@@ -61,14 +61,14 @@ def test_a_point_belongs_to_its_run(point, method, start):
 
 def test_what_was_not_made_is_not_found():
     experiment = ExperimentRecords.from_records(RECORDS)
-    assert experiment.run("P-end", 13, 0.98) is None
-    assert experiment.run("P-end", 11, 0.97) is None
-    assert experiment.path(Route("S-end", "P-end"), 11, 0.9) is None
-    assert experiment.path(Route("P-end", "S-end"), 11, 0.98) is None
+    assert experiment.run("prune:end", 13, 0.98) is None
+    assert experiment.run("prune:end", 11, 0.97) is None
+    assert experiment.path(Route("scratch:end", "prune:end"), 11, 0.9) is None
+    assert experiment.path(Route("prune:end", "scratch:end"), 11, 0.98) is None
 
 
 def test_a_sparsity_that_differs_by_rounding_is_the_same():
-    found = ExperimentRecords.from_records(RECORDS).run("P-end", 11, math.nextafter(0.98, 1))
+    found = ExperimentRecords.from_records(RECORDS).run("prune:end", 11, math.nextafter(0.98, 1))
     assert found.target_sparsity == 0.98
 
 
@@ -83,8 +83,8 @@ def test_a_sparsity_that_differs_by_rounding_is_the_same():
     ],
 )
 def test_a_line_has_no_space_and_every_mask_is_sparse(degree, space, expected):
-    path = simulated_path("S-end", "P-end", 1, degree=degree, space=space, points=POINTS)
-    assert route_of(path) == Route("S-end", "P-end", curve_of_degree(degree), expected)
+    path = simulated_path("scratch:end", "prune:end", 1, degree=degree, space=space, points=POINTS)
+    assert route_of(path) == Route("scratch:end", "prune:end", curve_of_degree(degree), expected)
 
 
 def test_no_records_are_refused():
@@ -113,9 +113,10 @@ def test_two_runs_of_the_same_arm_and_seed_are_both_named():
 
 def test_two_paths_of_the_same_kind_and_seed_are_both_named():
     twin = simulated_path(
-        "S-end", "P-end", 11, degree=2, space="union", points=POINTS, run_id="the-twin"
+        "scratch:end", "prune:end", 11, degree=2, space="union", points=POINTS, run_id="the-twin"
     )
-    expected = "and the-twin are both the sparse quadratic S-end to P-end, seed 11, sparsity 0.98"
+    expected = "and the-twin are both the sparse quadratic scratch:end to prune:end, "
+    "seed 11, sparsity 0.98"
     with pytest.raises(UserError, match=expected):
         ExperimentRecords.from_records([*RECORDS, twin])
 
@@ -145,10 +146,24 @@ def test_a_path_whose_runs_are_not_here_is_taken():
     assert len(ExperimentRecords.from_records(paths).paths) == len(paths)
 
 
-def test_an_end_with_an_unknown_name_is_refused():
+def test_an_end_that_is_no_point_is_refused():
     path = next(record for record in RECORDS if isinstance(record, PathRecord))
-    with pytest.raises(UserError, match=r"end 'X-end' is none of D-start, D-end"):
+    with pytest.raises(UserError, match=r"'X-end' is no point; write an arm or a run folder"):
         ExperimentRecords.from_records(replaced(path.run_id, start="X-end"))
+
+
+def test_paths_of_earlier_records_are_found_by_todays_points():
+    in_letters = [
+        dataclasses.replace(record, start=record.start_point.letters, end=record.end_point.letters)
+        if isinstance(record, PathRecord)
+        else record
+        for record in RECORDS
+    ]
+    then, now = map(ExperimentRecords.from_records, (in_letters, RECORDS))
+    for path in now.paths:
+        found = then.path(route_of(path), path.seed, path.target_sparsity)
+        assert found is not None
+        assert found.run_id == path.run_id
 
 
 @pytest.mark.parametrize(

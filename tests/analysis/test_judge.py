@@ -74,7 +74,7 @@ def test_estimates_are_the_truth_that_was_put_in():
     )
     results = judged(records_of(exact))
     # tol = 2 * 5 % of the loss at the peak, which is the scratch loss plus the rise.
-    assert results["A: S-start"].estimate == pytest.approx(0.5)
+    assert results["A: scratch:start"].estimate == pytest.approx(0.5)
     assert results["B: line"].estimate == pytest.approx(2.9 / (0.1 * 3.06))
     assert results["B: quadratic"].estimate == pytest.approx(0.3 / (0.1 * 0.46))
     assert results["B: cubic"].estimate == pytest.approx(0.25 / (0.1 * 0.41))
@@ -91,7 +91,9 @@ def test_estimates_are_the_truth_that_was_put_in():
 def test_only_the_headline_sparsity_is_judged():
     results = judge_all(records_of(), headline_sparsity=0.9)
     verdicts = {result.claim: result for result in results}
-    assert verdicts["B"].note.startswith("weakest part is B: line; missing: line S-end to P-end")
+    assert verdicts["B"].note.startswith(
+        "weakest part is B: line; missing: line scratch:end to prune:end"
+    )
     assert verdicts["D1"].estimate == pytest.approx(0.3 * 0.025, abs=0.006)
 
 
@@ -116,7 +118,7 @@ def test_a_positive_control_that_does_not_pass_leaves_b_and_c_open(control_rise,
 def test_without_the_positive_control_b_and_c_are_open():
     kept = [record for record in records_of() if "D2-end" not in record.run_id]
     results = judged(kept)
-    assert "missing: dense quadratic D-end to D2-end" in results["positive control"].note
+    assert "missing: dense quadratic dense:end to dense2:end" in results["positive control"].note
     assert {results[name].verdict for name in ("B", "C1", "C2")} == {"undecided"}
     assert results["B: line"].verdict == "supported"
 
@@ -132,7 +134,7 @@ def test_a_claim_without_its_records_names_them():
     kept = [record for record in records_of() if "-3-" not in record.run_id]
     cubic = judged(kept)["B: cubic"]
     assert (cubic.verdict, cubic.estimate, cubic.interval) == ("undecided", None, None)
-    missing = "missing: sparse cubic S-end to P-end at sparsity 0.98 of seed 11, 12, 13"
+    missing = "missing: sparse cubic scratch:end to prune:end at sparsity 0.98 of seed 11, 12, 13"
     assert cubic.note.startswith(missing)
     assert judged(kept)["B"].verdict == "undecided"
     assert missing in judged(kept)["B"].note
@@ -145,7 +147,7 @@ def test_a_seed_that_failed_is_not_averaged_away():
     ]
     d1 = judged(kept)["D1"]
     assert (d1.verdict, d1.seeds) == ("undecided", (11, 12))
-    assert d1.note.startswith("missing: S-end at sparsity 0.98 of seed 13")
+    assert d1.note.startswith("missing: scratch:end at sparsity 0.98 of seed 13")
 
 
 def test_reversed_ends_are_counted():

@@ -9,8 +9,8 @@ from tests.analysis.simulate import evaluation, path_points, simulated_path
 def path_of(*points):
     """Make a path from (t, loss, standard error) or (t, loss, standard error, regulariser)."""
     return simulated_path(
-        "S-end",
-        "P-end",
+        "scratch:end",
+        "prune:end",
         11,
         run_id="the-path",
         points=[
@@ -93,6 +93,6 @@ def test_a_path_out_of_order_is_refused():
 @pytest.mark.parametrize("rise", [0.0, 0.02, 3.0])
 def test_the_simulated_path_has_the_rise_it_was_given(rise):
     first, last = evaluation(0.16), evaluation(0.08)
-    path = simulated_path("S-end", "P-end", 1, points=path_points(first, last, rise))
+    path = simulated_path("scratch:end", "prune:end", 1, points=path_points(first, last, rise))
     assert measure_rise(path).rise.value == pytest.approx(rise)
     assert (measure_rise(path).first, measure_rise(path).last) == (0.16, 0.08)

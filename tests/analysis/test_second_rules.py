@@ -101,7 +101,7 @@ def test_b_takes_the_least_climb_of_all_that_was_searched():
     ends = {record.run_id: record.train for record in records if record.kind == "run"}
     found = [
         simulated_path(
-            "S-end", "P-end", seed, degree=5, space="end_mask", rules=2, num_classes=10,
+            "scratch:end", "prune:end", seed, degree=5, space="end_mask", rules=2, num_classes=10,
             points=path_points(
                 ends[f"scratch-init_scratch-0.98-seed{seed}"],
                 ends[f"prune-init-0.98-seed{seed}"],
@@ -120,7 +120,8 @@ def longer(records, times, rise_of):
     ends = {record.run_id: record.train for record in records if record.kind == "run"}
     return [
         simulated_path(
-            "S-end", "P-end", seed, degree=degree, space="end_mask", rules=2, num_classes=10,
+            "scratch:end", "prune:end", seed, degree=degree, space="end_mask", rules=2,
+            num_classes=10,
             run_id=f"longer-{degree}-{times}-{seed}", steps_multiplier=times,
             num_steps=1500 * times,
             points=path_points(
@@ -202,8 +203,8 @@ def test_a_path_that_was_measured_too_coarsely_decides_nothing():
     near = changed(records_of(), is_start, descent_standard_error=margin)
     exact = changed(records_of(), is_start, descent_standard_error=0.1 * margin)
     results = judged(near)
-    assert results["A: S-start"].verdict_words == "undecided: measured too coarsely"
-    assert "measured too coarsely in seed 31, 32" in results["A: S-start"].note
+    assert results["A: scratch:start"].verdict_words == "undecided: measured too coarsely"
+    assert "measured too coarsely in seed 31, 32" in results["A: scratch:start"].note
     assert results["A"].verdict_words == "undecided: measured too coarsely"
     assert judged(exact)["A"].verdict == "supported"
 
@@ -212,15 +213,18 @@ def test_remarks_of_the_parts_of_a_say_which_part_they_are_of():
     effects = dataclasses.replace(CLEAR)
     kept = [record for record in records_of(effects) if "path-L-start" not in record.run_id]
     note = judged(kept)["A"].note
-    assert "A: L-start: missing: line L-start to P-end at sparsity 0.98 of seed 31" in note
+    assert (
+        "A: lottery:start: missing: line lottery:start to prune:end at sparsity 0.98 of seed 31"
+        in note
+    )
 
 
 def test_the_controls_of_a_stand_in_its_table_and_decide_nothing():
     kept = [record for record in records_of() if "path-S-start-S-end" not in record.run_id]
     results = judged(kept)
     assert results["A"].verdict == "supported"
-    assert results["A: control D-start to D-end"].verdict == "supported"
-    assert results["A: control S-start to S-end"].verdict == "undecided"
+    assert results["A: control dense:start to dense:end"].verdict == "supported"
+    assert results["A: control scratch:start to scratch:end"].verdict == "undecided"
 
 
 def test_holms_p_covers_the_claims_of_the_table():
@@ -243,7 +247,9 @@ def test_records_of_rules_1_are_judged_by_rules_1_and_cannot_be_by_rules_2():
 def test_without_a_control_in_the_mask_b_stays_open():
     kept = [record for record in records_of() if "0.8" not in record.run_id]
     results = judged(kept)
-    assert results["control: in the mask"].note.startswith("missing: S-end to P-end at a lower")
+    assert results["control: in the mask"].note.startswith(
+        "missing: scratch:end to prune:end at a lower"
+    )
     assert results["B"].verdict_words == "undecided: search too weak"
     assert results["C"].verdict == "supported"
 

@@ -22,8 +22,8 @@ def records():
         taking(simulated_run("dense", 1, 0.0, **ends), 2.0),
         taking(simulated_run("dense", 2, 0.0, **ends), 3.0),
         taking(simulated_run("prune", 1, 0.9, **ends), 4.0, num_threads=2),
-        taking(simulated_path("D-end", "D2-end", 1, points=points), 1.0),
-        taking(simulated_path("D-end", "D2-end", 1, degree=2, points=points), 6.0),
+        taking(simulated_path("dense:end", "dense2:end", 1, points=points), 1.0),
+        taking(simulated_path("dense:end", "dense2:end", 1, degree=2, points=points), 6.0),
     ]
 
 

@@ -26,7 +26,7 @@ _TINY = [
     "reproduce.seeds=[11]",
     "reproduce.further_seeds=[]",
     "reproduce.sparsities=[]",
-    "reproduce.lines=[{start: S-end, end: P-end}]",
+    "reproduce.lines=[{start: scratch:end, end: prune:end}]",
 ]
 
 

@@ -20,7 +20,8 @@ words = st.sampled_from(
     [
         "null", "true", "???", "${seed}", "${nowhere}", "${oc.env:NOWHERE}", "${oc.env:HOME}",
         "${training}", "${path.start}", "[]", "{}", "[1,2]", "{a: 1}", "{seed: {}}", "[[1],{a: b}]",
-        "../../x", "a/b:end", "runs/x:start", ":end", "P-end", "dense", "choice(1,2)", "range(1,5)",
+        "../../x", "a/b:end", "runs/x:start", ":end", "prune:end", "P-end", "dense", "choice(1,2)",
+        "range(1,5)",
         "glob(*)", "int('x')", "str(3)", "'", '"', "\\", "${", "}", "=", "a=b", "@", "a@b",
     ]
 )  # fmt: skip

@@ -79,7 +79,7 @@ def only_record(folder, pattern):
 
 def test_a_curve_of_another_package_is_fitted_recorded_verified_and_drawn(command, folder):
     status, said = command("path", "curve=sine_bump")
-    assert (status, "S-end" in said) == (0, True), said
+    assert (status, "scratch:end" in said) == (0, True), said
     run_dir, record = only_record(folder, "smoke-*-sine_bump_1.5_high-end_mask-*")
     assert record.curve == "sine bump 1.5 high"
     assert record.config["curve"] == {"_target_": "her_curves.SineBump", "height": 1.5}

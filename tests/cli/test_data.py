@@ -35,7 +35,7 @@ def test_a_path_is_trained_on_what_was_written(synthetic, tmp_path, capsys):
         "data.resize=36", "num_workers=1", f"runs_dir={tmp_path}", "training.num_steps=9",
     )  # fmt: skip
 
-    assert main(["path", "path.start=S-end", "path.end=P-end", *words]) == 0
+    assert main(["path", "path.start=scratch:end", "path.end=prune:end", *words]) == 0
     assert "largest rise of the training loss" in capsys.readouterr().out
 
 

@@ -63,7 +63,7 @@ def test_every_arm_line_and_curve_of_an_experiment_is_made(experiments, tmp_path
     made = {(path.start, path.end, path.curve, path.space) for path in paths}
     named = {(c["start"], c["end"], f"{c['curve']} curve", c["space"]) for c in plan["curves"]}
     assert named <= made
-    assert ("S-end", "P-end", "straight line", "dense") in made
+    assert ("scratch:end", "prune:end", "straight line", "dense") in made
     for job, record in zip(jobs, records, strict=True):
         assert record.config["trainer"].get("precision") == settings["trainer"].get("precision")
         assert record.config["compile"] == settings["compile"]

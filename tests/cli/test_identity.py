@@ -109,7 +109,7 @@ def test_only_lottery_runs_depend_on_where_they_rewind_to():
 
 
 def test_the_pruned_run_that_is_rewound_to_is_the_one_that_is_the_end_of_paths():
-    settings = compose_settings(["experiment=smoke", "rewind_step=1", "path.start=L-end"])
+    settings = compose_settings(["experiment=smoke", "rewind_step=1", "path.start=lottery:end"])
     lottery, pruned = plan_path(settings).needs
     assert lottery.needs == (pruned,)
     assert "capture_steps=[1]" in pruned.overrides
@@ -128,7 +128,7 @@ def test_masks_come_from_the_pruned_run_of_the_same_seed_and_sparsity(method):
         "seed=12",
         "curve=cubic",
         "path.space=dense",
-        "path.start=L-end",
+        "path.start=lottery:end",
         "path.training.num_steps=7",
         "path.training.learning_rate=0.7",
         "evaluation.batch_norm=stored",
@@ -157,7 +157,7 @@ def test_a_line_depends_on_no_fit():
 
 
 def test_a_path_between_dense_ends_is_the_same_at_every_sparsity():
-    ends = ("path.start=D-end", "path.end=D2-end", "path.space=dense")
+    ends = ("path.start=dense:end", "path.end=dense2:end", "path.space=dense")
     assert path_id(*ends, "sparsity=0.8") == path_id(*ends)
     assert "-s0" not in path_id(*ends)
 

@@ -108,10 +108,16 @@ def test_an_interrupt_is_one_line_and_its_own_status(monkeypatch, capsys):
             ["reproduce", "experiment=smoke", "trainer.devices=2"],
             "trainer.devices=2, trainer.num_nodes=1: reproduce runs each job in one process;",
         ),
-        (["path", "path.start=foo"], "path.start=foo: name one of D-start, L-start, S-start,"),
-        (["path", "path.end=runs/x:middle"], "path.end=runs/x:middle: name one of D-start,"),
+        (
+            ["path", "path.start=foo"],
+            "path.start=foo: name one of dense:start, lottery:start, scratch:start,",
+        ),
+        (["path", "path.end=runs/x:middle"], "path.end=runs/x:middle: name one of dense:start,"),
         (["path", "path.end=runs/x:end"], "path.end=runs/x:end: there is no such run folder"),
-        (["path", "path.start=P-end"], "path.start=P-end, path.end=P-end: are one point"),
+        (
+            ["path", "path.start=prune:end"],
+            "path.start=prune:end, path.end=prune:end: are one point",
+        ),
     ],
 )
 def test_bad_words_are_refused_and_leave_nothing(words, expected, refused, tmp_path):

@@ -12,7 +12,7 @@ def test_no_number_is_shown_as_minus_zero():
     )
     # As records of earlier versions have it, whose first point of the curve is at minus zero.
     points = path_points(measured, measured, 0.3, grid=(-0.2, -0.0, 0.5, 1.0, 1.2))
-    path = simulated_path("S-end", "P-end", 11, points=points)
+    path = simulated_path("scratch:end", "prune:end", 11, points=points)
 
     shown = f"{describe_path(path, start, end)}\n{in_short(path)}"
 
@@ -32,7 +32,7 @@ def test_descent_rise_and_barrier_are_told_apart():
             strict=True,
         )
     )
-    path = simulated_path("S-end", "P-end", 11, points=points)
+    path = simulated_path("scratch:end", "prune:end", 11, points=points)
 
     assert in_short(path) == "descent 0.1000, rise 0.1500, barrier 0.1000 nats"
     assert "rises by 0.1000 nats at most" in describe_path(path, run, run)

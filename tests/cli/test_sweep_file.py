@@ -103,8 +103,8 @@ def test_a_folder_of_a_sweep_may_be_called_anything():
     name = "it's a=b, (c)"
     grid = sweep({"runs_dir": {"values": [name, "runs"]}, "seed": {"value": 3}})
     assert [compose_settings(point)["runs_dir"] for point in points(grid)] == [name, "runs"]
-    typed = [f"runs_dir={name}", "path.start=S-end,D-end"]
-    assert without_sweeps(typed) == ([f"runs_dir={name}"], ["path.start=S-end,D-end"])
+    typed = [f"runs_dir={name}", "path.start=scratch:end,dense:end"]
+    assert without_sweeps(typed) == ([f"runs_dir={name}"], ["path.start=scratch:end,dense:end"])
 
 
 def test_an_empty_text_is_a_value():

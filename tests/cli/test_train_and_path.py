@@ -127,14 +127,14 @@ def test_a_rule_of_ones_own_for_the_layers_gets_its_own_arguments_alone(mine, tm
 
 
 def test_a_curve_joins_networks_of_ones_own(mine, tmp_path, capsys):
-    ends = ["path.start=D-end", "path.end=D2-end", "path.space=dense"]
+    ends = ["path.start=dense:end", "path.end=dense2:end", "path.space=dense"]
 
     assert main(["path", *mine, *ends]) == 0
 
     record = only_record(tmp_path / "runs", "smoke-D-end-to-D2-end-degree2-*")
     assert isinstance(record, PathRecord)
     assert [record.points[0].t, record.points[-1].t] == [-0.2, 1.2]
-    assert "D-end (kept 70 of 70 weights) to D2-end" in capsys.readouterr().out
+    assert "dense:end (kept 70 of 70 weights) to dense2:end" in capsys.readouterr().out
 
 
 def test_a_function_that_makes_no_network_is_one_line(mine, refused):
@@ -174,7 +174,7 @@ def test_a_pruned_run_that_is_named_gives_the_masks_and_nothing_else_is_made(pru
     words = ["experiment=smoke", f"runs_dir={tmp_path}", f"mask_source={pruned_run}"]
 
     assert main(["train", *words, "method=lottery"]) == 0
-    assert main(["line", *words, "path.start=L-end"]) == 0
+    assert main(["line", *words, "path.start=lottery:end"]) == 0
 
     assert not list(tmp_path.glob("smoke-prune-*"))
     lottery = only_record(tmp_path, "smoke-lottery-*")
@@ -182,7 +182,7 @@ def test_a_pruned_run_that_is_named_gives_the_masks_and_nothing_else_is_made(pru
     assert isinstance(lottery, RunRecord)
     assert isinstance(line, PathRecord)
     assert lottery.mask_source == pruned_run.name
-    assert (line.start, line.end, line.end_run) == ("L-end", "P-end", pruned_run.name)
+    assert (line.start, line.end, line.end_run) == ("lottery:end", "prune:end", pruned_run.name)
     assert line.target_sparsity == 0.9
 
 

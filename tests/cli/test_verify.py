@@ -24,7 +24,7 @@ def finished(tmp_path_factory) -> Path:
     for command in (
         ["train", "method=dense"],
         ["train", "method=lottery", "rewind_step=2"],
-        ["line", "path.start=L-start", "rewind_step=2"],
+        ["line", "path.start=lottery:start", "rewind_step=2"],
         ["path"],
     ):
         assert main([*command[:1], *words, *command[1:]]) == 0

@@ -59,11 +59,11 @@ RUNS = {
     "curve in the mask": ("path", (*SYNTHETIC, "curve=quadratic", "path.space=end_mask")),
     "curve in dense space": ("path", (*SYNTHETIC, "curve=cubic", "path.space=dense")),
     "arm prune, FFCV": ("train", (*FFCV, "method=prune")),
-    "curve in the mask, FFCV": ("path", (*FFCV, "path.start=D-end", "curve=quadratic")),
+    "curve in the mask, FFCV": ("path", (*FFCV, "path.start=dense:end", "curve=quadratic")),
 }
 RUNS_ON_GPU = {
     "arm prune, GPU": ("train", (*ON_GPU, "method=prune")),
-    "curve in dense space, GPU": ("path", (*ON_GPU, "path.start=D-end", "path.space=dense")),
+    "curve in dense space, GPU": ("path", (*ON_GPU, "path.start=dense:end", "path.space=dense")),
 }
 # What these need, or compare with.
 OTHER_RUNS = [RUNS["arm dense"], RUNS["arm prune"], ("train", (*FFCV, "method=dense"))]

@@ -36,7 +36,10 @@ SETTINGS = (
 )  # fmt: skip
 
 PRUNE = ("train", ("method=prune",))
-CURVE = ("path", ("path.start=D-start", "path.end=D-end", "curve=quadratic", "path.space=dense"))
+CURVE = (
+    "path",
+    ("path.start=dense:start", "path.end=dense:end", "curve=quadratic", "path.space=dense"),
+)
 
 
 def start(runs_dir, num_ranks, of, *, step=0, name="SIGKILL", rank=0):

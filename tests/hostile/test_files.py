@@ -94,17 +94,17 @@ def test_each_file_is_a_trap_to_whoever_unpickles_it(tmp_path, form):
 
 # Which file, in the folder of which run, is read by which command.
 READ_BY = {
-    "weights": ("weights.safetensors", "line path.start={pruned}:end path.end=D-end"),
-    "start": ("start.safetensors", "line path.start={pruned}:start path.end=D-end"),
+    "weights": ("weights.safetensors", "line path.start={pruned}:end path.end=dense:end"),
+    "start": ("start.safetensors", "line path.start={pruned}:start path.end=dense:end"),
     "masks": ("masks.safetensors", "train method=scratch mask_source={pruned} seed=12"),
-    "masks of an end": ("masks.safetensors", "line path.start={pruned}:end path.end=D-end"),
+    "masks of an end": ("masks.safetensors", "line path.start={pruned}:end path.end=dense:end"),
     "rewound start": ("start.safetensors", "train method=lottery mask_source={pruned}"),
     "captured weights": (
         "weights_step_2.safetensors",
         "train method=lottery mask_source={pruned} rewind_step=2",
     ),
     "record": ("record.json", "train method=scratch mask_source={pruned}"),
-    "record of an end": ("record.json", "line path.start={pruned}:end path.end=D-end"),
+    "record of an end": ("record.json", "line path.start={pruned}:end path.end=dense:end"),
 }
 
 

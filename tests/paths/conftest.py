@@ -41,6 +41,6 @@ def run_dirs(tmp_path_factory):
 def ends(run_dirs):
     """The ends of the scratch and the pruned run: where a path starts and where it ends."""
     return (
-        load_end_point(run_dirs["scratch"], "end", name="S-end"),
-        load_end_point(run_dirs["prune"], "end", name="P-end"),
+        load_end_point(run_dirs["scratch"], "end", name="scratch:end"),
+        load_end_point(run_dirs["prune"], "end", name="prune:end"),
     )

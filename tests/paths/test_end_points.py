@@ -19,7 +19,7 @@ def pruned(run_dirs, tmp_path):
 
 
 def load(run_dir, moment="end"):
-    return load_end_point(run_dir, moment, name="P-end")
+    return load_end_point(run_dir, moment, name="prune:end")
 
 
 def test_the_end_of_a_run_has_its_weights_and_masks(run_dirs):
@@ -78,7 +78,10 @@ class WithoutStatistics(TinyNet):
         (Deeper, r"'extra.weight' is missing in the run, of shape \(3, 3\) in the model"),
         (Wider, r"'fc.weight' is of shape \(3, 5\) in the run, of shape \(4, 5\) in the model"),
         (WithoutStatistics, r"'bn2.num_batches_tracked' is of shape \(\) in the run, missing in"),
-        (lambda: ConvNet(1, 3), r"P-end \(run P\) does not fit the model ConvNet: 'features.0.we"),
+        (
+            lambda: ConvNet(1, 3),
+            r"prune:end \(run P\) does not fit the model ConvNet: 'features.0.we",
+        ),
     ],
 )
 def test_an_end_of_another_architecture_is_refused(run_dirs, network, message):

@@ -63,7 +63,7 @@ def test_a_line_is_measured_without_a_fit(connect, ends, tmp_path):
 def test_a_record_names_its_ends_and_how_they_were_measured(connect, tmp_path):
     record = connect()
 
-    assert (record.start, record.end) == ("S-end", "P-end")
+    assert (record.start, record.end) == ("scratch:end", "prune:end")
     assert (record.start_run, record.end_run) == ("S", "P")
     assert record.batch_norm == "recalibrated"
     assert record.num_recalibration_images == 48
@@ -164,19 +164,19 @@ class Wider(nn.Module):
 
 
 def test_ends_that_do_not_fit_the_network_are_refused(connect):
-    with pytest.raises(UserError, match=r"S-end \(run S\) does not fit the model Wider"):
+    with pytest.raises(UserError, match=r"scratch:end \(run S\) does not fit the model Wider"):
         connect(network=Wider())
 
 
 def test_ends_of_two_architectures_are_refused(connect, ends):
     state = {**ends[1].state, "extra": torch.zeros(1)}
 
-    with pytest.raises(UserError, match=r"P-end \(run P\) does not fit .* 'extra'"):
+    with pytest.raises(UserError, match=r"prune:end \(run P\) does not fit .* 'extra'"):
         connect(end=dataclasses.replace(ends[1], state=state))
 
 
 def test_a_dense_end_has_no_mask_for_a_sparse_space(connect, run_dirs):
-    dense = load_end_point(run_dirs["dense"], "end", name="D2-end")
+    dense = load_end_point(run_dirs["dense"], "end", name="dense2:end")
 
     with pytest.raises(UserError, match=r"path.space=end_mask: the end of the path has no masks"):
         connect(end=dense, curve=Bezier(2))

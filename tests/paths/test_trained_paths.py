@@ -21,12 +21,12 @@ from lightning_sparse.tensor_files import load_tensors
 MARGIN = margin(10)
 FINE = [i / 400 for i in range(401)]
 PATHS = {
-    "line_between_solutions": ("S-end", "P-end", "line", "end_mask"),
-    "line_from_the_scratch_start": ("S-start", "P-end", "line", "end_mask"),
-    "line_from_the_dense_start": ("D-start", "P-end", "line", "end_mask"),
-    "line_to_the_scratch_solution": ("S-start", "S-end", "line", "end_mask"),
-    "curve_inside_the_mask": ("S-end", "P-end", "quadratic", "end_mask"),
-    "curve_in_the_dense_space": ("S-end", "P-end", "quadratic", "dense"),
+    "line_between_solutions": ("scratch:end", "prune:end", "line", "end_mask"),
+    "line_from_the_scratch_start": ("scratch:start", "prune:end", "line", "end_mask"),
+    "line_from_the_dense_start": ("dense:start", "prune:end", "line", "end_mask"),
+    "line_to_the_scratch_solution": ("scratch:start", "scratch:end", "line", "end_mask"),
+    "curve_inside_the_mask": ("scratch:end", "prune:end", "quadratic", "end_mask"),
+    "curve_in_the_dense_space": ("scratch:end", "prune:end", "quadratic", "dense"),
 }
 
 

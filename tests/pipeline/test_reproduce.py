@@ -90,8 +90,8 @@ def test_every_claim_is_judged_on_the_seeds_that_were_asked_for(report_dir):
         assert claim["statement"]
     parts = {claim["claim"]: [part["claim"] for part in claim["parts"]] for claim in claims}
     assert parts["A"] == [
-        *("A: D-start", "A: L-start", "A: S-start"),
-        *("A: control D-start to D-end", "A: control S-start to S-end"),
+        *("A: dense:start", "A: lottery:start", "A: scratch:start"),
+        *("A: control dense:start to dense:end", "A: control scratch:start to scratch:end"),
     ]
     assert parts["B"] == []
 

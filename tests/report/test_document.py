@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from lightning_sparse.analysis.experiment import CUBIC
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.records import PathRecord, RunRecord
 from lightning_sparse.report.document import QUESTION, make_document, write_report
@@ -152,7 +153,7 @@ def test_the_markdown_copy_has_the_same_tables_and_shows_the_figures(page, repor
 def test_the_limits_are_said_plainly(page):
     assert "full text is not claimed to be reproduced" in page.text
     assert "Masks simulate sparsity: nothing here is faster for being sparse" in page.text
-    for term in ("P-end", "largest rise", "tolerance (tol)", "extrapolation"):
+    for term in ("prune:end", "largest rise", "tolerance (tol)", "extrapolation"):
         assert term in page.text
 
 
@@ -181,7 +182,10 @@ def test_missing_arms_and_curves_are_named_and_the_rest_is_drawn():
         record
         for record in simulated_records([11], sparsities=(HEADLINE_SPARSITY,))
         if not (isinstance(record, RunRecord) and record.method == "lottery")
-        and not (isinstance(record, PathRecord) and (record.degree == 3 or record.start == "L-end"))
+        and not (
+            isinstance(record, PathRecord)
+            and (record.curve == CUBIC or record.start == "lottery:end")
+        )
     ]
     pictures, text = document_of(records)
     assert pictures == ["sparsity", "starts", "solutions", "positive-control"]

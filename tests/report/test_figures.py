@@ -36,7 +36,7 @@ def axes():
 
 def path_with_rise(seed, rise, **changes):
     points = path_points(evaluation(1.0), evaluation(0.5), rise)
-    return simulated_path("S-end", "P-end", seed, points=points, **changes)
+    return simulated_path("scratch:end", "prune:end", seed, points=points, **changes)
 
 
 def labelled(axes):
@@ -87,7 +87,7 @@ def test_the_mean_of_seeds_measured_at_different_t_is_interpolated():
 
 def test_the_largest_rise_is_marked_where_it_begins_and_ends(axes):
     findings = Findings([path_with_rise(11, 3.0)], HEADLINE_SPARSITY)
-    draw_panel(axes, findings, curve_panel("S-end", "P-end", QUADRATIC))
+    draw_panel(axes, findings, curve_panel("scratch:end", "prune:end", QUADRATIC))
     marks = [
         (line.get_marker(), *line.get_xdata(), *line.get_ydata())
         for line in axes.lines
@@ -98,20 +98,25 @@ def test_the_largest_rise_is_marked_where_it_begins_and_ends(axes):
 
 def test_a_rise_that_does_not_count_is_not_marked_and_called_below_tol(axes):
     findings = Findings([path_with_rise(11, 0.05)], HEADLINE_SPARSITY)
-    draw_panel(axes, findings, curve_panel("S-end", "P-end", QUADRATIC))
+    draw_panel(axes, findings, curve_panel("scratch:end", "prune:end", QUADRATIC))
     assert [line for line in axes.lines if line.get_marker() in {"o", "^"}] == []
     assert list(labelled(axes)) == ["straight line, rise below tol"]
 
 
 def test_the_legend_gives_the_range_of_rises_over_seeds(axes):
     paths: list[PathRecord] = [path_with_rise(11, 2.0), path_with_rise(12, 3.0)]
-    draw_panel(axes, Findings(paths, HEADLINE_SPARSITY), curve_panel("S-end", "P-end", QUADRATIC))
+    draw_panel(
+        axes, Findings(paths, HEADLINE_SPARSITY), curve_panel("scratch:end", "prune:end", QUADRATIC)
+    )
     assert list(labelled(axes)) == ["straight line, rise 2.0 to 3.0"]
 
 
 def test_spaces_keep_their_colour_and_line_in_every_panel():
     for curve in (QUADRATIC, CUBIC):
-        styles = {trace.label: trace.style for trace in curve_panel("S-end", "P-end", curve).traces}
+        styles = {
+            trace.label: trace.style
+            for trace in curve_panel("scratch:end", "prune:end", curve).traces
+        }
         assert styles == {
             "straight line": STRAIGHT,
             "inside the mask": IN_MASK,
@@ -120,7 +125,7 @@ def test_spaces_keep_their_colour_and_line_in_every_panel():
 
 
 def test_extrapolation_is_shaded_on_both_sides_and_named(axes, findings):
-    draw_panel(axes, findings, curve_panel("S-end", "P-end", QUADRATIC))
+    draw_panel(axes, findings, curve_panel("scratch:end", "prune:end", QUADRATIC))
     assert [text.get_text() for text in axes.texts] == ["extrapolation", "extrapolation"]
     spans = sorted((patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches)
     low, high = axes.get_xlim()
@@ -135,9 +140,9 @@ def test_a_panel_without_paths_says_so(axes):
 def test_starts_have_their_controls_behind_them():
     routes = [[trace.route for trace in panel.traces] for panel in start_panels()]
     assert routes == [
-        [Route("D-start", "D-end"), Route("D-start", "P-end")],
-        [Route("L-start", "P-end")],
-        [Route("S-start", "S-end"), Route("S-start", "P-end")],
+        [Route("dense:start", "dense:end"), Route("dense:start", "prune:end")],
+        [Route("lottery:start", "prune:end")],
+        [Route("scratch:start", "scratch:end"), Route("scratch:start", "prune:end")],
     ]
 
 

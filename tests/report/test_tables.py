@@ -46,7 +46,7 @@ def run_of(seed, accuracy, loss, **changes):
 
 def rising_path(seed, rise, **changes):
     points = path_points(evaluation(1.0), evaluation(0.5), rise)
-    return simulated_path("S-end", "P-end", seed, points=points, **changes)
+    return simulated_path("scratch:end", "prune:end", seed, points=points, **changes)
 
 
 def test_end_points_show_mean_margin_and_exact_counts():
@@ -83,7 +83,7 @@ def test_seeds_that_lack_an_arm_are_named():
 def test_seeds_that_lack_a_path_are_named():
     paths = [rising_path(11, 1.0), rising_path(12, 1.0), rising_path(11, 1.0, degree=3)]
     found = Findings([*paths], HEADLINE_SPARSITY)
-    routes = [Route("S-end", "P-end"), Route("S-end", "P-end", CUBIC, "dense")]
+    routes = [Route("scratch:end", "prune:end"), Route("scratch:end", "prune:end", CUBIC, "dense")]
     assert missing_routes(found, routes) == (
         "Not measured: scratch solution → pruned solution, cubic curve in the dense space "
         "(seeds 12)."

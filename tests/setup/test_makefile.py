@@ -67,10 +67,10 @@ def test_seeds_become_a_list():
 
 
 def test_a_path_takes_its_ends_space_and_curve():
-    ends = ("FROM=S-end", "TO=P-end", "SPACE=dense", "CURVE=cubic")
+    ends = ("FROM=scratch:end", "TO=prune:end", "SPACE=dense", "CURVE=cubic")
     assert command("path", "SEED=11", *ends) == (
         "lightning-sparse path seed=11 "
-        "'path.start=S-end' 'path.end=P-end' path.space=dense curve=cubic "
+        "'path.start=scratch:end' 'path.end=prune:end' path.space=dense curve=cubic "
     )
 
 
@@ -121,8 +121,8 @@ def test_nodes_and_gpus_are_the_trainers():
     assert command("slurm-reproduce", *where).split() == [
         "lightning-sparse", "slurm-reproduce", *ranks.split()
     ]  # fmt: skip
-    assert command("slurm-path", "TO=P-end").split() == [
-        "lightning-sparse", "slurm-path", "'path.end=P-end'"
+    assert command("slurm-path", "TO=prune:end").split() == [
+        "lightning-sparse", "slurm-path", "'path.end=prune:end'"
     ]  # fmt: skip
     assert command("train-dense", "GPUS=1").endswith("trainer.accelerator=gpu trainer.devices=1 ")
 

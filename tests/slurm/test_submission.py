@@ -30,8 +30,8 @@ def test_seeds_are_one_array(cluster, tmp_path):
 SMALL = (
     "experiment=smoke", "reproduce.seeds=[11]", "reproduce.sparsities=[]",
     "reproduce.control_sparsity=null",
-    "reproduce.lines=[{start: S-end, end: P-end}]",
-    "reproduce.curves=[{start: S-end, end: P-end, curve: quadratic, space: dense}]",
+    "reproduce.lines=[{start: scratch:end, end: prune:end}]",
+    "reproduce.curves=[{start: scratch:end, end: prune:end, curve: quadratic, space: dense}]",
 )  # fmt: skip
 
 

@@ -18,8 +18,8 @@ SMALL = (
     "path.training.num_steps=2", "evaluation.train_subset_size=null",
     "evaluation.num_recalibration_images=64", "evaluation.recalibration_batch_size=32",
     "reproduce.seeds=[11]", "reproduce.control_sparsity=null",
-    "reproduce.lines=[{start: S-start, end: P-end}]",
-    "reproduce.curves=[{start: S-end, end: P-end, curve: quadratic, space: end_mask}]",
+    "reproduce.lines=[{start: scratch:start, end: prune:end}]",
+    "reproduce.curves=[{start: scratch:end, end: prune:end, curve: quadratic, space: end_mask}]",
 )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ def test_groups_tags_and_job_types_let_seeds_be_averaged(tracked_path):
     assert seen == {
         ("train", "smoke-prune-s0.9", "smoke", "prune", "sparsity 0.9"),
         ("train", "smoke-scratch-s0.9", "smoke", "scratch", "sparsity 0.9"),
-        ("path", curve, "smoke", "S-end to P-end", "sparsity 0.9"),
+        ("path", curve, "smoke", "scratch:end to prune:end", "sparsity 0.9"),
     }
 
 

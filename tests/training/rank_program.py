@@ -78,8 +78,8 @@ def connect(folder, degree, options):
     return make_path(
         network=make_network(seed=7),
         data=data,
-        start=load_end_point(folder / "dense", "end", name="D-end"),
-        end=load_end_point(folder / "prune", "end", name="P-end"),
+        start=load_end_point(folder / "dense", "end", name="dense:end"),
+        end=load_end_point(folder / "prune", "end", name="prune:end"),
         curve=Bezier(degree) if degree > 1 else Line(),
         space="dense",
         settings=make_settings(num_steps=12, weight_decay=0.01),

@@ -17,15 +17,15 @@ CLAIM = ShareClaim(
     name="A",
     statement="From each start the straight line leads downhill to the pruned solution.",
     rule=(
-        f"{DESCENT_RULE} A seed holds if R <= delta on the line from the start to P-end. "
+        f"{DESCENT_RULE} A seed holds if R <= delta on the line from the start to prune:end. "
         f"{SHARE_RULE} The whole is supported if all three starts are, contradicted if all three "
         "are or if three times the smallest p of a contradicted one is below 5 %. The controls, to "
         "the solution that training from the start reaches, are judged alike and decide nothing."
     ),
 )
 
-STARTS = ("D-start", "L-start", "S-start")
-CONTROLS = (Route("D-start", "D-end"), Route("S-start", "S-end"))
+STARTS = ("dense:start", "lottery:start", "scratch:start")
+CONTROLS = (Route("dense:start", "dense:end"), Route("scratch:start", "scratch:end"))
 _LEVEL = 0.05
 
 
@@ -42,7 +42,7 @@ def judge(
             )
         )
 
-    starts = [line(Route(start, "P-end"), start) for start in STARTS]
+    starts = [line(Route(start, "prune:end"), start) for start in STARTS]
     controls = [line(route, f"control {route.start} to {route.end}") for route in CONTROLS]
     return _whole(starts, controls)
 

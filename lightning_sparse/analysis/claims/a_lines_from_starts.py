@@ -9,8 +9,8 @@ CLAIM = Claim(
     name="A",
     statement="On the straight line from each start to the pruned solution the loss does not rise.",
     rule=(
-        f"{RISE_RULE} Per seed x = log(max(M, tol/2) / tol) on the line from the start to P-end. "
-        f"{INTERVAL_RULE.format(side='below')} The claim needs all three starts."
+        f"{RISE_RULE} Per seed x = log(max(M, tol/2) / tol) on the line from the start to "
+        f"prune:end. {INTERVAL_RULE.format(side='below')} The claim needs all three starts."
     ),
     unit="largest rise / tol, geometric mean over seeds; claimed below 1",
     side="below",
@@ -27,15 +27,15 @@ def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimRe
     return CLAIM.combine(
         [
             CLAIM.part(
-                point, f"On the straight line from {point} to P-end the loss does not rise."
+                point, f"On the straight line from {point} to prune:end the loss does not rise."
             ).judge(
                 path_evidence(
                     experiment,
-                    [Route(point, "P-end")],
+                    [Route(point, "prune:end")],
                     log_rise_over_tolerance,
                     sparsity=headline_sparsity,
                 )
             )
-            for point in ("D-start", "L-start", "S-start")
+            for point in ("dense:start", "lottery:start", "scratch:start")
         ]
     )

@@ -28,17 +28,18 @@ CLAIM = ShareClaim(
         "pruned one: neither the line nor a trained curve."
     ),
     rule=(
-        f"{DESCENT_RULE} A seed holds if S-end is worse than P-end by more than delta, and the "
-        "least R of the line, the quadratic, the cubic and whatever else was searched inside the "
-        f"mask is above delta. {SHARE_RULE} Needs both positive controls to pass: a climb on a "
-        "trained curve says something only of a search that finds flat curves where there are some."
+        f"{DESCENT_RULE} A seed holds if scratch:end is worse than prune:end by more than "
+        "delta, and the least R of the line, the quadratic, the cubic and whatever else was "
+        f"searched inside the mask is above delta. {SHARE_RULE} Needs both positive "
+        "controls to pass: a climb on a trained curve says something only of a search that finds "
+        "flat curves where there are some."
     ),
 )
 
 ROUTES = (
-    Route("S-end", "P-end"),
-    Route("S-end", "P-end", QUADRATIC, "sparse"),
-    Route("S-end", "P-end", CUBIC, "sparse"),
+    Route("scratch:end", "prune:end"),
+    Route("scratch:end", "prune:end", QUADRATIC, "sparse"),
+    Route("scratch:end", "prune:end", CUBIC, "sparse"),
 )
 
 

@@ -12,8 +12,9 @@ CLAIM = Claim(
         "solution to the pruned one."
     ),
     rule=(
-        f"{RISE_RULE} Per seed x = log(max(M, tol/2) / tol) on the path inside the mask from S-end "
-        f"to P-end. {INTERVAL_RULE.format(side='above')} The claim needs line, quadratic and cubic "
+        f"{RISE_RULE} Per seed x = log(max(M, tol/2) / tol) on the path inside the mask from "
+        f"scratch:end to prune:end. {INTERVAL_RULE.format(side='above')} The claim needs line, "
+        "quadratic and cubic "
         "alike, and a positive control that passes: a rise on a trained curve says something only "
         "of a search that finds flat curves where there are some."
     ),
@@ -23,9 +24,9 @@ CLAIM = Claim(
 )
 
 ROUTES = {
-    "line": Route("S-end", "P-end"),
-    "quadratic": Route("S-end", "P-end", QUADRATIC, "sparse"),
-    "cubic": Route("S-end", "P-end", CUBIC, "sparse"),
+    "line": Route("scratch:end", "prune:end"),
+    "quadratic": Route("scratch:end", "prune:end", QUADRATIC, "sparse"),
+    "cubic": Route("scratch:end", "prune:end", CUBIC, "sparse"),
 }
 
 

@@ -13,7 +13,7 @@ CLAIM = Claim(
     ),
     rule=(
         f"{RISE_RULE} Per seed x = log(max(M_sparse, f) / max(M_dense, f)) on the two quadratic "
-        "curves from S-end to P-end, where f is half of the larger tol of the two. "
+        "curves from scratch:end to prune:end, where f is half of the larger tol of the two. "
         f"{INTERVAL_RULE.format(side='above')} Needs a positive control that passes."
     ),
     unit="rise inside the mask / rise in dense space, geometric mean over seeds; claimed above 1",
@@ -21,7 +21,10 @@ CLAIM = Claim(
     scale="log",
 )
 
-ROUTES = [Route("S-end", "P-end", QUADRATIC, "sparse"), Route("S-end", "P-end", QUADRATIC, "dense")]
+ROUTES = [
+    Route("scratch:end", "prune:end", QUADRATIC, "sparse"),
+    Route("scratch:end", "prune:end", QUADRATIC, "dense"),
+]
 
 
 def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:

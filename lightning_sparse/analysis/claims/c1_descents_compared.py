@@ -18,14 +18,17 @@ CLAIM = Claim(
     ),
     rule=(
         f"{DESCENT_RULE} Per seed x = R of the quadratic curve inside the mask minus R of the one "
-        "in the dense space, both from S-end to P-end."
+        "in the dense space, both from scratch:end to prune:end."
     ),
     unit="difference of the two R in nats; claimed above 0",
     side="above",
     scale="natural",
 )
 
-ROUTES = (Route("S-end", "P-end", QUADRATIC, "sparse"), Route("S-end", "P-end", QUADRATIC, "dense"))
+ROUTES = (
+    Route("scratch:end", "prune:end", QUADRATIC, "sparse"),
+    Route("scratch:end", "prune:end", QUADRATIC, "dense"),
+)
 
 
 def evidence(experiment: ExperimentRecords, sparsity: float, quantity: Quantity) -> Evidence:

@@ -13,15 +13,15 @@ CLAIM = Claim(
     ),
     rule=(
         f"{RISE_RULE} Per seed x = log(max(M_curve, tol/2) / max(tol, 0.1 M_line)) with M_curve "
-        "and tol of the dense quadratic curve and M_line of the line, both from S-end to P-end. "
-        f"{INTERVAL_RULE.format(side='below')} Needs a positive control that passes."
+        "and tol of the dense quadratic curve and M_line of the line, both from scratch:end to "
+        f"prune:end. {INTERVAL_RULE.format(side='below')} Needs a positive control that passes."
     ),
     unit="rise / max(tol, 10 % of the line's rise), geometric mean over seeds; claimed below 1",
     side="below",
     scale="log",
 )
 
-ROUTES = [Route("S-end", "P-end", QUADRATIC, "dense"), Route("S-end", "P-end")]
+ROUTES = [Route("scratch:end", "prune:end", QUADRATIC, "dense"), Route("scratch:end", "prune:end")]
 
 
 def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:

@@ -21,13 +21,13 @@ CLAIM = ShareClaim(
         "pruned one, where the straight line does not."
     ),
     rule=(
-        f"{DESCENT_RULE} A seed holds if S-end is worse than P-end by more than delta, R <= delta "
-        f"on the dense quadratic curve and R > delta on the line. {SHARE_RULE} Needs the dense "
-        "positive control to pass."
+        f"{DESCENT_RULE} A seed holds if scratch:end is worse than prune:end by more than delta, "
+        f"R <= delta on the dense quadratic curve and R > delta on the line. {SHARE_RULE} "
+        "Needs the dense positive control to pass."
     ),
 )
 
-ROUTES = (Route("S-end", "P-end", QUADRATIC, "dense"), Route("S-end", "P-end"))
+ROUTES = (Route("scratch:end", "prune:end", QUADRATIC, "dense"), Route("scratch:end", "prune:end"))
 
 
 def judge(

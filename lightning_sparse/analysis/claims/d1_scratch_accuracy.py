@@ -8,7 +8,7 @@ CLAIM = Claim(
     name="D1",
     statement="On the test set the pruned network is more accurate than the scratch network.",
     rule=(
-        "Per seed x = test accuracy of P-end minus that of S-end. "
+        "Per seed x = test accuracy of prune:end minus that of scratch:end. "
         f"{INTERVAL_RULE.format(side='above')}"
     ),
     unit="difference of test accuracies, each in [0, 1]; claimed above 0",
@@ -26,7 +26,7 @@ def evidence(experiment: ExperimentRecords, headline_sparsity: float) -> Evidenc
     """Return the differences by seed."""
     return run_evidence(
         experiment,
-        ("P-end", "S-end"),
+        ("prune:end", "scratch:end"),
         lambda pruned, scratch: pruned.test.accuracy - scratch.test.accuracy,
         sparsity=headline_sparsity,
     )

@@ -8,8 +8,8 @@ CLAIM = Claim(
     name="D2",
     statement="The pruned network reaches a lower training loss than the scratch network.",
     rule=(
-        "Per seed x = mean cross-entropy on the training subset of P-end minus that of S-end. "
-        f"{INTERVAL_RULE.format(side='below')}"
+        "Per seed x = mean cross-entropy on the training subset of prune:end minus that of "
+        f"scratch:end. {INTERVAL_RULE.format(side='below')}"
     ),
     unit="difference of training losses in nats; claimed below 0",
     side="below",
@@ -26,7 +26,7 @@ def evidence(experiment: ExperimentRecords, headline_sparsity: float) -> Evidenc
     """Return the differences by seed."""
     return run_evidence(
         experiment,
-        ("P-end", "S-end"),
+        ("prune:end", "scratch:end"),
         lambda pruned, scratch: pruned.train.loss - scratch.train.loss,
         sparsity=headline_sparsity,
         on_objective=lambda pruned, scratch: pruned.train.objective - scratch.train.objective,

@@ -8,7 +8,7 @@ CLAIM = Claim(
     name="D3",
     statement="On the test set the pruned network is more accurate than the lottery network.",
     rule=(
-        "Per seed x = test accuracy of P-end minus that of L-end. "
+        "Per seed x = test accuracy of prune:end minus that of lottery:end. "
         f"{INTERVAL_RULE.format(side='above')}"
     ),
     unit="difference of test accuracies, each in [0, 1]; claimed above 0",
@@ -26,7 +26,7 @@ def evidence(experiment: ExperimentRecords, headline_sparsity: float) -> Evidenc
     """Return the differences by seed."""
     return run_evidence(
         experiment,
-        ("P-end", "L-end"),
+        ("prune:end", "lottery:end"),
         lambda pruned, lottery: pruned.test.accuracy - lottery.test.accuracy,
         sparsity=headline_sparsity,
     )

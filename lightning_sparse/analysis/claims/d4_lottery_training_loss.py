@@ -8,8 +8,8 @@ CLAIM = Claim(
     name="D4",
     statement="The pruned network reaches a lower training loss than the lottery network.",
     rule=(
-        "Per seed x = mean cross-entropy on the training subset of P-end minus that of L-end. "
-        f"{INTERVAL_RULE.format(side='below')}"
+        "Per seed x = mean cross-entropy on the training subset of prune:end minus that of "
+        f"lottery:end. {INTERVAL_RULE.format(side='below')}"
     ),
     unit="difference of training losses in nats; claimed below 0",
     side="below",
@@ -26,7 +26,7 @@ def evidence(experiment: ExperimentRecords, headline_sparsity: float) -> Evidenc
     """Return the differences by seed."""
     return run_evidence(
         experiment,
-        ("P-end", "L-end"),
+        ("prune:end", "lottery:end"),
         lambda pruned, lottery: pruned.train.loss - lottery.train.loss,
         sparsity=headline_sparsity,
         on_objective=lambda pruned, lottery: pruned.train.objective - lottery.train.objective,

@@ -13,7 +13,7 @@ CLAIM = Claim(
     ),
     rule=(
         f"{RISE_RULE} Per seed x = log(max(M_curve, tol/2) / max(tol, 0.1 M_line)) with M_curve "
-        "and tol of the quadratic curve and M_line of the line, both from D-end to D2-end. "
+        "and tol of the quadratic curve and M_line of the line, both from dense:end to dense2:end. "
         f"{INTERVAL_RULE.format(side='below')} It passes if it is supported."
     ),
     unit="rise / max(tol, 10 % of the line's rise), geometric mean over seeds; claimed below 1",
@@ -21,7 +21,7 @@ CLAIM = Claim(
     scale="log",
 )
 
-ROUTES = [Route("D-end", "D2-end", QUADRATIC, "dense"), Route("D-end", "D2-end")]
+ROUTES = [Route("dense:end", "dense2:end", QUADRATIC, "dense"), Route("dense:end", "dense2:end")]
 
 
 def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:

@@ -30,9 +30,12 @@ DENSE = ShareClaim(
         "The same search joins two dense solutions by a quadratic curve without a barrier, where "
         "the straight line has one (Garipov et al. 2018)."
     ),
-    rule=_RULE.format(ends="from D-end to D2-end"),
+    rule=_RULE.format(ends="from dense:end to dense2:end"),
 )
-DENSE_ROUTES = (Route("D-end", "D2-end", QUADRATIC, "dense"), Route("D-end", "D2-end"))
+DENSE_ROUTES = (
+    Route("dense:end", "dense2:end", QUADRATIC, "dense"),
+    Route("dense:end", "dense2:end"),
+)
 
 IN_MASK = ShareClaim(
     name="control: in the mask",
@@ -41,11 +44,14 @@ IN_MASK = ShareClaim(
         "sparsity by a quadratic curve without a barrier, where the straight line has one."
     ),
     rule=_RULE.format(
-        ends="from S-end to P-end at the lowest sparsity at which such a curve was fitted inside "
-        "the mask, below that of the claims"
+        ends="from scratch:end to prune:end at the lowest sparsity at which such a curve was "
+        "fitted inside the mask, below that of the claims"
     ),
 )
-IN_MASK_ROUTES = (Route("S-end", "P-end", QUADRATIC, "sparse"), Route("S-end", "P-end"))
+IN_MASK_ROUTES = (
+    Route("scratch:end", "prune:end", QUADRATIC, "sparse"),
+    Route("scratch:end", "prune:end"),
+)
 
 
 def judge_dense(
@@ -61,7 +67,9 @@ def judge_in_mask(
     """Compare curve and line inside the mask of a lower sparsity, in each seed."""
     sparsity = control_sparsity(experiment, headline_sparsity)
     if sparsity is None:
-        nothing = ShareEvidence(outcomes={}, missing=["S-end to P-end at a lower sparsity"])
+        nothing = ShareEvidence(
+            outcomes={}, missing=["scratch:end to prune:end at a lower sparsity"]
+        )
         return IN_MASK.judge(nothing)
     return _judge(IN_MASK, IN_MASK_ROUTES, experiment, sparsity, quantity)
 

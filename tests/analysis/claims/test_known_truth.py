@@ -46,7 +46,7 @@ JUDGES = (
     d4_lottery_training_loss.judge,
 )
 NAMES = (
-    *("A", "A: D-start", "A: L-start", "A: S-start"),
+    *("A", "A: dense:start", "A: lottery:start", "A: scratch:start"),
     *("B", "B: line", "B: quadratic", "B: cubic"),
     *("C1", "C2", "positive control", "D1", "D2", "D3", "D4"),
 )
