@@ -94,8 +94,18 @@ class ImageDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> AbstractTrainingLoader:
         """Return augmented batches in the order of (seed, epoch)."""
+        self._loader = self._training_loader(self._epoch_order())
+        self._loader.device = self._device()
+        self._loader.seek(self.first_batch)
+        return self._loader
+
+    def probe_batches(self) -> AugmentedBatches:
+        """Return fixed batches like those of training: this rank's share of an epoch of its own."""
+        return AugmentedBatches(self._training_loader(self._epoch_order()), RECALIBRATION_EPOCH)
+
+    def _epoch_order(self) -> EpochOrder:
         rank, world_size = self._rank_and_world_size()
-        order = EpochOrder(
+        return EpochOrder(
             num_images=len(self.source.train),
             batch_size=self.batch_size,
             seed=self.seed,
@@ -103,10 +113,6 @@ class ImageDataModule(pl.LightningDataModule):
             world_size=world_size,
             batches_per_step=self.batches_per_step,
         )
-        self._loader = self._training_loader(order)
-        self._loader.device = self._device()
-        self._loader.seek(self.first_batch)
-        return self._loader
 
     def teardown(self, stage: str) -> None:
         """End the processes of the training loader when the fit has ended."""

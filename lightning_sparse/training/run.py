@@ -187,6 +187,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         seed=identity.seed,
         first_step=first_step,
         announces=False,  # the remarks have
+        probe_batches=data.probe_batches,
     )
     progress = _progress(module, sparsity, history or History(), report)
     checkpoints = RunCheckpoints(

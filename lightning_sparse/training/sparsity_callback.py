@@ -11,7 +11,13 @@ from torch.utils._pytree import tree_map_only
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.application import MaskApplication, reset_state_
-from lightning_sparse.sparsity.masks import Masks, Weights, check_masks_fit, layer_counts
+from lightning_sparse.sparsity.masks import (
+    Masks,
+    Weights,
+    check_masks_fit,
+    full_masks,
+    layer_counts,
+)
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.packed_masks import masks_hash, pack_masks, unpack_masks
 from lightning_sparse.sparsity.view import SparseView, no_gradients
@@ -23,6 +29,7 @@ from lightning_sparse.training.hosts import (
     say_weights_are_moved,
     say_what_stays_dense,
 )
+from lightning_sparse.training.network_probe import Batches, NetworkProbe
 
 
 class SparsityCallback(AfterStepCallback):
@@ -45,6 +52,8 @@ class SparsityCallback(AfterStepCallback):
         seed: Seed of the ``mask`` stream that a method draws from.
         first_step: Optimizer steps of the schedule that were made before this fit.
         announces: Whether to say in one line which matrices no mask acts on.
+        probe_batches: Gives this rank's fixed batches for methods that probe the network; None for
+            the first ones of the training loader.
 
     Attributes:
         masks: The masks in force.
@@ -59,6 +68,7 @@ class SparsityCallback(AfterStepCallback):
         seed: int = 0,
         first_step: int = 0,
         announces: bool = True,
+        probe_batches: Batches | None = None,
     ) -> None:
         self.method = method
         self.masks: Masks = {}
@@ -67,6 +77,7 @@ class SparsityCallback(AfterStepCallback):
         self._seed = seed
         self._first_step = first_step
         self._announces = announces
+        self._probe_batches = probe_batches
         self._state: dict[str, Any] = {}
         self._gradients: Weights = {}
         self._application = MaskApplication({}, {})
@@ -124,8 +135,10 @@ class SparsityCallback(AfterStepCallback):
         device = next(iter(weights.values())).device
         self._state = tree_map_only(Tensor, lambda tensor: tensor.to(device), self._state)
         if not self.masks:
-            view = SparseView.at_start(weights, step=step, state=self._state, seed=self._seed)
-            self.masks = self.method.initial_masks(view)
+            masks = full_masks(weights)
+            self.masks = self.method.initial_masks(
+                self._view(trainer, pl_module, weights, masks, step)
+            )
         check_masks_fit(self.masks, weights)
         # A checkpoint's masks are on the CPU.
         self.masks = {name: mask.to(weights[name].device) for name, mask in self.masks.items()}
@@ -159,21 +172,33 @@ class SparsityCallback(AfterStepCallback):
 
     def _update(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         weights = self._weights(module)
-        view = SparseView(
-            step=step,
-            weights=weights,
-            masks=self.masks,
-            state=self._state,
-            seed=self._seed,
-            gradients=lambda: self._gradients or no_gradients(),
-        )
-        masks = self.method.updated_masks(view)
+        masks = self.method.updated_masks(self._view(trainer, module, weights, self.masks, step))
         if masks is not self.masks:
             if self._begins_afresh:
                 grown = {name: mask & ~self.masks[name] for name, mask in masks.items()}
                 reset_state_(trainer.optimizers[0], weights, grown)
             self.masks = masks
             self._use(masks, weights, trainer, step)
+
+    def _view(
+        self,
+        trainer: pl.Trainer,
+        module: pl.LightningModule,
+        weights: Weights,
+        masks: Masks,
+        step: int,
+    ) -> SparseView:
+        return SparseView(
+            step=step,
+            weights=weights,
+            masks=masks,
+            state=self._state,
+            seed=self._seed,
+            gradients=lambda: self._gradients or no_gradients(),
+            probe=lambda: NetworkProbe(
+                trainer, module, self._network, self._seed, self._probe_batches
+            ),
+        )
 
     @property
     def _begins_afresh(self) -> bool:

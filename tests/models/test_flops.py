@@ -195,3 +195,17 @@ def test_what_no_mask_saves_is_neither_saved_in_evaluation_nor_in_training():
     operations = ForwardFlops(layers={"a": 100}, others=50)
     flops = flops_of_run(operations, {"a": 10}, {0: {"a": 1}}, num_steps=4)
     assert flops == Flops(dense=150, inference=60.0, training=180.0)
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.2, 0.2026), (0.1, 0.1030), (0.05, 0.0531)])
+def test_dense_gradients_now_and_then_cost_what_is_published(share, expected):
+    """RigL, appendix H: (3 f T + 2 f + 1) / (3 (T + 1)) of dense training, T of 100."""
+    operations = ForwardFlops(layers={"a": 1000}, others=0)
+
+    def step_flops(step, dense, sparse):
+        return 2 * sparse + (dense if step % 101 == 0 else sparse)
+
+    kept = {0: {"a": int(1000 * share)}}
+    flops = flops_of_run(operations, {"a": 1000}, kept, 10 * 101, step_flops)
+
+    assert flops.training / 3000 == pytest.approx(expected, abs=5e-5)

@@ -23,8 +23,10 @@ from lightning_sparse.paths.evaluation import EvaluationSettings
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.run import PathIdentity, make_path
 from lightning_sparse.sparsity.method import AbstractSparseMethod
+from tests.training.methods import AsksAtStart, GrowsByGradient
 from tests.training.problems import (
     TinyNet,
+    TwoLayers,
     make_data,
     make_identity,
     make_network,
@@ -99,6 +101,14 @@ def start_unlike_others(rank):
     torch.set_num_threads(1)
 
 
+def look_at_views(run, seen):
+    """Train a network without batch norm, whose statistics would be those of a rank."""
+    for method in (GrowsByGradient(), AsksAtStart()):
+        name = type(method).__name__
+        run(name, method, TwoLayers)
+        seen[f"view of {name}"] = method.seen
+
+
 def main(folder, device):
     rank, world_size = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
     start_unlike_others(rank)
@@ -106,8 +116,8 @@ def main(folder, device):
     # Said by name, so that a single rank forms a group too.
     ranks = {"accelerator": device, "devices": world_size, "strategy": "ddp"}
 
-    def run(name, method=None, **options):
-        network = make_network(network_type=WithDropout)
+    def run(name, method=None, network_type=WithDropout, **options):
+        network = make_network(network_type=network_type)
         record = train(
             folder / name,
             network=network,
@@ -123,6 +133,7 @@ def main(folder, device):
 
     run("prune", make_pruning(), settings=make_settings(num_steps=20))
     run("dense", settings=make_settings(num_steps=20, learning_rate=0.05))
+    look_at_views(run, seen)
     clipping = {"gradient_clip_norm": CLIP_NORM, "weight_decay": 0.0}
     run(
         "clipped",

@@ -24,7 +24,8 @@ from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
 from lightning_sparse.training.numerics import true_single_precision
 from lightning_sparse.training.ranks import is_first_rank, mean_over_ranks
-from tests.training.problems import make_data, make_network, same_bits
+from tests.training.methods import AsksAtStart, GrowsByGradient
+from tests.training.problems import TwoLayers, make_data, make_network, same_bits, train
 from tests.training.rank_program import CLIP_NORM, EVALUATION
 
 REPOSITORY = Path(__file__).parents[2]
@@ -142,6 +143,35 @@ def test_gradients_are_clipped_on_every_rank_in_mixed_precision_too(shared):
         if not name.startswith("bn") or name.endswith(("weight", "bias"))
     ]
     assert 0 < torch.cat(moved).norm() <= 20 * 0.1 * 10 * CLIP_NORM
+
+
+def leaves(nested):
+    """Tensors by the keys on the way to them."""
+    for key, value in nested.items():
+        found = leaves(value) if isinstance(value, dict) else [((), value)]
+        yield from (((key, *keys), tensor) for keys, tensor in found)
+
+
+@pytest.mark.dist
+@pytest.mark.parametrize("make_method", [GrowsByGradient, AsksAtStart])
+def test_a_method_sees_on_every_rank_the_bits_that_one_process_would_see(
+    shared, make_method, tmp_path
+):
+    """The gradients of the global batch, and the probe's: up to the order of sums."""
+    folder, seen = shared
+    alone, name = make_method(), make_method.__name__
+
+    train(tmp_path, method=alone, network=make_network(network_type=TwoLayers))
+
+    ours = [dict(leaves(rank[f"view of {name}"])) for rank in seen]
+    single = dict(leaves(alone.seen))
+    assert len(single) == (8 if name == "GrowsByGradient" else 10)
+    for keys, tensor in single.items():
+        assert all(torch.equal(rank[keys], ours[0][keys]) for rank in ours)
+        torch.testing.assert_close(ours[0][keys].cpu(), tensor, rtol=1e-3, atol=1e-5)
+    masks = load_masks(folder / name / "masks.safetensors")
+    expected = load_masks(tmp_path / "masks.safetensors")
+    assert all(torch.equal(mask, expected[layer]) for layer, mask in masks.items())
 
 
 @pytest.mark.dist
