@@ -110,9 +110,9 @@ def test_an_interrupt_is_one_line_and_its_own_status(monkeypatch, capsys):
         ),
         (
             ["path", "path.start=foo"],
-            "path.start=foo: name one of dense:start, lottery:start, scratch:start,",
+            "path.start: 'foo' is no point; write an arm or a run folder, and a moment: ",
         ),
-        (["path", "path.end=runs/x:middle"], "path.end=runs/x:middle: name one of dense:start,"),
+        (["path", "path.end=runs/x:middle"], "path.end: 'runs/x:middle' is no point; write an arm"),
         (["path", "path.end=runs/x:end"], "path.end=runs/x:end: there is no such run folder"),
         (
             ["path", "path.start=prune:end"],
