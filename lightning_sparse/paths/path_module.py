@@ -1,7 +1,8 @@
 """The LightningModule whose trainable parameters are the control points of a curve."""
 
 import copy
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from lightning_sparse.models.compiling import compile_
 from lightning_sparse.models.stateless import StatelessCall
 from lightning_sparse.paths.curve_point import CurvePoint
 from lightning_sparse.paths.curves import AbstractCurve
-from lightning_sparse.paths.geometry import on_straight_line
+from lightning_sparse.paths.geometry import on_straight_line, point_on_curve
 from lightning_sparse.paths.layout import WeightLayout, both_ends
 from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.streams import stream_generator
@@ -54,6 +55,8 @@ class PathModule(LeanModule):
             start on the straight line between the ends *within* the subspace, and coordinates
             outside it are exactly zero at all times.
         settings: How the curve is fitted; ``weight_decay`` is the lambda above.
+        loss: From the network's output and a batch's second part to a number; None for the smoothed
+            cross-entropy of ``settings``.
         seed: Seed of the ``curve`` stream that t is drawn from.
         compiled: Whether to compile the network, once for every size of images; t enters through
             tensors.
@@ -66,9 +69,10 @@ class PathModule(LeanModule):
         start: Mapping[str, Tensor],
         end: Mapping[str, Tensor],
         curve: AbstractCurve,
-        subspace: Masks | None,
         settings: TrainingSettings,
-        seed: int,
+        subspace: Masks | None = None,
+        seed: int = 0,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         compiled: bool = False,
     ) -> None:
         super().__init__()
@@ -77,6 +81,9 @@ class PathModule(LeanModule):
         self.curve = curve
         self.layout = WeightLayout(network)
         self.settings = settings
+        self._loss = loss or functools.partial(
+            functional.cross_entropy, label_smoothing=settings.label_smoothing
+        )
         self._seed = seed
         template = copy.deepcopy(network).requires_grad_(requires_grad=False).train()
         for name, buffer in template.named_buffers():
@@ -104,6 +111,15 @@ class PathModule(LeanModule):
         # After the fit Lightning takes the parameters, and only these, back to the CPU.
         start, end = self._ends.to(self.control_points.device).split(1)
         return torch.cat([start, self.control_points, end])
+
+    def state_at(self, t: float) -> dict[str, Tensor]:
+        """Return all parameters at ``t`` by name, to be loaded with ``strict=False``.
+
+        Buffers lie on no curve: running statistics are computed anew, by
+        `lightning_sparse.models.batch_norm.recalibrate_` for example.
+        """
+        point = point_on_curve(self.curve, self.all_points.detach(), t)
+        return {name: value.clone() for name, value in self.layout.unflatten(point).items()}
 
     def on_fit_start(self) -> None:
         """Follow the parameters to their device, and into their precision."""
@@ -167,15 +183,13 @@ class PathModule(LeanModule):
             self._drawn = {k: self.basis_at(self.draw_t(k)).tolist() for k in steps}
         return self._drawn[step]
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
         """Return the objective at one point of the curve, whose t belongs to this step."""
         images, labels = batch
         weights, penalty = self._point(self.control_points, self._basis_of(self.global_step))
         state = {**weights, **self._statistics}
         logits = self._run(state, images)
-        loss = functional.cross_entropy(
-            logits, labels, label_smoothing=self.settings.label_smoothing
-        )
+        loss = self._loss(logits, labels)
         self._latest = (logits.detach(), penalty.detach())
         return loss + penalty
 
