@@ -16,9 +16,10 @@ from lightning_sparse.data.source import ImageSource
 from lightning_sparse.models.build import build_model
 from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.paths.curves import Line
-from lightning_sparse.paths.evaluation import EvaluationSettings, PathEvaluator
+from lightning_sparse.paths.evaluation import PathEvaluator
 from lightning_sparse.paths.geometry import point_on_curve
 from lightning_sparse.paths.layout import WeightLayout
+from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.training.measurement import CPU, measure
 
 

@@ -18,15 +18,15 @@ from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.models.build import build_model
 from lightning_sparse.models.compiling import compile_
-from lightning_sparse.paths.evaluation import EvaluationSettings
+from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.records import RunRecord
 from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.streams import StartStream
 from lightning_sparse.tensor_files import load_tensors
-from lightning_sparse.training.checkpoints import CheckpointSettings
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.run import MASKS_FILE, START_FILE, weights_at_step_file
+from lightning_sparse.training.settings import CheckpointSettings
 
 
 def build_data(settings: Settings, *, first_step: int = 0) -> ImageDataModule:

@@ -2,60 +2,12 @@
 
 import reprlib
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
-from lightning_sparse.cli.schema import check_type, fits
+from lightning_sparse.cli.schema import LEAVES, check_type, fits
 from lightning_sparse.errors import UserError
-from lightning_sparse.records import MethodName, is_plain_name
-
-_AT_LEAST = {
-    "seed": 0,
-    "rewind_step": 0,
-    "batch_size": 1,
-    "global_batch_size": 1,
-    "num_threads": 1,
-    "num_workers": 0,
-    "log_every_steps": 1,
-    "sweep.num_processes": 1,
-    "sweep.num_agents": 1,
-    "training.num_steps": 1,
-    "pruning.update_every": 1,
-    "path.training.num_steps": 1,
-    "path.steps_multiplier": 2,
-    "reproduce.search.num_seeds": 0,
-    "reproduce.num_seeds_of_sparsities": 0,
-    "evaluation.batch_size": 1,
-    "evaluation.train_subset_size": 1,
-    "evaluation.num_points": 2,
-    "evaluation.num_recalibration_images": 1,
-    "evaluation.recalibration_batch_size": 1,
-    "evaluation.points_at_once": 1,
-    "evaluation.max_refinements": 0,
-    "export.num_images": 1,
-    "evaluation.quiet_rounds": 1,
-    "reproduce.num_processes": 1,
-    "slurm.cpus_per_task": 1,
-    "slurm.mem_gb": 1,
-    "slurm.minutes": 1,
-    "slurm.warn_seconds": 1,
-}
-
-_CHOICES: Mapping[str, tuple[str | int, ...]] = {  # or null, where that is a choice
-    "method.name": get_args(MethodName),
-    "method.start": ("init", "init/scratch"),
-    "path.space": ("dense", "start_mask", "end_mask", "union", "intersection"),
-    "export.format": ("onnx", "csr"),
-    "evaluation.batch_norm": (
-        "recalibrated",
-        "recalibrated_plain",
-        "batch",
-        "interpolated",
-        "stored",
-    ),
-    "recalibrate_batch_norm": ("augmented", "plain"),
-    "report.rules": (1, 2),
-}
-
+from lightning_sparse.fields import Traits
+from lightning_sparse.records import is_plain_name
 
 # Lightning's precisions by their names, its older ones among them.
 _PRECISIONS: Mapping[str, str] = {
@@ -70,18 +22,6 @@ _PRECISIONS: Mapping[str, str] = {
     "16": "16-mixed",
     "64": "64-true",
 }
-
-# Folders anywhere that the user may name; what is made inside them has names of our own.
-_PLACES = (
-    "runs_dir",
-    "mask_source",
-    "path.start",
-    "path.end",
-    "export.run",
-    "export.out",
-    "published.file",
-    "published.start",
-)
 
 _LARGEST = 2**63 - 1  # what torch takes; beyond some 10^308 a float does not hold it either
 
@@ -107,19 +47,30 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
         UserError: Naming the field, its value and what it may be.
     """
     _check_sparsities(settings)
-    for name, minimum in _AT_LEAST.items():
-        value = _look_up(settings, name)
-        if value is not None and value < minimum:
-            raise UserError(f"{name}={value}: must be at least {minimum}")
-    for name, choices in _CHOICES.items():
-        value = _look_up(settings, name)
+    for leaf in LEAVES.values():
         # Where null is no choice, its type has been refused before.
-        if value is not None and value not in choices:
-            raise UserError(f"{name}={value}: choose one of {', '.join(map(str, choices))}")
+        if (
+            leaf.name != "tuned.learning_rate"
+            and (value := _look_up(settings, leaf.name)) is not None
+        ):
+            _check_traits(leaf.name, value, leaf.traits)
     _check_steps(settings)
     _check_places(settings)
     trainer = settings["trainer"]
     check_precision(trainer.get("precision"), str(trainer.get("accelerator")))
+
+
+def _check_traits(name: str, value: Any, traits: Traits) -> None:
+    if traits.at_least is not None and value < traits.at_least:
+        raise UserError(f"{name}={value}: must be at least {traits.at_least}")
+    if traits.choices and value not in traits.choices:
+        raise UserError(f"{name}={value}: choose one of {', '.join(map(str, traits.choices))}")
+    is_name = value.isprintable() and 0 < len(value) <= _LONGEST_PLACE if traits.is_place else True
+    if not is_name:
+        raise UserError(
+            f"{name}={reprlib.repr(value)}: is no name of a folder; it must be of 1 to "
+            f"{_LONGEST_PLACE} characters that can be printed"
+        )
 
 
 def check_precision(precision: Any, accelerator: str) -> None:
@@ -164,7 +115,7 @@ def _check_sparsities(settings: Mapping[str, Any]) -> None:
 
 
 def _check_places(settings: Mapping[str, Any]) -> None:
-    """Refuse names that would lead out of ``runs_dir``, and what no file system takes."""
+    """Refuse names that would lead out of ``runs_dir``."""
     name = settings["experiment_name"]
     if not is_plain_name(name):
         raise UserError(
@@ -177,13 +128,6 @@ def _check_places(settings: Mapping[str, Any]) -> None:
             f"reproduce.dir={folder!r}: must be a folder inside runs_dir, for example "
             "reproduce.dir=mine"
         )
-    for name in _PLACES:
-        place = _look_up(settings, name)
-        if place is not None and not (place.isprintable() and 0 < len(place) <= _LONGEST_PLACE):
-            raise UserError(
-                f"{name}={reprlib.repr(place)}: is no name of a folder; it must be of 1 to "
-                f"{_LONGEST_PLACE} characters that can be printed"
-            )
 
 
 def _check_steps(settings: Mapping[str, Any]) -> None:
@@ -208,5 +152,5 @@ def _check_steps(settings: Mapping[str, Any]) -> None:
 def _look_up(settings: Mapping[str, Any], name: str) -> Any:
     value: Any = settings
     for key in name.split("."):
-        value = value[key]
+        value = value.get(key) if isinstance(value, Mapping) else None
     return value

@@ -26,8 +26,8 @@ from lightning_sparse.cli.batches import with_accumulation
 from lightning_sparse.cli.checks import check_ranges, check_types
 from lightning_sparse.cli.older_words import in_todays_words
 from lightning_sparse.cli.places import is_place, with_literal_place
-from lightning_sparse.cli.schema import OPEN, SCHEMA, check_name, fits, is_open, leaves, unknown
-from lightning_sparse.cli.shipped import conf_folders
+from lightning_sparse.cli.schema import OPEN, check_name, fits, is_open, leaves, schema, unknown
+from lightning_sparse.cli.shipped import choices, conf_folders
 from lightning_sparse.errors import UserError
 
 Settings = dict[str, Any]
@@ -173,7 +173,7 @@ def as_yaml(settings: Settings) -> str:
 def _with_null(override: str) -> str:
     """Write null where Python wrote None, as the agent of W&B does; no text is called so."""
     name, _, value = override.partition("=")
-    may_be_null = is_open(_name(override)) or fits(None, SCHEMA.get(_name(override), int))
+    may_be_null = is_open(_name(override)) or fits(None, schema().get(_name(override), int))
     return f"{name}=null" if value == "None" and may_be_null else override
 
 
@@ -281,7 +281,7 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     choice = re.search(r"Could not find '([^'/]+)/([^'/]+)'", text)
     if choice and choice.group(1) in _GROUPS:
         group = choice.group(1)
-        options = ", ".join(settings_files.choices(group))
+        options = ", ".join(choices(group))
         # Where it was not typed, a file has it.
         typed = group in map(_group, overrides)
         place = "" if typed else f"{said}, of which a file names "

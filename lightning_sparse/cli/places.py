@@ -11,23 +11,10 @@ from pathlib import Path
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from lightning_sparse.cli.schema import is_open
+from lightning_sparse.cli.schema import LEAVES, is_open
 
-PLACES = frozenset(
-    {
-        "runs_dir",
-        "mask_source",
-        "path.start",
-        "path.end",
-        "reproduce.dir",
-        "report.runs",
-        "sweep.file",
-        # Of the commands that write data.
-        "imagenet",
-        "images",
-        "out",
-    }
-)
+# Of the commands that write data.
+_PLACES_OF_DATA = frozenset({"imagenet", "images", "out"})
 
 # Arguments of classes are places if they are called like one: data.root, model.weights_file.
 _CALLED_PLACE = re.compile(r"(.*_)?(root|dir|folder|path|file)")
@@ -38,7 +25,9 @@ _QUOTED = re.compile(r"'.*'|\".*\"")
 def is_place(name: str) -> bool:
     """Whether a setting names a folder or a file."""
     last = name.rpartition(".")[2]
-    return name in PLACES or (is_open(name) and bool(_CALLED_PLACE.fullmatch(last)))
+    if name in LEAVES and LEAVES[name].traits.is_place:
+        return True
+    return name in _PLACES_OF_DATA or (is_open(name) and bool(_CALLED_PLACE.fullmatch(last)))
 
 
 def with_literal_place(override: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.identity import path_id, run_dir, training_id
 from lightning_sparse.cli.objects import build_curve
-from lightning_sparse.cli.settings_files import choices
+from lightning_sparse.cli.shipped import choices
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.points import SECOND_DENSE, Moment, Point, parse_point

@@ -4,182 +4,34 @@ One table for the command line and for files: the shipped ones under ``conf/`` a
 """
 
 import difflib
+import functools
 import types
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from lightning_sparse.cli.shipped import choices, conf_folders
 from lightning_sparse.errors import UserError
+from lightning_sparse.settings.tree import Leaf, Settings, leaves_of
 
-SCHEMA: Mapping[str, Any] = {
-    "experiment_name": str,
-    "runs_dir": str,
-    "seed": int,
-    "sparsity": float,
-    "mask_source": str | None,
-    "rewind_step": int,
-    "capture_steps": list,
-    "recalibrate_batch_norm": str | None,
-    "batch_size": int,
-    "global_batch_size": int | None,
-    "compile": bool | None,
-    "deterministic": bool | None,
-    "num_threads": int,
-    "channels_last": bool,
-    "log_every_steps": int | None,
-    "num_workers": int,
-    "run_learning_rate": float | None,
-    "training_steps_multiplier": float | None,
-    "method.name": str,
-    "method.start": str,
-    "method.needs_masks": bool,
-    "method.rewound": bool,
-    "training.num_steps": int,
-    "training.learning_rate": float,
-    "training.momentum": float,
-    "training.weight_decay": float,
-    "training.label_smoothing": float,
-    "training.gradient_clip_norm": float | None,
-    "pruning.start_step": int,
-    "pruning.end_step": int,
-    "pruning.update_every": int,
-    "path.start": str,
-    "path.end": str,
-    "path.space": str,
-    "path.steps_multiplier": int | None,
-    "path.training.num_steps": int,
-    "path.training.learning_rate": float,
-    "path.training.momentum": float,
-    "path.training.weight_decay": float,
-    "path.training.label_smoothing": float,
-    "path.training.gradient_clip_norm": float | None,
-    "evaluation.batch_size": int,
-    "evaluation.train_subset_size": int | None,
-    "evaluation.num_points": int,
-    "evaluation.lowest_t": float,
-    "evaluation.highest_t": float,
-    "evaluation.batch_norm": str,
-    "evaluation.num_recalibration_images": int,
-    "evaluation.recalibration_batch_size": int,
-    "evaluation.points_at_once": int,
-    "evaluation.max_refinements": int,
-    "evaluation.quiet_rounds": int,
-    "evaluation.allow_tf32": bool | None,
-    "checkpoint.every_seconds": float,
-    "checkpoint.largest_share": float,
-    "checkpoint.keep": bool,
-    "tuned.learning_rate.dense": float,
-    "tuned.learning_rate.prune": float,
-    "tuned.learning_rate.scratch": float,
-    "tuned.learning_rate.lottery": float,
-    "tuned.path_learning_rate.dense": float,
-    "tuned.path_learning_rate.end_mask": float,
-    "tuned.path_learning_rate.start_mask": float,
-    "tuned.path_learning_rate.union": float,
-    "tuned.path_learning_rate.intersection": float,
-    "reproduce.dir": str,
-    "reproduce.title": str,
-    "reproduce.seeds": list[int],
-    "reproduce.further_seeds": list[int],
-    "reproduce.sparsities": list,
-    "reproduce.num_seeds_of_sparsities": int | None,
-    "reproduce.num_processes": int | None,
-    "reproduce.lines": list[dict[str, Any]],
-    "reproduce.curves": list[dict[str, Any]],
-    "reproduce.control_sparsity": float | None,
-    "reproduce.search.times": list[int],
-    "reproduce.search.num_seeds": int,
-    "reproduce.search.curves": list[dict[str, Any]],
-    "export.run": str | None,
-    "export.format": str,
-    "export.out": str | None,
-    "export.num_images": int,
-    "published.file": str | None,
-    "published.layout": str | None,
-    "published.start": str | None,
-    "report.runs": str | None,
-    "report.rules": int | None,
-    "sweep.file": str | None,
-    "sweep.seed": int | None,
-    "sweep.seeds": list[int],
-    "sweep.verb": str,
-    "sweep.num_processes": int | None,
-    "sweep.part": str | None,
-    "sweep.id": str | None,
-    "sweep.num_agents": int,
-    "pilot.seeds": list[int],
-    "pilot.learning_rates": list[float],
-    "pilot.prune_trials": list[dict[str, Any]],
-    "pilot.path_learning_rates": list[float],
-    "logger.name": str,
-    "logger.project": str,
-    "logger.entity": str | None,
-    "logger.mode": str | None,
-    "slurm.partition": str | None,
-    "slurm.account": str | None,
-    "slurm.qos": str | None,
-    "slurm.constraint": str | None,
-    "slurm.cpus_per_task": int | None,
-    "slurm.mem_gb": int | None,
-    "slurm.minutes": int,
-    "slurm.warn_seconds": int,
-    "slurm.setup": list[str],
-    "slurm.seeds": list[int],
-}
+LEAVES: Mapping[str, Leaf] = {leaf.name: leaf for leaf in leaves_of(Settings)}
 
 # Below these stand the arguments of something that is chosen: a class, the Trainer, sbatch.
-OPEN = (
-    "data",
-    "model",
-    "distribution",
-    "curve",
-    "trainer",
-    "slurm.options",
-    "method.sparse_method",
-    "training.lr_schedule",
-    "path.training.lr_schedule",
-)
+OPEN = tuple(name for name, leaf in LEAVES.items() if leaf.is_open)
 
-_EXAMPLES: Mapping[str, Any] = {
-    "mask_source": "runs/NAME",
-    "global_batch_size": 4096,
-    "recalibrate_batch_norm": "augmented",
-    "compile": "true",
-    "log_every_steps": 100,
-    "run_learning_rate": 0.1,
-    "training_steps_multiplier": 5,
-    "path.steps_multiplier": 4,
-    "training.gradient_clip_norm": 1.0,
-    "path.training.gradient_clip_norm": 1.0,
-    "evaluation.train_subset_size": 1024,
-    "reproduce.num_processes": 2,
-    "reproduce.num_seeds_of_sparsities": 3,
-    "reproduce.control_sparsity": 0.8,
-    "reproduce.seeds": "[11,12,13]",
-    "reproduce.further_seeds": "[14,15]",
-    "export.run": "runs/NAME",
-    "export.out": "exports/NAME.onnx",
-    "published.file": "rigl.npz",
-    "published.layout": "rigl",
-    "published.start": "start.npz",
-    "report.runs": "runs",
-    "report.rules": 2,
-    "sweep.file": "gap",
-    "sweep.seed": 7,
-    "sweep.seeds": "[1,2,3]",
-    "sweep.num_processes": 2,
-    "sweep.part": "2/8",
-    "sweep.id": "ENTITY/PROJECT/ID",
-    "pilot.seeds": "[1,2,3]",
-    "logger.entity": "my-team",
-    "logger.mode": "offline",
-    "slurm.partition": "gpu",
-    "slurm.account": "vision",
-    "slurm.qos": "normal",
-    "slurm.constraint": "h100",
-    "slurm.cpus_per_task": 10,
-    "slurm.mem_gb": 500,
-    "slurm.seeds": "[11,12,13]",
-}
+_SCHEMA: Mapping[str, Any] = {name: leaf.type for name, leaf in LEAVES.items() if not leaf.is_open}
+
+
+def schema() -> Mapping[str, Any]:
+    """Return the type of every setting that is not open; there is a tuned rate for every arm."""
+    return _schema(conf_folders())
+
+
+@functools.cache
+def _schema(_: tuple[Path, ...]) -> Mapping[str, Any]:
+    rates = {f"tuned.learning_rate.{arm}": float for arm in choices("method")}
+    return {**{name: of for name, of in _SCHEMA.items() if name != "tuned.learning_rate"}, **rates}
+
 
 _KINDS: Mapping[Any, tuple[str, str]] = {
     int: ("an integer", "integers"),
@@ -216,9 +68,9 @@ def check_name(name: str, value: Any) -> None:
     Raises:
         UserError: Saying what was probably meant.
     """
-    if name in SCHEMA or is_open(name):
+    if name in schema() or is_open(name):
         return
-    below = next((known for known in SCHEMA if known.startswith(f"{name}.")), None)
+    below = next((known for known in schema() if known.startswith(f"{name}.")), None)
     if below is not None and not value:
         raise UserError(f"{name} is empty; leave it out, or give what it holds, such as {below}")
     if below is not None:
@@ -234,7 +86,7 @@ def unknown(name: str) -> str:
             f"no setting is called {name!r}; an argument of the chosen class is added with a plus "
             f"sign: +{name}=..."
         )
-    close = difflib.get_close_matches(name, SCHEMA, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, schema(), n=1, cutoff=0.5)
     hint = (
         f"did you mean {close[0]}?" if close else "`lightning-sparse train --settings` lists them"
     )
@@ -247,8 +99,8 @@ def check_type(name: str, value: Any, default: Any = None) -> None:
     Raises:
         UserError: If it does not fit.
     """
-    if name in SCHEMA:
-        expected = SCHEMA[name]
+    if name in schema():
+        expected = schema()[name]
     elif value is None or default is None or name.startswith("trainer."):
         # Whether null is something, a class declares; and Lightning takes numbers, lists and words
         # for the same arguments of its Trainer.
@@ -256,7 +108,8 @@ def check_type(name: str, value: Any, default: Any = None) -> None:
     else:
         expected = type(default)
     if not fits(value, expected):
-        example = _EXAMPLES.get(name, default)
+        example = LEAVES[name].traits.example if name in LEAVES else None
+        example = default if example is None else example
         hint = "" if example is None else f", for example {name}={example}"
         raise UserError(f"{name}={value!r}: must be {described(expected)}{hint}")
 

@@ -136,13 +136,6 @@ def found(config_path: str) -> Path | None:
     return files[0] if files else None
 
 
-def choices(group: str) -> list[str]:
-    """Return the names there are to choose from in a group."""
-    return sorted(
-        {file.stem for folder in conf_folders() for file in (folder / group).glob("*.yaml")}
-    )
-
-
 def register() -> None:
     """Tell Hydra of our source."""
     Plugins.instance().register(SettingsSource)

@@ -32,3 +32,10 @@ def conf_folders() -> tuple[Path, ...]:
     except OSError:  # the current folder was removed, or is closed to us
         return (CONF_DIR,)
     return (own, CONF_DIR) if is_other else (CONF_DIR,)
+
+
+def choices(group: str) -> list[str]:
+    """Return the names there are to choose from in a group."""
+    return sorted(
+        {file.stem for folder in conf_folders() for file in (folder / group).glob("*.yaml")}
+    )

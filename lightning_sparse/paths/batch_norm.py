@@ -6,14 +6,12 @@ they were seen in training; see also REPAIR, Jordan et al. 2022).
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, distributed, nn
 
 from lightning_sparse.models.batch_norm import batch_norms
 
-BatchNormPolicy = Literal["recalibrated", "recalibrated_plain", "batch", "interpolated", "stored"]
 """``recalibrated``: cumulative average over fixed augmented training images (the default).
 ``recalibrated_plain``: the same over images that are not augmented, which networks were not trained
 on; ``recalibrated`` means this in records of rules 1.

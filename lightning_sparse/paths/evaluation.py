@@ -4,24 +4,21 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from lightning_sparse.data.datamodule import ImageDataModule
-from lightning_sparse.errors import UserError
 from lightning_sparse.models.batch_norm import fresh_statistics, use_batch_statistics
 from lightning_sparse.models.stateless import StatelessCall
 from lightning_sparse.paths.batch_norm import (
-    BatchNormPolicy,
     average_over_ranks_,
     interpolated_statistics,
     nearer_end,
 )
 from lightning_sparse.paths.layout import WeightLayout
+from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.records import Evaluation, PathPoint
 from lightning_sparse.rises import barriers, descent, largest_rise
 from lightning_sparse.training.measurement import (
@@ -38,80 +35,8 @@ State = dict[str, Tensor]
 _REST = 0.02
 _NUM_FLATTEST = 2
 
-_MINIMA = {
-    "num_points": 2,
-    "num_recalibration_images": 1,
-    "recalibration_batch_size": 1,
-    "points_at_once": 1,
-    "max_refinements": 0,
-    "quiet_rounds": 1,
-}
-
 EDGE_POINTS = (0.001, 0.01, 0.99, 0.999)
 """Measured beside every grid: filters of next to no norm change the loss within steps of 0.01."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationSettings:
-    """Where and how a path is measured.
-
-    Attributes:
-        num_points: Equally spaced values of t on [``lowest_t``, ``highest_t``]; 0 and 1 must be
-            among them. The default grid is the one of the public interpolation script of the
-            paper's first author (google-research/rigl).
-        lowest_t: Smallest t; below 0 the path is extrapolated.
-        highest_t: Largest t.
-        batch_norm: Policy for batch-norm statistics.
-        num_recalibration_images: Training images behind recalibrated statistics.
-        recalibration_batch_size: Size of the equal batches they come in.
-        points_at_once: How many points are held in memory together.
-        max_refinements: Rounds of refinement around what the claims judge, at most.
-        quiet_rounds: Rounds in a row that must move nothing before refinement rests.
-        allow_tf32: Whether to compute in TF32 where the device has it; None: in single precision.
-    """
-
-    num_points: int = 29
-    lowest_t: float = -0.2
-    highest_t: float = 1.2
-    batch_norm: BatchNormPolicy = "recalibrated"
-    num_recalibration_images: int = 1024
-    recalibration_batch_size: int = 256
-    points_at_once: int = 29
-    max_refinements: int = 10
-    quiet_rounds: int = 2
-    allow_tf32: bool | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be measured, or not be judged afterwards.
-
-        Raises:
-            UserError: Naming the setting.
-        """
-        policies = get_args(BatchNormPolicy)
-        if self.batch_norm not in policies:
-            raise UserError(
-                f"evaluation.batch_norm={self.batch_norm}: choose one of {', '.join(policies)}"
-            )
-        for name, minimum in _MINIMA.items():
-            if getattr(self, name) < minimum:
-                raise UserError(
-                    f"evaluation.{name}={getattr(self, name)}: must be at least {minimum}"
-                )
-        if not {0.0, 1.0} <= set(self.grid()):
-            raise UserError(
-                f"evaluation.num_points={self.num_points}: {self.num_points} points on "
-                f"[{self.lowest_t}, {self.highest_t}] leave out an end of the path; choose "
-                "evaluation.num_points, lowest_t and highest_t so that 0 and 1 are among them"
-            )
-
-    def grid(self) -> list[float]:
-        """Values of t in increasing order, rounded so that 0 and 1 are hit exactly."""
-        span = self.highest_t - self.lowest_t
-        return [
-            # Zero, not minus zero, which rounding gives from below.
-            round(self.lowest_t + span * i / (self.num_points - 1), 10) + 0.0
-            for i in range(self.num_points)
-        ]
 
 
 class PathEvaluator:

@@ -19,7 +19,6 @@ from lightning_sparse.models.flops import flops_of_run, forward_flops
 from lightning_sparse.paths.curves import AbstractCurve
 from lightning_sparse.paths.end_points import EndPoint
 from lightning_sparse.paths.evaluation import (
-    EvaluationSettings,
     PathEvaluator,
     evaluate_path,
     judged_pairs,
@@ -27,13 +26,13 @@ from lightning_sparse.paths.evaluation import (
 from lightning_sparse.paths.geometry import curve_length, point_on_curve
 from lightning_sparse.paths.layout import WeightLayout, both_ends
 from lightning_sparse.paths.path_module import PathModule
-from lightning_sparse.paths.subspace import Space, subspace_masks
+from lightning_sparse.paths.settings import EvaluationSettings, Space
+from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.records import NEWEST_RULES, PathRecord
 from lightning_sparse.rises import margin
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tensor_files import save_tensors
 from lightning_sparse.training.checkpoints import (
-    CheckpointSettings,
     RunCheckpoints,
     describe_network,
     fit_resumably,
@@ -49,6 +48,7 @@ from lightning_sparse.training.ranks import (
     wait_for_all,
 )
 from lightning_sparse.training.run import HISTORY_FILE
+from lightning_sparse.training.settings import CheckpointSettings
 from lightning_sparse.training.validation import check_batches_of_one, say, validate
 
 CONTROL_POINTS_FILE = "control_points.safetensors"

@@ -1,11 +1,8 @@
 """Where the control points of a curve may move: everywhere, or on a mask made from the ends'."""
 
-from typing import Literal
-
 from lightning_sparse.errors import UserError
+from lightning_sparse.paths.settings import Space
 from lightning_sparse.sparsity.masks import Masks, intersection, union
-
-Space = Literal["dense", "start_mask", "end_mask", "union", "intersection"]
 
 
 def subspace_masks(space: Space, start: Masks | None, end: Masks | None) -> Masks | None:

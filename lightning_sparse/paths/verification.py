@@ -17,7 +17,8 @@ from lightning_sparse.paths.curves import AbstractCurve, Bezier, Line, own_curve
 from lightning_sparse.paths.end_points import EndPoint, load_end_point
 from lightning_sparse.paths.geometry import curve_length
 from lightning_sparse.paths.run import CONTROL_POINTS_FILE
-from lightning_sparse.paths.subspace import Space, subspace_masks
+from lightning_sparse.paths.settings import Space
+from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.points import parse_point
 from lightning_sparse.records import STRAIGHT_LINE, PathRecord
 from lightning_sparse.sparsity.masks import full_masks

@@ -7,7 +7,6 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -32,6 +31,7 @@ from lightning_sparse.storage import (
 from lightning_sparse.training.after_step import AfterStepCallback
 from lightning_sparse.training.gradient_buckets import settle_gradient_buckets
 from lightning_sparse.training.ranks import gathered
+from lightning_sparse.training.settings import CheckpointSettings
 from lightning_sparse.training.trainer import fit, quiet_trainer
 
 CHECKPOINTS_DIR = "checkpoints"
@@ -43,28 +43,6 @@ _NUM_KEPT = 2
 _STEPS_BETWEEN_VOTES = 10
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointSettings:
-    """When checkpoints are written. No result depends on it.
-
-    Attributes:
-        every_seconds: Least time between two checkpoints.
-        largest_share: Largest share of the time that writing may take, in (0, 1]: where the disk is
-            slow, checkpoints come less often by themselves.
-        keep: Whether a finished run keeps its last checkpoint, which holds the optimizer's state.
-    """
-
-    every_seconds: float = 30.0
-    largest_share: float = 0.01
-    keep: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.every_seconds > 0:
-            raise UserError(f"checkpoint.every_seconds={self.every_seconds}: must be above 0")
-        if not 0 < self.largest_share <= 1:
-            raise UserError(f"checkpoint.largest_share={self.largest_share}: must lie in (0, 1]")
 
 
 def describe_network(network: nn.Module) -> str:

@@ -9,50 +9,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
-from lightning_sparse.errors import UserError, theirs
+from lightning_sparse.errors import theirs
 from lightning_sparse.training.lean_module import LeanModule
 from lightning_sparse.training.lr_schedules import AbstractLRSchedule, WarmupCosine
 from lightning_sparse.training.optimizers import build_optimizer
+from lightning_sparse.training.settings import FitSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class TrainingSettings(FitSettings):
     """How a network is fitted; equal over the arms except for the tuned learning rate.
 
     Attributes:
-        num_steps: Optimizer steps of the whole schedule.
-        learning_rate: Peak learning rate.
-        momentum: Nesterov momentum.
-        weight_decay: Lambda of the L2 term on convolution and linear weights.
-        label_smoothing: Share of each label spread over all classes, in [0, 1).
-        gradient_clip_norm: Largest Euclidean norm of all gradients together, after they are masked;
-            None for no limit.
         lr_schedule: Factor of the learning rate by step.
     """
 
-    num_steps: int
-    learning_rate: float
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.0
-    gradient_clip_norm: float | None = None
     lr_schedule: AbstractLRSchedule = field(default_factory=WarmupCosine)
-
-    def __post_init__(self) -> None:
-        checks = {
-            "num_steps": (self.num_steps >= 1, "at least 1"),
-            "learning_rate": (self.learning_rate > 0, "above 0"),
-            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
-            "weight_decay": (self.weight_decay >= 0, "at least 0"),
-            "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
-            "gradient_clip_norm": (
-                self.gradient_clip_norm is None or self.gradient_clip_norm > 0,
-                "above 0 or null",
-            ),
-        }
-        for name, (is_valid, expected) in checks.items():
-            if not is_valid:
-                raise UserError(f"training.{name}={getattr(self, name)}: must be {expected}")
 
     def with_clipping(self, trainer_options: Mapping[str, Any] | None) -> dict[str, Any]:
         """Add the limit to Trainer arguments that do not say one."""

@@ -24,7 +24,6 @@ from lightning_sparse.tensor_files import load_tensors, save_tensors
 from lightning_sparse.training.after_step import AfterStepCallback
 from lightning_sparse.training.checkpoints import (
     CheckpointCallback,
-    CheckpointSettings,
     RunCheckpoints,
     describe_network,
     fit_resumably,
@@ -46,6 +45,7 @@ from lightning_sparse.training.observations import EndPointObserver
 from lightning_sparse.training.progress import History, Progress, ProgressCallback
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.ranks import share_buffers_, wait_for_all
+from lightning_sparse.training.settings import CheckpointSettings
 from lightning_sparse.training.sparsity_callback import SparsityCallback
 from lightning_sparse.training.validation import (
     check_batches_of_one,

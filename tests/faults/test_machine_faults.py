@@ -23,7 +23,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.places import Anywhere
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.tensor_files import load_tensors
-from lightning_sparse.training.checkpoints import CheckpointSettings
+from lightning_sparse.training.settings import CheckpointSettings
 from tests.faults.comparison import differences
 from tests.faults.findings import note
 from tests.faults.interrupted import NO_MORE_MEMORY, execute_short_of_memory, planned

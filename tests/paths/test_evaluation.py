@@ -9,13 +9,13 @@ from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.paths.evaluation import (
-    EvaluationSettings,
     PathEvaluator,
     evaluate_path,
     judged_pairs,
     midpoints_around,
 )
 from lightning_sparse.paths.layout import WeightLayout
+from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.records import Evaluation, PathPoint
 from lightning_sparse.rises import barriers, descent, largest_rise, margin
 from lightning_sparse.tensor_files import load_tensors

@@ -19,9 +19,9 @@ from torch import nn
 from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import Bezier, Line
 from lightning_sparse.paths.end_points import load_end_point
-from lightning_sparse.paths.evaluation import EvaluationSettings
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.run import PathIdentity, make_path
+from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from tests.training.methods import AsksAtStart, GrowsByGradient
 from tests.training.problems import (

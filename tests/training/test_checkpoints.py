@@ -15,7 +15,7 @@ from lightning_sparse.records import read_record
 from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.storage import write_folder_atomic
 from lightning_sparse.tensor_files import load_tensors
-from lightning_sparse.training.checkpoints import CheckpointSettings
+from lightning_sparse.training.settings import CheckpointSettings
 from tests.faults.findings import note
 from tests.training.problems import (
     TinyNet,

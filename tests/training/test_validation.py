@@ -9,8 +9,8 @@ from torch.nn import functional
 from lightning_sparse.cli.build import build_data, build_network
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.errors import UserError
-from lightning_sparse.paths.evaluation import EvaluationSettings
 from lightning_sparse.paths.run import _batches_of_statistics
+from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.training.validation import (
     check_batches_of_one,
     check_ranks_can_wait,

@@ -1,0 +1,38 @@
+"""Settings of jobs that are submitted; no result depends on them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_sparse.fields import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmSettings:
+    """What jobs ask SLURM for; None leaves it to the cluster.
+
+    Attributes:
+        partition: Where to.
+        account: Who is charged.
+        qos: Quality of service.
+        constraint: Features that nodes must have.
+        cpus_per_task: Cores of each process.
+        mem_gb: Memory of each node, in GB.
+        minutes: Time limit.
+        warn_seconds: How long before the limit, or before pre-emption, the run is told.
+        setup: Shell lines that come before the run.
+        options: Further options of ``sbatch``, by name.
+        seeds: Of slurm-train: one job each; empty for the one seed.
+    """
+
+    partition: str | None = setting(example="gpu")
+    account: str | None = setting(example="vision")
+    qos: str | None = setting(example="normal")
+    constraint: str | None = setting(example="h100")
+    cpus_per_task: int | None = setting(example=10, at_least=1)
+    mem_gb: int | None = setting(example=500, at_least=1)
+    minutes: int = setting(at_least=1)
+    warn_seconds: int = setting(at_least=1)
+    setup: Sequence[str]
+    options: Mapping[str, Any]
+    seeds: Sequence[int] = setting(example="[11,12,13]")

@@ -1,0 +1,119 @@
+"""Settings of commands that plan many runs; no run's result depends on them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_sparse.fields import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """Curves that are fitted again with more steps.
+
+    Attributes:
+        times: So many times the experiment's own steps.
+        num_seeds: On the first so many report seeds.
+        curves: Settings of `PathSettings` for each.
+    """
+
+    times: Sequence[int]
+    num_seeds: int = setting(at_least=0)
+    curves: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReproduceSettings:
+    """Everything that an experiment is made of.
+
+    Attributes:
+        dir: Folder under ``runs_dir`` for records, verdicts and report.
+        title: Of the report.
+        seeds: Report seeds.
+        further_seeds: More of them, at the headline sparsity alone.
+        sparsities: Shown beside the headline sparsity: end points only.
+        num_seeds_of_sparsities: On the first so many seeds; None for all.
+        num_processes: Worker processes; None for one per core, or on GPUs as many as fit.
+        lines: Settings of `PathSettings` for each straight line.
+        curves: The same for each curve.
+        control_sparsity: Of the positive control in the mask; None for none.
+        search: The strength of the search.
+    """
+
+    dir: str = setting(is_place=True)
+    title: str
+    seeds: Sequence[int] = setting(example="[11,12,13]")
+    further_seeds: Sequence[int] = setting(example="[14,15]")
+    sparsities: Sequence[Any]
+    num_seeds_of_sparsities: int | None = setting(example=3, at_least=0)
+    num_processes: int | None = setting(example=2, at_least=1)
+    lines: Sequence[Mapping[str, Any]]
+    curves: Sequence[Mapping[str, Any]]
+    control_sparsity: float | None = setting(example=0.8)
+    search: SearchSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """How a sweep is run, not what is in it.
+
+    Attributes:
+        file: A file's name under ``sweeps/``, or its path.
+        seed: Another draw of a random search; None for the first.
+        seeds: Every point is run with each, and judged by their mean.
+        verb: What typed points are: train, line, path.
+        num_processes: None for one per core.
+        part: ``I/N`` runs every N-th point from the I-th on.
+        id: ``ENTITY/PROJECT/ID`` of a registered sweep.
+        num_agents: Of slurm-agents.
+    """
+
+    file: str | None = setting(example="gap", is_place=True)
+    seed: int | None = setting(example=7)
+    seeds: Sequence[int] = setting(example="[1,2,3]")
+    verb: str
+    num_processes: int | None = setting(example=2, at_least=1)
+    part: str | None = setting(example="2/8")
+    id: str | None = setting(example="ENTITY/PROJECT/ID")
+    num_agents: int = setting(at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilotSettings:
+    """What is tried on the pilot seeds.
+
+    Attributes:
+        seeds: They.
+        learning_rates: Tried for dense, scratch and lottery.
+        prune_trials: As many settings for the pruned arm.
+        path_learning_rates: Tried for curves in each space.
+    """
+
+    seeds: Sequence[int] = setting(example="[1,2,3]")
+    learning_rates: Sequence[float]
+    prune_trials: Sequence[Mapping[str, Any]]
+    path_learning_rates: Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveRates:
+    """Learning rates of curves, by the space that they are fitted in."""
+
+    dense: float
+    end_mask: float
+    start_mask: float
+    union: float
+    intersection: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TunedSettings:
+    """What was chosen on the pilot seeds.
+
+    Attributes:
+        learning_rate: By arm.
+        path_learning_rate: By space of the curve.
+    """
+
+    learning_rate: Mapping[str, float]
+    path_learning_rate: CurveRates
