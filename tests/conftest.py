@@ -17,6 +17,9 @@ import torch.distributed
 
 from tests.distribution import SchedulingByFile, is_worker, long_first, num_processes
 from tests.faults.findings import note
+from tests.typechecking import check_annotations
+
+check_annotations()
 
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["WANDB_MODE"] = "offline"

@@ -117,4 +117,4 @@ def unrefined_remarks(paths: Sequence[PathRecord]) -> list[str]:
 def _is_within(value: float, standard_error: float, limit: float) -> bool | None:
     if abs(value - limit) <= 2 * standard_error and standard_error > 0:
         return None
-    return value <= limit
+    return bool(value <= limit)  # numbers of NumPy are compared to a type of its own

@@ -8,7 +8,6 @@ says more or less than half where half is the truth, or the wrong side elsewhere
 import functools
 from collections import Counter
 
-import jaxtyping
 import numpy as np
 import pytest
 from scipy import stats
@@ -22,14 +21,6 @@ from lightning_sparse.rises import barriers, descent, largest_rise, margin
 CLAIM = ShareClaim(name="A", statement="", rule="")
 NUMBERS = (6, 8, 20)
 NUM_EXPERIMENTS = 400
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _annotations_are_checked_elsewhere():
-    """Thousands of records: checking each at run time takes ten times as long as judging them."""
-    jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003 (its own signature)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)  # noqa: FBT003
 
 
 @functools.cache

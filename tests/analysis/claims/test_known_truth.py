@@ -11,7 +11,6 @@ import math
 import statistics
 from collections import Counter
 
-import jaxtyping
 import pytest
 
 from lightning_sparse.analysis import claim
@@ -114,14 +113,6 @@ NULL = dataclasses.replace(
     dense_quadratic_rise=0.0,
     loss_spread=0.01,
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _annotations_are_checked_elsewhere():
-    """Do a thousand experiments in seconds; the other tests check the types of the same calls."""
-    jaxtyping.config.update("jaxtyping_disable", value=True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", value=False)
 
 
 def verdict_counts(effects: Effects, num_experiments: int = NUM_EXPERIMENTS) -> Counter:
