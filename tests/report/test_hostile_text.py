@@ -11,7 +11,7 @@ import pytest
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.records import from_json, to_json
 from lightning_sparse.report.document import write_report
-from tests.analysis.simulate import HEADLINE_SPARSITY, simulated_records
+from tests.analysis.simulate import ENDS_AND_MIDDLE, HEADLINE_SPARSITY, simulated_records
 
 PAYLOADS = [
     "<script>document.title='ran'</script>",
@@ -42,7 +42,8 @@ PROBE = """<head><script>setTimeout(() => {
 
 def hostile_lines() -> list[str]:
     """Records as a stranger may write them: a payload in every text that is free."""
-    bodies = [json.loads(to_json(r)) for r in simulated_records([11, 12], sparsities=[0.98])]
+    records = simulated_records([11, 12], sparsities=[0.98], grid=ENDS_AND_MIDDLE)
+    bodies = [json.loads(to_json(record)) for record in records]
     named = {b["run_id"]: f"{b['run_id']}{NAMES[n % len(NAMES)]}" for n, b in enumerate(bodies)}
     for number, body in enumerate(bodies):
         payload = PAYLOADS[number % len(PAYLOADS)]
