@@ -1,16 +1,14 @@
 """What each of several processes does in the tests of distributed runs: see test_ranks.py.
 
-Started as ``python -m tests.training.rank_program FOLDER DEVICE``, once per rank, with the
-variables by which Lightning knows the ranks. Every rank seeds the global generators otherwise, on
-purpose.
+`run_rank` is called once per rank, in processes that are forked from one which has imported this
+module; it sets the variables by which Lightning knows the ranks. Every rank seeds the global
+generators otherwise, on purpose.
 """
 
 import os
 import random
-import sys
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -166,6 +164,14 @@ def main(folder, device):
     torch.save(seen, folder / f"rank{rank}.pt")
 
 
-if __name__ == "__main__":
+def run_rank(folder, device, rank, world_size, port):
+    """Be one of the ranks; what is said goes to a file."""
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NODE_RANK="0", LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world_size), OMP_NUM_THREADS="1",
+    )  # fmt: skip
+    said = os.open(folder / f"rank{rank}.txt", os.O_WRONLY | os.O_CREAT)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
     warnings.filterwarnings("error", category=ResourceWarning)
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(folder, device)

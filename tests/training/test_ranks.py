@@ -5,11 +5,8 @@ Two and four with gloo on the CPU; where there are GPUs, one and two with NCCL, 
 
 import contextlib
 import itertools
-import os
+import multiprocessing
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,12 +21,10 @@ from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
 from lightning_sparse.training.numerics import true_single_precision
 from lightning_sparse.training.ranks import is_first_rank, mean_over_ranks
+from tests.training import rank_program
 from tests.training.methods import AsksAtStart, GrowsByGradient
 from tests.training.problems import TwoLayers, make_data, make_network, same_bits, train
 from tests.training.rank_program import CLIP_NORM, EVALUATION
-
-REPOSITORY = Path(__file__).parents[2]
-
 
 # How alike sums are that two processes add up: a GPU may take other algorithms each time.
 ALIKE = {"cpu": 1e-12, "cuda": 1e-6}
@@ -39,22 +34,6 @@ def free_port():
     with contextlib.closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def start(folder, rank, device, world_size, port):
-    variables = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "NODE_RANK": "0",
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(world_size),
-        "OMP_NUM_THREADS": "1",
-    }
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.training.rank_program", str(folder), device],
-        cwd=REPOSITORY, env={**os.environ, **variables},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
 
 
 def skip_without_gpus(number):
@@ -78,14 +57,23 @@ def shared(request, tmp_path_factory):
     if device == "cuda":
         skip_without_gpus(number)
     folder, port = tmp_path_factory.mktemp("ranks"), free_port()
-    processes = [start(folder, rank, device, number, port) for rank in range(number)]
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([rank_program.__name__])
+    processes = [
+        context.Process(target=rank_program.run_rank, args=(folder, device, rank, number, port))
+        for rank in range(number)
+    ]
     try:
-        outputs = [process.communicate(timeout=300)[0] for process in processes]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(timeout=300)
     finally:
         for process in processes:
             process.kill()
-            process.wait()
-    statuses = [process.returncode for process in processes]
+            process.join()
+    statuses = [process.exitcode for process in processes]
+    outputs = [(folder / f"rank{rank}.txt").read_text() for rank in range(number)]
     assert statuses == [0] * number, (statuses, [output[-1500:] for output in outputs])
     seen = [torch.load(folder / f"rank{rank}.pt") for rank in range(number)]
     assert {rank["backend"] for rank in seen} == {"nccl" if device == "cuda" else "gloo"}
