@@ -60,8 +60,8 @@ pilot: .venv ## Tune each arm by its own objective on the pilot seeds [EXPERIMEN
 report: .venv ## Judge and draw again from records; RUNS: across sweeps [EXPERIMENT RUNS RULES]
 	$(SPARSE) report $(if $(RUNS),$(call quoted,report.runs=$(RUNS))) $(PAGE) $(WHOLE) $(ARGS)
 
-readme: .venv ## Write the figure and the table of claims into README.md from results/ [EXPERIMENT]
-	$(SPARSE) readme $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
+readme: .venv ## Write figures and tables of claims into the pages, from results/ [EXPERIMENT RULES]
+	$(SPARSE) readme $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(PAGE) $(ARGS)
 
 train-dense: .venv ## Train the dense network [EXPERIMENT SEED]
 	$(SPARSE) train method=dense $(RUN) $(ARGS)

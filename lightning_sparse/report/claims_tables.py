@@ -36,6 +36,27 @@ def verdict_table(claims: Sequence[ClaimResult], *, has_rules: bool = True) -> T
     )
 
 
+def summary_table(claims: Sequence[ClaimResult]) -> Table:
+    """Make the table of one row per claim, without parts, rules and notes."""
+    return Table(
+        columns=["claim", "what it says", "verdict", "estimate", "95 % interval", "seeds"],
+        rows=[
+            Row(
+                cells=[
+                    claim.claim,
+                    claim.statement,
+                    _verdict_cell(claim),
+                    estimate_words(claim),
+                    interval_words(claim),
+                    str(claim.num_seeds),
+                ]
+            )
+            for claim in claims
+        ],
+        numeric=frozenset({"estimate", "95 % interval", "seeds"}),
+    )
+
+
 def rules_table(claims: Sequence[ClaimResult], findings: Findings) -> Table:
     """Make the table of decision rules, with the records behind each claim or its parts."""
     return Table(

@@ -1,5 +1,6 @@
-"""Puts an experiment's figure and verdicts into the README, between two markers that stay there."""
+"""Puts an experiment's figure and verdicts into a page, between two markers that stay there."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from lightning_sparse.analysis.triples import Triple
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import Record, RunRecord
 from lightning_sparse.report.claims_tables import (
+    summary_table,
     triples_sentence,
     triples_table,
     verdict_sentence,
@@ -18,80 +20,91 @@ from lightning_sparse.report.style import listed, seed_words
 from lightning_sparse.storage import write_text_atomic
 
 
-def markers(experiment: str) -> tuple[str, str]:
-    """Return the lines between which an experiment's results stand."""
+def markers(name: str) -> tuple[str, str]:
+    """Return the lines between which results stand: of ``digits``, or of ``digits, rules 1``."""
     return (
-        f"<!-- results of {experiment}: begin (made by `make readme`, do not edit) -->",
-        f"<!-- results of {experiment}: end -->",
+        f"<!-- results of {name}: begin (made by `make readme`, do not edit) -->",
+        f"<!-- results of {name}: end -->",
     )
 
 
-def update_readme(
-    readme_file: Path,
-    experiment: str,
-    records: Sequence[Record],
-    claims: Sequence[ClaimResult],
-    triples: Sequence[Triple],
-    figure: Path,
-) -> None:
+def has_markers(page: Path, name: str) -> bool:
+    """Whether a page shows these results."""
+    return page.is_file() and markers(name)[0] in page.read_text(encoding="utf-8")
+
+
+def update_page(page: Path, name: str, results: str) -> None:
     """Replace what is between the markers; the rest of the file stays byte for byte.
 
     Args:
-        readme_file: Must contain both `markers` of the experiment, once each.
-        experiment: Its name.
-        records: What the claims were judged on.
-        claims: The claims.
-        triples: What triples of seeds say alone; empty to leave that out.
-        figure: The headline figure, in the README's folder or below it.
+        page: Must contain both `markers` of these results, once each.
+        name: Theirs.
+        results: Markdown.
 
     Raises:
-        UserError: If the file, a marker or the figure is not where it should be.
+        UserError: If the file or a marker is not where it should be.
     """
-    if not readme_file.is_file():
-        raise UserError(f"no file {readme_file}; give the README to update")
-    begin, end = markers(experiment)
-    text = readme_file.read_text(encoding="utf-8")
+    if not page.is_file():
+        raise UserError(f"no file {page}; give the page to update")
+    begin, end = markers(name)
+    text = page.read_text(encoding="utf-8")
     if (text.count(begin), text.partition(begin)[2].count(end), text.count(end)) != (1, 1, 1):
         raise UserError(
-            f"{readme_file}: needs the lines {begin} and {end}, once each and in this order; put "
+            f"{page}: needs the lines {begin} and {end}, once each and in this order; put "
             "them where the results belong"
         )
     before, _, rest = text.partition(begin)
     after = rest.partition(end)[2]
-    verdicts = _verdicts(claims, triples)
-    results = _results(records, verdicts, _relative(figure, readme_file.parent))
-    write_text_atomic(readme_file, f"{before}{begin}\n\n{results}\n\n{end}{after}")
+    write_text_atomic(page, f"{before}{begin}\n\n{results}\n\n{end}{after}")
 
 
-def _relative(figure: Path, folder: Path) -> str:
+def picture(figure: Path, page: Path) -> str:
+    """Show the headline figure on a page.
+
+    Args:
+        figure: A file in the folder that the page is in, in one below it or in one beside that.
+        page: Where it is shown.
+
+    Raises:
+        UserError: If the figure is not there, or lies elsewhere, where no reader would have it.
+    """
     if not figure.is_file():
         raise UserError(f"figure={figure}: there is no such file; run `make report` first")
-    try:
-        return figure.resolve().relative_to(folder.resolve()).as_posix()
-    except ValueError as error:
-        raise UserError(
-            f"figure={figure}: must lie below {folder}, so that the README can show it"
-        ) from error
+    place = Path(os.path.relpath(figure.resolve(), page.parent.resolve()))
+    if place.parts.count("..") > 1:
+        raise UserError(f"figure={figure}: must lie near {page}, so that the page can show it")
+    return f"![Accuracy against sparsity, and loss between the two solutions]({place.as_posix()})"
 
 
-def _verdicts(claims: Sequence[ClaimResult], triples: Sequence[Triple]) -> list[str]:
-    tables = [render_table(verdict_table(claims, has_rules=False))]
+def in_short(records: Sequence[Record], claims: Sequence[ClaimResult]) -> str:
+    """Say in a sentence and a table of one row per claim what came out."""
+    return "\n\n".join([_sentence(records, claims), render_table(summary_table(claims))])
+
+
+def in_full(
+    records: Sequence[Record], claims: Sequence[ClaimResult], triples: Sequence[Triple]
+) -> str:
+    """Show every claim and its parts, and what a few seeds alone would have said.
+
+    Args:
+        records: What the claims were judged on.
+        claims: The claims.
+        triples: What groups of seeds say alone; empty to leave that out.
+    """
+    blocks = [_sentence(records, claims), render_table(verdict_table(claims, has_rules=False))]
     if triples:
-        tables += [
+        blocks += [
             escape(triples_sentence(claims, triples)),
             render_table(triples_table(claims, triples)),
         ]
-    return [escape(verdict_sentence(claims)), *tables]
+    return "\n\n".join(blocks)
 
 
-def _results(records: Sequence[Record], verdicts: Sequence[str], figure: str) -> str:
+def _sentence(records: Sequence[Record], claims: Sequence[ClaimResult]) -> str:
     runs = [record for record in records if isinstance(record, RunRecord)]
     seeds = seed_words({record.seed for record in records})
     experiments = listed(sorted({record.experiment for record in records}))
-    measured = (
+    return escape(
         f"Experiment {experiments}, seeds {seeds}: {len(runs)} trained networks and "
-        f"{len(records) - len(runs)} paths. "
+        f"{len(records) - len(runs)} paths. {verdict_sentence(claims)}"
     )
-    sentence, *tables = verdicts
-    picture = f"![Accuracy against sparsity, and loss between the two solutions]({figure})"
-    return "\n\n".join([picture, escape(measured) + sentence, *tables])

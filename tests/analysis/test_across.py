@@ -12,7 +12,7 @@ from lightning_sparse.analysis.measured_rises import measure_rise
 from lightning_sparse.analysis.statistics import t_interval
 from lightning_sparse.records import PathRecord, RunRecord, read_records
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "digits" / "records.jsonl"
+PUBLISHED = Path(__file__).parents[2] / "results" / "rules_1" / "digits" / "records.jsonl"
 
 
 @pytest.fixture(scope="module")

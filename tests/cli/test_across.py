@@ -8,7 +8,7 @@ import pytest
 from lightning_sparse.cli.main import main
 from lightning_sparse.records import read_records, to_json
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "digits" / "records.jsonl"
+PUBLISHED = Path(__file__).parents[2] / "results" / "rules_1" / "digits" / "records.jsonl"
 
 
 @pytest.fixture(scope="module")
