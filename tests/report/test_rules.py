@@ -16,7 +16,7 @@ from lightning_sparse.records import read_records
 from lightning_sparse.report.document import make_document
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.markdown import render_markdown
-from lightning_sparse.report.readme import in_full, markers, picture
+from lightning_sparse.report.readme import in_full, in_short, markers, picture
 from tests.analysis.simulate import (
     ENDS_AND_MIDDLE,
     FULL_GRID,
@@ -66,6 +66,23 @@ def test_the_page_of_results_shows_what_the_published_records_give(published):
     shown = page.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
 
     assert shown.strip() == f"{picture(figure, page)}\n\n{in_full(records, claims, triples)}"
+
+
+def test_what_was_published_under_rules_2_is_judged_again_and_shown_on_both_pages():
+    folder = ROOT / "results" / "digits"
+    records = read_records(folder / "records.jsonl")
+    claims = judge_all(records, headline_sparsity=HEADLINE_SPARSITY)
+    assert to_json(claims) == (folder / "claims.json").read_text(encoding="utf-8")
+
+    triples = judge_triples(records, headline_sparsity=HEADLINE_SPARSITY)
+    begin, end = markers("digits")
+    pages = {
+        ROOT / "README.md": in_short(records, claims),
+        ROOT / "docs" / "results.md": in_full(records, claims, triples),
+    }
+    for page, results in pages.items():
+        shown = page.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0]
+        assert shown.strip() == f"{picture(folder / 'headline.png', page)}\n\n{results}"
 
 
 def test_the_page_of_rules_1_is_what_it_was(published):
