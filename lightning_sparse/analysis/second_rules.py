@@ -20,6 +20,7 @@ from lightning_sparse.analysis.measured_rises import Quantity
 from lightning_sparse.analysis.power import MOST_SEEDS, seeds_for_mean, seeds_for_share
 from lightning_sparse.analysis.statistics import holm, t_test
 
+_MOST_LISTED = 10  # seeds, one by one
 SEARCH_TOO_WEAK = ": search too weak"
 
 # Which controls must pass before anything is said about what a search did not find.
@@ -161,5 +162,18 @@ def _outlook(needed: int | None, experiment: ExperimentRecords) -> str:
     name = (experiment.runs or experiment.paths)[0].experiment
     return (
         f"at the effect seen, {needed} seeds would decide it with a chance of 80 %: make reproduce "
-        f"EXPERIMENT={name} SEEDS={','.join(map(str, seeds))}"
+        f"EXPERIMENT={name} SEEDS={_listed_for_a_shell(seeds)}"
     )
+
+
+def _listed_for_a_shell(seeds: Sequence[int]) -> str:
+    """Write seeds as one word of a command, a long range by the program that counts.
+
+    Example:
+        >>> _listed_for_a_shell([31, 32, 35]), _listed_for_a_shell(range(31, 51))
+        ('31,32,35', '$(seq -s, 31 50)')
+    """
+    is_range = list(seeds) == list(range(seeds[0], seeds[0] + len(seeds)))
+    if is_range and len(seeds) > _MOST_LISTED:
+        return f"$(seq -s, {seeds[0]} {seeds[-1]})"
+    return ",".join(map(str, seeds))

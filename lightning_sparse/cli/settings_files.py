@@ -3,6 +3,7 @@
 No torch in here.
 """
 
+import copy
 import functools
 import re
 from collections.abc import Iterator, Mapping
@@ -93,7 +94,8 @@ class SettingsSource(ConfigSource):
         if file is None:
             raise ConfigLoadError(f"Config not found : {config_path}")
         return ConfigResult(
-            config=_checked(file, config_path),
+            # Hydra changes what it is given.
+            config=copy.deepcopy(_checked(file, config_path, file.read_bytes())),
             path=str(file),
             provider=self.provider,
             header={"package": _package(file)},
@@ -141,7 +143,9 @@ def register() -> None:
     Plugins.instance().register(SettingsSource)
 
 
-def _checked(file: Path, config_path: str) -> Any:
+@functools.lru_cache(maxsize=256)
+def _checked(file: Path, config_path: str, _content: bytes) -> Any:
+    """Read and check a file once: a composition takes a dozen, and a command many compositions."""
     body = {} if (read := read_yaml(file)) is None else read
     if not isinstance(body, dict):
         raise UserError(f"{file}: holds no settings; write name: value, one a line")
