@@ -118,7 +118,7 @@ class Sandbox:
     def run(self, *command: str, **variables: str) -> str:
         """Run one command against this cluster and return what it printed."""
         done = subprocess.run(
-            command, env=self._environment(variables), capture_output=True, text=True, timeout=60,
+            command, env=self._environment(variables), capture_output=True, text=True, timeout=300,
             check=False,
         )  # fmt: skip
         if done.returncode:
