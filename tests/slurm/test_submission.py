@@ -40,8 +40,8 @@ def test_a_whole_experiment_is_made_in_order_and_reported_and_not_made_twice(clu
     first = submit(cluster, tmp_path, "slurm-reproduce", *SMALL)
     again = submit(cluster, tmp_path, "slurm-reproduce", *SMALL)
 
-    # Two dense runs, prune, scratch, lottery, a line, a curve, the report; queued, not doubled. What
-    # has finished before the second command has looked is in nobody's queue.
+    # Two dense runs, prune, scratch, lottery, a line, a curve, the report; queued, not doubled.
+    # What has finished before the second command has looked is in nobody's queue.
     assert len(first) == 8
     assert set(again) <= set(first)
     assert again[-1] == first[-1]
