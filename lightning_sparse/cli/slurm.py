@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from lightning_sparse.cli.batches import num_devices, num_nodes
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.cli.slurm_job import run_command
+from lightning_sparse.cluster.settings import SlurmSettings
 from lightning_sparse.cluster.submission import Resources, Submitted, Submitter
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 
@@ -21,11 +23,10 @@ def resources_of(settings: Settings, *, alone: bool = False) -> Resources:
     trainer = settings["trainer"]
     devices = num_devices(trainer)
     is_on_cpu = trainer.get("accelerator") == "cpu"
-    asked = {name: value for name, value in settings["slurm"].items() if name != "seeds"}
-    setup = [f"source {shlex.quote(str(_REQUEUE_FILE))}", *asked.pop("setup")]
+    asked = SlurmSettings(**settings["slurm"])
+    setup = [f"source {shlex.quote(str(_REQUEUE_FILE))}", *asked.setup]
     return Resources(
-        **asked,
-        setup=setup,
+        slurm=replace(asked, setup=setup),
         nodes=1 if alone else num_nodes(trainer),
         tasks_per_node=1 if alone else devices,
         gpus_per_node=0 if alone or is_on_cpu else devices,

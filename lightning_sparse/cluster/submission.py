@@ -5,10 +5,11 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_sparse.cluster.settings import SlurmSettings
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 
@@ -24,71 +25,45 @@ _SRUN_ARGUMENTS = ("--wait=60",)
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """What a job asks SLURM for; None leaves it to the cluster.
+    """What one job needs.
 
     Attributes:
+        slurm: What every job asks for.
         nodes: Machines.
         tasks_per_node: Processes on each, one per device.
         gpus_per_node: GPUs on each.
-        minutes: Time limit.
-        warn_seconds: How long before the limit, or before pre-emption, the run is told.
-        partition: Where to.
-        account: Who is charged.
-        qos: Quality of service.
-        constraint: Features that nodes must have.
-        cpus_per_task: Cores of each process.
-        mem_gb: Memory of each node, in GB.
-        setup: Shell lines that come before the run.
-        options: Further options of ``sbatch``, by name.
     """
 
+    slurm: SlurmSettings
     nodes: int = 1
     tasks_per_node: int = 1
     gpus_per_node: int = 0
-    minutes: int = 1440
-    warn_seconds: int = 120
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    cpus_per_task: int | None = None
-    mem_gb: int | None = None
-    setup: Sequence[str] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse a job that would be told to stop as soon as it begins, over and over."""
-        if 60 * self.minutes <= 2 * self.warn_seconds:
-            raise UserError(
-                f"slurm.minutes={self.minutes}, slurm.warn_seconds={self.warn_seconds}: a job is "
-                "told to stop that long before its limit, and would do nothing but be requeued; "
-                "ask for more than twice as much time"
-            )
 
     def parameters(self, name: str, after: Sequence[str]) -> dict[str, Any]:
         """Return submitit's parameters of a job that starts once those ``after`` have succeeded."""
+        slurm = self.slurm
         wanted = {
             "job_name": name,
             "nodes": self.nodes,
             "ntasks_per_node": self.tasks_per_node,
             "gpus_per_node": self.gpus_per_node or None,
-            "time": self.minutes,
-            "partition": self.partition,
-            "account": self.account,
-            "qos": self.qos,
-            "constraint": self.constraint,
-            "cpus_per_task": self.cpus_per_task,
-            "mem": f"{self.mem_gb}GB" if self.mem_gb else None,
-            "setup": list(self.setup),
+            "time": slurm.minutes,
+            "partition": slurm.partition,
+            "account": slurm.account,
+            "qos": slurm.qos,
+            "constraint": slurm.constraint,
+            "cpus_per_task": slurm.cpus_per_task,
+            "mem": f"{slurm.mem_gb}GB" if slurm.mem_gb else None,
+            "setup": list(slurm.setup),
             "dependency": f"afterok:{':'.join(after)}" if after else None,
             "srun_args": list(_SRUN_ARGUMENTS),
             "stderr_to_stdout": True,
             "additional_parameters": {
                 # Not submitit's own signal, on which it would start the command anew by itself.
-                "signal": f"USR1@{self.warn_seconds}",
+                "signal": f"USR1@{slurm.warn_seconds}",
                 "requeue": True,
                 "kill-on-invalid-dep": "yes",
-                **self.options,
+                **slurm.options,
             },
         }
         return {name: value for name, value in wanted.items() if value is not None}
@@ -228,11 +203,11 @@ class Submitter:
 
 def _explain(error: str, resources: Resources) -> str:
     """Say in one line why SLURM refused a job."""
-    if "partition" in error and resources.partition:
+    if "partition" in error and resources.slurm.partition:
         known = sorted({name.rstrip("*") for name in _slurm("sinfo", "-h", "-o", "%P")})
         return (
-            f"slurm.partition={resources.partition}: SLURM has no such partition, or it is closed "
-            f"to you; it has {', '.join(known)}"
+            f"slurm.partition={resources.slurm.partition}: SLURM has no such partition, or it is "
+            f"closed to you; it has {', '.join(known)}"
         )
     lines = [line.partition("sbatch: error: ")[2] for line in error.splitlines()]
     reason = "; ".join(line.strip() for line in lines if line) or " ".join(error.split())

@@ -16,6 +16,11 @@ from typing import Any, final
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import STRAIGHT_LINE, curve_of_degree, is_plain_name
 
+_NUM_ENDS = 2
+
+# Of what can be fitted: below it is the line.
+_LOWEST_DEGREE = 2
+
 _ROUNDING = 1e-9
 
 # Even, so that half as many are a grid too; per control point, so that bends lie on both.
@@ -52,7 +57,7 @@ class AbstractCurve(abc.ABC):
     @property
     def is_fitted(self) -> bool:
         """Whether there are control points between the ends, which are to be trained."""
-        return self.num_points > 2  # noqa: PLR2004 (the ends)
+        return self.num_points > _NUM_ENDS
 
     @property
     def places(self) -> Sequence[float]:
@@ -137,7 +142,7 @@ class Bezier(AbstractCurve):
         Raises:
             UserError: If the degree is below 2.
         """
-        if self.degree < 2:  # noqa: PLR2004 (the quadratic)
+        if self.degree < _LOWEST_DEGREE:
             raise UserError(
                 f"curve.degree={self.degree}: a curve to be fitted has degree 2 or more; the "
                 "straight line is curve=line"

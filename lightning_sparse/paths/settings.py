@@ -1,24 +1,15 @@
 """Settings of lines and curves, and of how they are measured. No torch in here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.fields import ARGUMENT, CURVE, PATH, RECALIBRATED, RUN, setting
+from lightning_sparse.fields import ARGUMENT, CURVE, PATH, RECALIBRATED, RUN, setting, traits_of
 from lightning_sparse.training.settings import RecipeSettings
 
 BatchNormPolicy = Literal["recalibrated", "recalibrated_plain", "batch", "interpolated", "stored"]
 
 Space = Literal["dense", "start_mask", "end_mask", "union", "intersection"]
-
-_MINIMA = {
-    "num_points": 2,
-    "num_recalibration_images": 1,
-    "recalibration_batch_size": 1,
-    "points_at_once": 1,
-    "max_refinements": 0,
-    "quiet_rounds": 1,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,11 +79,10 @@ class EvaluationSettings:
             raise UserError(
                 f"evaluation.batch_norm={self.batch_norm}: choose one of {', '.join(policies)}"
             )
-        for name, minimum in _MINIMA.items():
-            if getattr(self, name) < minimum:
-                raise UserError(
-                    f"evaluation.{name}={getattr(self, name)}: must be at least {minimum}"
-                )
+        for declared in fields(self):
+            value, least = getattr(self, declared.name), traits_of(declared).at_least
+            if least is not None and value is not None and value < least:
+                raise UserError(f"evaluation.{declared.name}={value}: must be at least {least}")
         if not {0.0, 1.0} <= set(self.grid()):
             raise UserError(
                 f"evaluation.num_points={self.num_points}: {self.num_points} points on "

@@ -120,7 +120,7 @@ class NetworkProbe(AbstractNetworkProbe):
             twin = copy.deepcopy(self._module)
         twin.trainer = self._trainer
         # It is no step of the fit.
-        twin.log = twin.log_dict = _log_nothing  # type: ignore[method-assign]
+        vars(twin).update(log=_log_nothing, log_dict=_log_nothing)
         weights = prunable_weights(twin.get_submodule(self._network))
         with torch.no_grad():
             for name, value in (at or {}).items():
@@ -147,6 +147,7 @@ class NetworkProbe(AbstractNetworkProbe):
 
     def _moved(self, batch: Any) -> Any:
         converted = self._trainer.precision_plugin.convert_input(batch)
+        # As before a step of the fit: what the module does to a batch is done here too.
         converted = self._module._on_before_batch_transfer(converted)  # noqa: SLF001
         return self._trainer.strategy.batch_to_device(converted)
 

@@ -4,11 +4,17 @@ from pathlib import Path
 import pytest
 
 from lightning_sparse.cli.compose import compose_settings, with_values
-from lightning_sparse.cli.identity import recorded_id
+from lightning_sparse.cli.identity import (
+    _DECIDES_PATH,
+    _DECIDES_RECALIBRATION,
+    _DECIDES_TRAINING,
+    recorded_id,
+)
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.reproduce import check, plan_all
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import read_records
+from lightning_sparse.settings.tree import Settings, leaves_of
 
 
 def run_id(*overrides: str) -> str:
@@ -22,6 +28,34 @@ def path_id(*overrides: str) -> str:
 def test_a_run_id_is_a_pure_function_of_the_settings():
     assert run_id("method=prune", "seed=4") == run_id("seed=4", "method=prune")
     assert run_id("method=prune") == run_id("method=prune", "seed=11", "sparsity=0.9")
+
+
+@pytest.mark.parametrize(
+    ("result", "by_name", "in_code"),
+    [
+        ("run", _DECIDES_TRAINING, {"method", "capture_steps", "recalibrate_batch_norm"}),
+        # The name of the experiment stands before the hash.
+        (
+            "path",
+            _DECIDES_PATH,
+            {"evaluation", "curve", "path.training.weight_decay", "experiment_name"},
+        ),
+        ("recalibrated", set(_DECIDES_RECALIBRATION) - {"recalibrate_batch_norm"}, set()),
+    ],
+)
+def test_every_setting_decides_the_ids_that_it_says_it_decides(result, by_name, in_code):
+    leaves = list(leaves_of(Settings))
+    names = {*by_name, *in_code}
+
+    declared = {leaf.name for leaf in leaves if result in leaf.decides}
+    hashed = {
+        leaf.name
+        for leaf in leaves
+        if any(leaf.name == name or leaf.name.startswith(f"{name}.") for name in names)
+    }
+
+    assert declared
+    assert declared == hashed
 
 
 def test_run_ids_stay_what_they_are():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_sparse.cluster.settings import SlurmSettings
 from lightning_sparse.cluster.submission import Resources
 from lightning_sparse.errors import UserError
 from tests.slurm.sandbox import Sandbox
@@ -150,8 +151,13 @@ def test_without_slurm_there_is_one_line(tmp_path):
 
 def test_resources_are_what_sbatch_is_asked_for():
     resources = Resources(
-        nodes=2, tasks_per_node=8, gpus_per_node=8, partition="gpu", mem_gb=500, minutes=90,
-        warn_seconds=60, setup=["module load cuda"], options={"exclude": "node7"},
+        nodes=2,
+        tasks_per_node=8,
+        gpus_per_node=8,
+        slurm=SlurmSettings(
+            partition="gpu", mem_gb=500, minutes=90, warn_seconds=60,
+            setup=["module load cuda"], options={"exclude": "node7"},
+        ),
     )  # fmt: skip
     parameters = resources.parameters("run", after=["3", "5_1"])
 
@@ -169,4 +175,4 @@ def test_resources_are_what_sbatch_is_asked_for():
 
 def test_a_limit_that_leaves_no_time_is_refused():
     with pytest.raises(UserError, match=r"slurm\.minutes=4, slurm\.warn_seconds=120: a job is"):
-        Resources(minutes=4, warn_seconds=120)
+        SlurmSettings(minutes=4, warn_seconds=120)

@@ -205,8 +205,7 @@ def test_a_weight_that_two_layers_share_is_pruned_once_and_others_are_named(capl
 
 
 def test_an_optimizer_that_mixes_entries_is_noticed_and_its_weights_held_at_zero(caplog):
-    matrices = lambda parameters: [p for p in parameters if p.dim() == 2]  # noqa: E731
-    module = Guest(Plain(), lambda p: torch.optim.Muon(matrices(p), 0.02))
+    module = Guest(Plain(), lambda ps: torch.optim.Muon([p for p in ps if p.dim() == 2], 0.02))
 
     _, spy = fit(module)
 
