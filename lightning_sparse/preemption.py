@@ -14,11 +14,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
+from typing import Any
 
 EXIT_STATUS = 75
 """Exit status of a run that was asked to stop: EX_TEMPFAIL of sysexits.h, "try again later"."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+_SECONDS_TO_LEAVE = 0.05
 
 
 class Preempted(BaseException):
@@ -32,6 +35,7 @@ class Preempted(BaseException):
     """
 
     def __init__(self, signal_number: int, exit_status: int = EXIT_STATUS) -> None:
+        self.signal_number = signal_number
         self.exit_status = exit_status
         super().__init__(f"stopped by {signal.Signals(signal_number).name}")
 
@@ -58,14 +62,37 @@ class StopRequest:
 
 @contextlib.contextmanager
 def ends_when_asked() -> Iterator[None]:
-    """Raise `Preempted` in the main thread when a signal comes, wherever it is in the block."""
+    """Raise `Preempted` in the main thread when a signal comes, wherever it is in the block.
+
+    In a finalizer or a callback of the garbage collector Python prints what is raised and goes on;
+    it is raised again then, once that has ended.
+    """
 
     def stop(signal_number: int) -> None:
         raise Preempted(signal_number)
 
-    with _handlers_restored():
+    with _handlers_restored(), _raised_again_if_ignored():
         _install(_in_this_process(stop))
         yield
+
+
+@contextlib.contextmanager
+def _raised_again_if_ignored() -> Iterator[None]:
+    before = sys.unraisablehook
+
+    def hook(ignored: Any) -> None:
+        if isinstance(ignored.exc_value, Preempted):
+            number = ignored.exc_value.signal_number
+            # Sent from here it would come in this function, and be lost once more.
+            threading.Timer(_SECONDS_TO_LEAVE, os.kill, (os.getpid(), number)).start()
+        else:
+            before(ignored)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 @contextlib.contextmanager

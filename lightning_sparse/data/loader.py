@@ -393,14 +393,17 @@ def loader_deaths_said() -> Iterator[None]:
         # Raised by torch's handler of SIGCHLD, hence anywhere.
         if "DataLoader worker" not in str(error):
             raise
-        cause = "perhaps for want of memory"
-        if "Bus error" in str(error):
-            cause = f"for want of {_shared_memory()}"
-        raise UserError(
-            f"a loader process ended ({as_line(str(error).partition(' It is possible')[0])}), "
-            f"{cause}; start the same command again to go on, with fewer num_workers, or none, if "
-            "it happens again"
-        ) from error
+        said = str(error).partition(" It is possible")[0]
+        if "Bus error" in said:
+            raise _loader_death(said, f"for want of {_shared_memory()}") from error
+        raise _loader_death(said) from error
+
+
+def _loader_death(said: str, cause: str = "perhaps for want of memory") -> UserError:
+    return UserError(
+        f"a loader process ended ({as_line(said)}), {cause}; start the same command again to go "
+        "on, with fewer num_workers, or none, if it happens again"
+    )
 
 
 def _shared_memory() -> str:
@@ -489,12 +492,27 @@ def _batches_or_error(loader: Iterable[Batch | UserError]) -> Iterator[Batch]:
             f"no loader process can be started ({error}), perhaps for want of {_shared_memory()}; "
             "set num_workers=0 to do without"
         ) from error
-    for batch in batches:
+    for batch in _received(batches):
         if isinstance(batch, UserError):
             raise batch
         # Pinned, it is a list.
         images, labels = batch
         yield images, labels
+
+
+def _received(batches: Iterator[Batch | UserError]) -> Iterator[Batch | UserError]:
+    """Take batches from loader processes, of which one can end in the middle of handing one over.
+
+    What was cut off is then noticed here, perhaps before torch hears of the end.
+    """
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (ConnectionError, EOFError) as error:
+            raise _loader_death(f"while it handed over a batch: {error}") from error
+        yield batch
 
 
 class _AugmentedImages(_Items):

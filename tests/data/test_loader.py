@@ -230,3 +230,16 @@ def test_the_images_of_a_step_do_not_depend_on_who_shares_them(world_size, batch
 def test_a_step_that_does_not_fit_into_the_training_set_is_refused():
     with pytest.raises(UserError, match=r"batch_size=8 on each of 2 ranks, 3 times a step"):
         EpochOrder(num_images=47, batch_size=8, seed=1, world_size=2, batches_per_step=3)
+
+
+@pytest.mark.parametrize("cut_off", [EOFError(), ConnectionResetError(104, "reset by peer")])
+def test_a_loader_process_that_ends_while_it_hands_over_a_batch_is_said(cut_off):
+    def handed_over():
+        yield torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
+        raise cut_off
+
+    batches = loader_module._batches_or_error(handed_over())
+    next(batches)
+
+    with pytest.raises(UserError, match=r"a loader process ended.*fewer num_workers"):
+        next(batches)

@@ -180,7 +180,7 @@ def test_a_loader_process_that_is_killed(start, tmp_path):
     status, errors = ended(process, tmp_path)
 
     assert status == 2
-    assert "a loader process ended (DataLoader worker" in errors
+    assert "error: a loader process ended (" in errors
     assert errors.count("\n") == 1
 
 

@@ -1,5 +1,6 @@
 """The real agents of W&B as an array of SLURM jobs, of which one is asked to stop."""
 
+import json
 import re
 import sys
 
@@ -11,6 +12,15 @@ from tests.tracking.conftest import environment, run_command, stand_in  # noqa: 
 from tests.tracking.test_sweeps import SMALL
 
 NUM_STEPS = 2000
+
+
+def has_begun(runs_dir, job):
+    """Whether the run that the job's agent was given makes its steps."""
+    text = "".join(log.read_text() for log in runs_dir.glob(f"slurm/{job}/*_log.out"))
+    names = re.findall(r"^W&B: http\S+/runs/(\w+)$", text, re.MULTILINE)
+    notes = (folder / "wandb.json" for folder in names and runs_dir.glob("smoke-*"))
+    begun = (note for note in notes if note.with_name("start.safetensors").exists())
+    return any(json.loads(note.read_text())["id"] in names for note in begun)
 
 
 @pytest.mark.slurm
@@ -30,6 +40,8 @@ def test_of_two_agents_one_is_stopped_and_its_run_is_finished_by_the_other(
         },
     }
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(body))
+    # However slow the one is to stop, the other is still there to go on with its run.
+    stand_in.keeps_agents = True
     run_command("wandb", "sweep", f"{tmp_path}/two.yaml", server=stand_in, home=tmp_path)
 
     said = cluster.run(
@@ -41,11 +53,12 @@ def test_of_two_agents_one_is_stopped_and_its_run_is_finished_by_the_other(
     jobs = re.findall(r"^job (\S+): agents-sweep1$", said, re.MULTILINE)
     assert len(jobs) == 2
     begun = tmp_path / "runs"
-    cluster.wait_until(lambda: len(list(begun.glob("*/start.safetensors"))) == 2, seconds=240)
+    cluster.wait_until(lambda: has_begun(begun, jobs[0]), seconds=240)
     cluster.run("scancel", "--signal=USR1", jobs[0])
     cluster.wait_until(lambda: cluster.state(jobs[0]) == "PENDING", seconds=120)
     # Requeued it would ask for its own run again; so only the other one is there to be asked.
     cluster.run("scontrol", "hold", jobs[0])
+    stand_in.keeps_agents = False
     cluster.wait_for(jobs[1], seconds=420)
     cluster.run("scontrol", "release", jobs[0])
     cluster.wait_for(jobs[0], seconds=120)

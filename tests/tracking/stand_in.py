@@ -65,6 +65,7 @@ class StandIn:
         self.sweeps: dict[str, SentSweep] = {}
         self.agents: dict[str, str] = {}
         self.agents_of: dict[str, list[str]] = {}  # who was given a point, one after the other
+        self.keeps_agents = False  # waiting for work when there is none, instead of ending
         self.operations: list[str] = []
         self.unknown: list[str] = []
         self.lock = threading.Lock()
@@ -228,16 +229,15 @@ class StandIn:
     def heartbeat(self, asked: dict[str, Any]) -> dict[str, Any]:
         sweep = self.sweeps[self.agents[asked["id"]]]
         busy = json.loads(asked.get("runState") or "{}")
-        commands: list[dict[str, Any]] = []
-        if not busy:
-            commands.append(self._next(sweep, asked["id"]))
+        command = None if busy else self._next(sweep, asked["id"])
+        commands = [command] if command else []
         return {
             "agentHeartbeat": {
                 "agent": {"id": asked["id"]}, "commands": json.dumps(commands),
             }
         }  # fmt: skip
 
-    def _next(self, sweep: SentSweep, agent: str) -> dict[str, Any]:
+    def _next(self, sweep: SentSweep, agent: str) -> dict[str, Any] | None:
         program = sweep.config.get("program")
         for name, run in self.runs.items():
             if run.sweep == sweep.name and run.state == "preempted":
@@ -246,7 +246,7 @@ class StandIn:
                 args = {key: {"value": run.config[key]} for key in sweep.config["parameters"]}
                 return {"type": "resume", "run_id": name, "program": program, "args": args}
         if not sweep.points:
-            return {"type": "exit"}
+            return None if self.keeps_agents else {"type": "exit"}
         point = sweep.points.pop(0)
         sweep.num_given += 1
         args = {key: {"value": value} for key, value in point.items()}
