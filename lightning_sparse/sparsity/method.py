@@ -1,7 +1,8 @@
 """What a sparse training method must answer; the callback asks and applies."""
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, final
 
 from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.sparsity.view import SparseView
@@ -58,6 +59,21 @@ class AbstractSparseMethod(ABC):
         Nominal: the layer policy may leave the measured overall sparsity below it.
         """
 
+    def check_length(self, num_steps: int) -> None:  # noqa: B027 (most have nothing to look at)
+        """Look before the first step whether a run of so many steps does what the method says.
+
+        Raises:
+            UserError: If it does not, for example because nothing would ever change.
+        """
+
+    def observations(self, state: Mapping[str, Any]) -> Mapping[str, float]:
+        """Say what can be seen of the method's state at a look; it goes into the history.
+
+        Args:
+            state: As in ``view.state``.
+        """
+        return {}
+
     def needs_gradients(self, step: int) -> bool:
         """Say whether `updated_masks` reads ``view.gradients`` after ``step``.
 
@@ -79,3 +95,17 @@ class AbstractSparseMethod(ABC):
             sparse: Those with the masks in force.
         """
         return 2 * sparse + (dense if self.needs_gradients(step) else sparse)
+
+
+class AbstractStaticMethod(AbstractSparseMethod):
+    """Masks that are chosen before the first step and never change."""
+
+    @final
+    def is_due(self, step: int) -> bool:
+        """Never."""
+        return False
+
+    @final
+    def updated_masks(self, view: SparseView) -> Masks:
+        """Leave the masks as they are."""
+        return view.masks

@@ -1,4 +1,6 @@
-"""Functions from the optimizer step to the target sparsity."""
+"""Functions from the optimizer step to a sparsity or a share of weights."""
+
+import math
 
 
 def cubic_sparsity(step: int, *, start: int, end: int, initial: float, final: float) -> float:
@@ -35,3 +37,34 @@ def cubic_sparsity(step: int, *, start: int, end: int, initial: float, final: fl
         return final
     remaining = (end - step) / (end - start)
     return final + (initial - final) * remaining**3
+
+
+def cosine_decay(step: int, *, num_steps: int, initial: float, final: float = 0.0) -> float:
+    """Fall from ``initial`` to ``final`` along half a cosine; held there afterwards.
+
+    The share of weights that RigL (Evci et al. 2020, section 3) and ITOP (Liu et al. 2021) replace.
+
+    Args:
+        step: Steps since the start, at least 0.
+        num_steps: Steps until ``final`` is reached, at least 1.
+        initial: Value at step 0.
+        final: Value from ``num_steps`` on.
+
+    Example:
+        >>> ends = {"initial": 0.5, "final": 0.005}
+        >>> shares = [cosine_decay(step, num_steps=4, **ends) for step in (0, 1, 4)]
+        >>> [round(share, 6) for share in shares]
+        [0.5, 0.427509, 0.005]
+    """
+    progress = min(step, num_steps) / num_steps
+    return final + (initial - final) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def is_gradual_update(step: int, *, start: int, end: int, every: int) -> bool:
+    """Whether sparsity rises after ``step``: every so many steps after the start, and at the end.
+
+    Example:
+        >>> [step for step in range(99) if is_gradual_update(step, start=10, end=25, every=4)]
+        [14, 18, 22, 25]
+    """
+    return start < step <= end and ((step - start) % every == 0 or step == end)

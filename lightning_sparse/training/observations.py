@@ -50,6 +50,7 @@ class EndPointObserver:
             **batch_results(module.latest_logits, batch[1], penalty=penalty),
             "target_sparsity": self._sparsity.method.target_sparsity(module.schedule_step),
             "measured_sparsity": sparsity_of(counts),
+            **self._sparsity.observations(),
             "gradient_norm": gradient_norm(prunable_weights(network).values()),
             "layer_sparsity": {
                 name: 1 - count.kept / count.prunable for name, count in counts.items()

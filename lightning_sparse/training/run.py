@@ -169,6 +169,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     """
     first_step = identity.rewind_step
     _check_steps(capture_steps, first_step, settings.num_steps)
+    method.check_length(settings.num_steps)
     findings = validate(
         network,
         data,

@@ -108,6 +108,10 @@ class SparsityCallback(AfterStepCallback):
         self.kept_by_step = dict(state_dict["kept_by_step"])
         self._state = dict(state_dict.get("method", {}))
 
+    def observations(self) -> Mapping[str, float]:
+        """Return what the method reports of itself by now."""
+        return self.method.observations(self._state)
+
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:

@@ -21,6 +21,7 @@ from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.run import PathIdentity, make_path
 from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.sparsity.method import AbstractSparseMethod
+from tests.training.examples import EXAMPLES
 from tests.training.methods import AsksAtStart, GrowsByGradient
 from tests.training.problems import (
     TinyNet,
@@ -105,6 +106,8 @@ def look_at_views(run, seen):
         name = type(method).__name__
         run(name, method, TwoLayers)
         seen[f"view of {name}"] = method.seen
+    for name, method in EXAMPLES.items():
+        run(name.replace(" ", "_"), method)
 
 
 def main(folder, device):

@@ -1,0 +1,115 @@
+"""From scores to masks with exact counts: each layer by itself, or all layers at once."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.sparsity.distributions import AbstractDistribution
+from lightning_sparse.sparsity.masks import (
+    Masks,
+    Weights,
+    layerwise_masks,
+    num_kept,
+    top_k_mask,
+)
+
+
+def kept_per_layer(
+    weights: Weights, distribution: AbstractDistribution, sparsity: float
+) -> dict[str, int]:
+    """Count what each layer keeps where ``distribution`` shares out ``sparsity``.
+
+    Raises:
+        UserError: If the distribution refuses these layers.
+    """
+    shapes = {name: weight.shape for name, weight in weights.items()}
+    shares = distribution.layer_sparsities(shapes, sparsity)
+    return {name: num_kept(weight.numel(), shares[name]) for name, weight in weights.items()}
+
+
+def best_masks(
+    scores: Weights, sparsity: float, distribution: AbstractDistribution | None
+) -> Masks:
+    """Keep the highest scores, within each layer or, without a distribution, over all of them.
+
+    Args:
+        scores: One per weight, larger is kept longer.
+        sparsity: Overall, a fraction in [0, 1).
+        distribution: Shares ``sparsity`` out over the layers; None: all are ranked together.
+
+    Example:
+        >>> scores = {"a": torch.tensor([4.0, 3.0]), "b": torch.tensor([2.0, 1.0])}
+        >>> best_masks(scores, 0.5, None)["b"]
+        tensor([False, False])
+    """
+    if distribution is None:
+        return global_masks(scores, num_kept(sum(map(torch.numel, scores.values())), sparsity))
+    return layerwise_masks(scores.items(), kept_per_layer(scores, distribution, sparsity))
+
+
+def global_masks(scores: Weights, num_kept: int) -> Masks:
+    """Keep the ``num_kept`` highest scores of all layers together.
+
+    Ties as in `top_k_mask`, earlier layers first.
+
+    Raises:
+        ValueError: If the count is out of range, or a NaN is among the scores.
+
+    Example:
+        >>> global_masks({"a": torch.ones(2), "b": torch.ones(2)}, 3)
+        {'a': tensor([True, True]), 'b': tensor([ True, False])}
+    """
+    kept = top_k_mask(torch.cat([score.reshape(-1) for score in scores.values()]), num_kept)
+    parts = kept.split([score.numel() for score in scores.values()])
+    return {
+        name: part.view(score.shape)
+        for (name, score), part in zip(scores.items(), parts, strict=True)
+    }
+
+
+def random_scores(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw one uniform number in [0, 1) per weight, in the order of the layers.
+
+    Drawn on the generator's own device and moved to that of the weights.
+    """
+    return {
+        name: torch.rand(weight.shape, generator=generator).to(weight.device)
+        for name, weight in weights.items()
+    }
+
+
+def random_masks(
+    weights: Weights,
+    generator: torch.Generator,
+    *,
+    sparsity: float,
+    distribution: AbstractDistribution,
+) -> Masks:
+    """Keep an exact number of each layer, anywhere."""
+    return best_masks(random_scores(weights, generator), sparsity, distribution)
+
+
+def shuffled(tensors: Mapping[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    """Permute the entries of each tensor at random."""
+    return {
+        name: tensor.reshape(-1)[
+            torch.randperm(tensor.numel(), generator=generator).to(tensor.device)
+        ].view(tensor.shape)
+        for name, tensor in tensors.items()
+    }
+
+
+def check_scores(scores: Weights, *, of: str, remedy: str) -> None:
+    """Refuse scores that rank nothing: all of them zero, or one that is no number.
+
+    Raises:
+        UserError: Saying which.
+    """
+    largest = max(float(score.abs().max()) for score in scores.values() if score.numel())
+    if largest == 0:
+        raise UserError(f"{of}: all scores are zero, so no weight is better than another; {remedy}")
+    if not math.isfinite(largest):
+        raise UserError(f"{of}: a score is {largest}; {remedy}")

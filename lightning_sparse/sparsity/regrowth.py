@@ -1,0 +1,242 @@
+"""Removing weights of a layer and growing as many others: when, how many, and which."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.sparsity.checks import check_count, check_sparsity
+from lightning_sparse.sparsity.distributions import AbstractDistribution
+from lightning_sparse.sparsity.growth import AbstractGrowth
+from lightning_sparse.sparsity.masks import Masks, layer_counts, layerwise_masks, num_kept, union
+from lightning_sparse.sparsity.ranking import random_masks
+from lightning_sparse.sparsity.schedules import cosine_decay
+from lightning_sparse.sparsity.scores import magnitude
+from lightning_sparse.sparsity.view import SparseView
+
+Regrow = Literal["allowed", "forbidden"]
+
+_EVER_KEPT = "ever_kept"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SwapSchedule:
+    """When masks change, and which share of a layer's kept weights is removed and grown then.
+
+    The share falls along a cosine from ``drop_fraction`` at ``start_step`` to
+    ``final_drop_fraction`` at ``end_step``. Evci et al. 2020 (https://arxiv.org/abs/1911.11134):
+    0.3, every 100 steps of batches of 4,096, to three quarters of training. ITOP (Liu et al. 2021,
+    https://arxiv.org/abs/2102.02887): 0.5 to 0.005, to the end of training, rounded up, with long
+    periods (batches of 128: 1,500 steps for random growth, 4,000 by gradients).
+
+    Deviation from the published code of RigL: the cosine is counted from ``start_step``, as in the
+    paper, where the code counts from 0; both are the same for a start at 0.
+
+    Attributes:
+        start_step: Optimizer steps made before the first change.
+        end_step: Optimizer steps after which nothing changes any more.
+        update_every: Optimizer steps between two changes.
+        drop_fraction: Share at the start, a fraction in [0, 1).
+        final_drop_fraction: Share at the end, likewise.
+        rounding: Of the number that the share comes to: ``down`` truncates in single precision, as
+            RigL's code does; ``up``, as ITOP's.
+
+    Example:
+        >>> swaps = SwapSchedule(end_step=25_000, update_every=100)
+        >>> [swaps.num_swapped(1000, step) for step in (0, 100, 12_500, 24_900)]
+        [300, 299, 150, 0]
+    """
+
+    start_step: int = 0
+    end_step: int
+    update_every: int
+    drop_fraction: float = 0.3
+    final_drop_fraction: float = 0.0
+    rounding: Literal["down", "up"] = "down"
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        check_count("start_step", self.start_step, minimum=0)
+        check_count("update_every", self.update_every, minimum=1)
+        check_count("end_step", self.end_step, minimum=1)
+        check_sparsity("drop_fraction", self.drop_fraction)
+        check_sparsity("final_drop_fraction", self.final_drop_fraction)
+        if self.end_step <= self.start_step:
+            raise UserError(
+                f"end_step={self.end_step}: must come after start_step={self.start_step}"
+            )
+
+    def made_before(self, step: int, *, replaces_update: bool) -> int | None:
+        """Count the optimizer's own steps before the change that is due at ``step``, if one is.
+
+        A change after the optimizer's step counts that step too. One that takes its place is itself
+        a step of the run and none of the optimizer's, so a period takes one step more than
+        ``update_every``, and the first change is the very first step if ``start_step`` is 0.
+
+        Example:
+            >>> swaps = SwapSchedule(end_step=200, update_every=100)
+            >>> [swaps.made_before(step, replaces_update=True) for step in (1, 102, 203, 304, 2)]
+            [0, 100, 200, None, None]
+            >>> [swaps.made_before(step, replaces_update=False) for step in (100, 200, 300, 101)]
+            [100, 200, None, None]
+        """
+        period = self.update_every + replaces_update
+        number, rest = divmod(step - replaces_update - self.start_step, period)
+        made = self.start_step + number * self.update_every
+        return made if rest == 0 and self.start_step <= made <= self.end_step else None
+
+    def num_swapped(self, num_kept_now: int, made: int) -> int:
+        """Count what a layer that keeps ``num_kept_now`` weights removes, and grows again."""
+        share = cosine_decay(
+            made - self.start_step,
+            num_steps=self.end_step - self.start_step,
+            initial=self.drop_fraction,
+            final=self.final_drop_fraction,
+        )
+        if self.rounding == "up":
+            return num_kept(num_kept_now, 1 - share)
+        return int(np.float32(num_kept_now) * np.float32(share))
+
+    def check_length(self, num_steps: int, *, replaces_update: bool) -> None:
+        """Refuse a run in which nothing would ever change.
+
+        Raises:
+            UserError: Naming the period.
+        """
+        first = self.start_step + 1
+        last = first + self.update_every
+        steps = range(first, min(last, num_steps) + 1)
+        if all(self.made_before(step, replaces_update=replaces_update) is None for step in steps):
+            raise UserError(
+                f"update_every={self.update_every}: no change of masks falls into steps "
+                f"{self.start_step} to {min(self.end_step, num_steps)} of this run; lower it"
+            )
+
+
+def scattered_masks(
+    view: SparseView,
+    *,
+    sparsity: float,
+    distribution: AbstractDistribution,
+    swaps: SwapSchedule,
+    regrow: Regrow,
+) -> Masks:
+    """Begin anywhere, with an exact number of each layer; see that there is place to grow.
+
+    Raises:
+        UserError: If there is not.
+    """
+    masks = random_masks(view.weights, view.generator, sparsity=sparsity, distribution=distribution)
+    if regrow == "forbidden":
+        check_places(masks, _numbers(masks, swaps, swaps.start_step))
+    return remember_kept(view, masks)
+
+
+def swap(
+    view: SparseView, made: int, *, swaps: SwapSchedule, growth: AbstractGrowth, regrow: Regrow
+) -> Masks:
+    """Remove and grow as many weights of each layer as the schedule says.
+
+    Args:
+        view: Weights, masks, and what ``growth`` reads.
+        made: Optimizer steps before this change, from `SwapSchedule.made_before`.
+        swaps: The schedule.
+        growth: Where weights grow.
+        regrow: See `swapped_masks`; if forbidden, layers without empty places stay as they are.
+    """
+    numbers = _numbers(view.masks, swaps, made)
+    if regrow == "forbidden":
+        layers = layer_counts(view.masks)
+        numbers = {n: 0 if layers[n].kept == layers[n].prunable else k for n, k in numbers.items()}
+    return remember_kept(view, swapped_masks(view, numbers, growth.scores(view), regrow=regrow))
+
+
+def _numbers(masks: Masks, swaps: SwapSchedule, made: int) -> dict[str, int]:
+    layers = layer_counts(masks)
+    return {name: swaps.num_swapped(layer.kept, made) for name, layer in layers.items()}
+
+
+def swapped_masks(
+    view: SparseView,
+    num_swapped: Mapping[str, int],
+    growth: Iterable[tuple[str, Tensor]],
+    *,
+    regrow: Regrow = "allowed",
+    num_grown: Mapping[str, int] | None = None,
+) -> Masks:
+    """Remove the smallest weights of each layer, and grow where the scores are highest.
+
+    Ties by position, as in `top_k_mask`, where RigL's code adds noise of 1e-5 to the magnitudes.
+
+    Args:
+        view: Weights and masks.
+        num_swapped: How many of each layer go.
+        growth: Name and growth scores of each layer, in the order of ``view.weights``.
+        regrow: Whether a weight that goes may be grown at once, which leaves it as it was: value,
+            momentum and all.
+        num_grown: How many of each layer are grown; None: as many as go.
+    """
+    layers = layer_counts(view.masks)
+    counts = {name: layer.kept - num_swapped[name] for name, layer in layers.items()}
+    magnitudes = (
+        (name, _inside(magnitude(weight), view.masks[name]))
+        for name, weight in view.weights.items()
+    )
+    kept = layerwise_masks(magnitudes, counts)
+    taken = kept if regrow == "allowed" else view.masks
+    free = ((name, _inside(scores, ~taken[name])) for name, scores in growth)
+    return union(kept, layerwise_masks(free, num_swapped if num_grown is None else num_grown))
+
+
+def check_places(masks: Masks, num_swapped: Mapping[str, int]) -> None:
+    """Refuse layers that have fewer empty places than are to be grown outside what was kept.
+
+    Layers without any are left alone by whoever asks.
+
+    Raises:
+        UserError: Naming the first such layer.
+    """
+    for name, layer in layer_counts(masks).items():
+        empty = layer.prunable - layer.kept
+        if 0 < empty < num_swapped[name]:
+            raise UserError(
+                f"regrow=forbidden: {name!r} has {empty} empty places for {num_swapped[name]} "
+                "weights to grow; lower drop_fraction, raise sparsity, or allow regrowth"
+            )
+
+
+def remember_kept(view: SparseView, masks: Masks) -> Masks:
+    """Add ``masks`` to what was ever kept, in the method's state; give them back.
+
+    The share of weights that training has visited is what ITOP explains accuracy by.
+    """
+    ever = view.state.get(_EVER_KEPT)
+    view.state[_EVER_KEPT] = dict(union(ever, masks)) if ever else dict(masks)
+    return masks
+
+
+def share_ever_kept(state: Mapping[str, object]) -> dict[str, float]:
+    """Say which share of the prunable weights was ever kept, if anybody has remembered it.
+
+    Example:
+        >>> share_ever_kept({"ever_kept": {"a": torch.tensor([True, False])}})
+        {'share_ever_kept': 0.5}
+        >>> share_ever_kept({})
+        {}
+    """
+    ever = state.get(_EVER_KEPT)
+    if not isinstance(ever, Mapping):
+        return {}
+    layers = layer_counts(ever).values()
+    kept, prunable = (sum(c) for c in zip(*((x.kept, x.prunable) for x in layers), strict=True))
+    return {"share_ever_kept": kept / prunable}
+
+
+def _inside(scores: Tensor, places: Tensor) -> Tensor:
+    """Rank what lies outside ``places`` below everything."""
+    return torch.where(places, scores, scores.new_full((), -torch.inf))

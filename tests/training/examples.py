@@ -1,0 +1,57 @@
+"""Every method of the package in small, for tests that hold for all of them."""
+
+import importlib
+import pkgutil
+
+from lightning_sparse.sparsity import methods
+from lightning_sparse.sparsity.distributions import ErdosRenyiKernel, Uniform
+from lightning_sparse.sparsity.growth import SmallestGradient
+from lightning_sparse.sparsity.method import AbstractSparseMethod
+from lightning_sparse.sparsity.methods.dense import Dense
+from lightning_sparse.sparsity.methods.given_mask import GivenMask
+from lightning_sparse.sparsity.methods.random_mask import RandomMask
+from lightning_sparse.sparsity.methods.rigl import RigL
+from lightning_sparse.sparsity.methods.set import SET
+from lightning_sparse.sparsity.regrowth import SwapSchedule
+from tests.training.problems import make_masks, make_pruning
+
+RANDOM = {"sparsity": 0.6, "distribution": ErdosRenyiKernel()}
+SWAPS = SwapSchedule(end_step=10, update_every=2)
+ITOP = SwapSchedule(
+    end_step=12, update_every=3, drop_fraction=0.5, final_drop_fraction=0.005, rounding="up"
+)
+
+# For twelve steps of `tests.training.problems.TinyNet`.
+EXAMPLES = {
+    "dense": Dense(),
+    "given mask": GivenMask(masks=make_masks()),
+    "gradual magnitude": make_pruning(),
+    "random mask": RandomMask(sparsity=0.6, distribution=Uniform()),
+    "SET": SET(**RANDOM, swaps=SWAPS),
+    "SET as ITOP": SET(**RANDOM, swaps=ITOP),
+    "RigL": RigL(**RANDOM, swaps=SWAPS),
+    "RigL as ITOP": RigL(**RANDOM, swaps=ITOP, replaces_update=False),
+    "RigL inverted": RigL(
+        sparsity=0.6,
+        distribution=Uniform(),
+        swaps=SWAPS,
+        growth=SmallestGradient(),
+        regrow="forbidden",
+    ),
+}
+
+
+def method_types():
+    """Find the methods of the package."""
+    modules = [
+        importlib.import_module(f"{methods.__name__}.{module.name}")
+        for module in pkgutil.iter_modules(methods.__path__)
+    ]
+    return {
+        item
+        for module in modules
+        for item in vars(module).values()
+        if isinstance(item, type)
+        and issubclass(item, AbstractSparseMethod)
+        and item.__module__ == module.__name__
+    }
