@@ -140,9 +140,7 @@ def _tests() -> list[str]:
 
 _CUT = (
     "reproduce.seeds=[11]", "reproduce.sparsities=[]", "reproduce.control_sparsity=null",
-    "reproduce.lines=[{start: scratch:end, end: prune:end}, {start: dense:end, end: dense2:end}]",
-    "reproduce.curves=[{start: scratch:end, end: prune:end, curve: quadratic, space: end_mask}, "
-    "{start: scratch:end, end: prune:end, curve: quadratic, space: dense}]",
+    "reproduce.claims=[C,C1,'control: dense',D3]",
     "pruning.start_step=1", "pruning.end_step=3", "pruning.update_every=1",
     "path.training.num_steps=3", "evaluation.num_points=8", "evaluation.points_at_once=8",
     "evaluation.max_refinements=0", "data=imagenet_ffcv", "num_workers=2",

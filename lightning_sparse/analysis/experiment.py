@@ -1,6 +1,6 @@
 """The records of one experiment, checked and looked up by what they are of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeVar
 
@@ -150,6 +150,15 @@ class ExperimentRecords:
         """Return a path; between dense ends there is no sparsity."""
         sparsity = 0.0 if route.is_between_dense_ends else sparsity
         return self._path_of.get(_PathKey(route, seed, _rounded(sparsity)))
+
+    def lowest_sparsity(self, routes: Collection[Route], below: float) -> float | None:
+        """Return the lowest sparsity below another that has a path along one of ``routes``."""
+        found = [
+            path.target_sparsity
+            for path in self.paths
+            if path.target_sparsity < below and route_of(path) in routes
+        ]
+        return min(found, default=None)
 
     def _check_mask_source(self, run: RunRecord) -> None:
         pruned = self.run("prune:end", run.seed, run.target_sparsity)

@@ -1,113 +1,65 @@
 """Rules 2: one yardstick and one margin for all paths, and exact shares of seeds."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from lightning_sparse.analysis.claim import BETWEEN_REMARKS, Claim, ClaimResult, Evidence
+from lightning_sparse.analysis.claim import BETWEEN_REMARKS, ClaimResult
 from lightning_sparse.analysis.claims import (
     a_descents_from_starts,
     b_no_way_inside_mask,
     c1_descents_compared,
     c_way_in_dense_space,
-    d1_scratch_accuracy,
-    d2_scratch_training_loss,
-    d3_lottery_accuracy,
-    d4_lottery_training_loss,
+    d_end_points,
     search_controls,
 )
-from lightning_sparse.analysis.experiment import ExperimentRecords
+from lightning_sparse.analysis.experiment import ExperimentRecords, Route
 from lightning_sparse.analysis.measured_rises import Quantity
+from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.power import MOST_SEEDS, seeds_for_mean, seeds_for_share
-from lightning_sparse.analysis.statistics import holm, t_test
+from lightning_sparse.analysis.question import Question
+from lightning_sparse.analysis.rule_set import RuleSet
+from lightning_sparse.analysis.statistics import holm
 
 _MOST_LISTED = 10  # seeds, one by one
 SEARCH_TOO_WEAK = ": search too weak"
 
-# Which controls must pass before anything is said about what a search did not find.
-_NEEDS: Mapping[str, Sequence[str]] = {
-    "B": (search_controls.DENSE.name, search_controls.IN_MASK.name),
-    "C": (search_controls.DENSE.name,),
-    "C1": (search_controls.DENSE.name, search_controls.IN_MASK.name),
-}
 
-_MEAN_RULE = (
-    "Supported if the 95 % Student t interval over seeds lies wholly {side} 0, contradicted if it "
-    "lies wholly on the other side, else undecided."
-)
-
-_ENDS = (
-    d1_scratch_accuracy,
-    d2_scratch_training_loss,
-    d3_lottery_accuracy,
-    d4_lottery_training_loss,
-)
-
-
-def judge(experiment: ExperimentRecords, headline_sparsity: float) -> list[ClaimResult]:
+def judge(
+    questions: Sequence[Question], experiment: ExperimentRecords, headline_sparsity: float
+) -> list[ClaimResult]:
     """Judge all claims by the loss, and say beside each what the objective says."""
-    by_loss = _paths(experiment, headline_sparsity, "loss")
-    by_objective = _paths(experiment, headline_sparsity, "objective")
+    on_paths = [question for question in questions if question.is_about_paths]
+    by_loss = _paths(on_paths, experiment, headline_sparsity, "loss")
+    by_objective = _paths(on_paths, experiment, headline_sparsity, "objective")
     results = [
-        *(_beside(result, other) for result, other in zip(by_loss, by_objective, strict=True)),
-        *_end_points(experiment, headline_sparsity),
+        _beside(by_loss[question.name], by_objective[question.name])
+        if question.is_about_paths
+        else question.judge(experiment, headline_sparsity=headline_sparsity)
+        for question in questions
     ]
     return [_with_outlook(result, experiment) for result in _adjusted(results)]
 
 
-def _paths(experiment: ExperimentRecords, sparsity: float, quantity: Quantity) -> list[ClaimResult]:
-    judges: Sequence[Callable[..., ClaimResult]] = (
-        a_descents_from_starts.judge,
-        b_no_way_inside_mask.judge,
-        c_way_in_dense_space.judge,
-        _judge_c1,
-        search_controls.judge_dense,
-        search_controls.judge_in_mask,
-    )
-    results = [
-        judge_one(experiment, headline_sparsity=sparsity, quantity=quantity) for judge_one in judges
-    ]
-    controls = {result.claim: result for result in results}
-    return [_gated(result, controls) for result in results]
+def _paths(
+    questions: Sequence[Question],
+    experiment: ExperimentRecords,
+    sparsity: float,
+    quantity: Quantity,
+) -> dict[str, ClaimResult]:
+    judged = {
+        question.name: question.judge(experiment, headline_sparsity=sparsity, quantity=quantity)
+        for question in questions
+    }
+    return {question.name: _gated(question, judged) for question in questions}
 
 
-def _judge_c1(
-    experiment: ExperimentRecords, *, headline_sparsity: float, quantity: Quantity
-) -> ClaimResult:
-    found = c1_descents_compared.evidence(experiment, headline_sparsity, quantity)
-    return _judge_mean(c1_descents_compared.CLAIM, found)
-
-
-def _end_points(experiment: ExperimentRecords, sparsity: float) -> list[ClaimResult]:
-    return [
-        _judge_mean(
-            dataclasses.replace(claim.CLAIM, rule=claim.CLAIM.rule.partition(" Supported if")[0]),
-            claim.evidence(experiment, sparsity),
-        )
-        for claim in _ENDS
-    ]
-
-
-def _judge_mean(claim: Claim, evidence: Evidence) -> ClaimResult:
-    """Decide on the mean over seeds, as rules 1 do, in the words of rules 2."""
-    claim = dataclasses.replace(
-        claim, rule=f"{claim.rule} {_MEAN_RULE.format(side=claim.side)}", refuted="contradicted"
-    )
-    return dataclasses.replace(
-        claim.judge(evidence),
-        rules=2,
-        by_seed=dict(sorted(evidence.values.items())),
-        p=t_test(list(evidence.values.values())),
-    )
-
-
-def _gated(result: ClaimResult, controls: Mapping[str, ClaimResult]) -> ClaimResult:
+def _gated(question: Question, judged: Mapping[str, ClaimResult]) -> ClaimResult:
     """Leave open what rests on a search whose control did not pass."""
-    failed = [
-        name for name in _NEEDS.get(result.claim, ()) if controls[name].verdict != "supported"
-    ]
+    result = judged[question.name]
+    failed = [name for name in question.controls if judged[name].verdict != "supported"]
     if not failed:
         return result
-    reasons = [f"{name} is {controls[name].verdict_words}" for name in failed]
+    reasons = [f"{name} is {judged[name].verdict_words}" for name in failed]
     alone = f"the numbers alone would say {result.verdict_words}"
     return dataclasses.replace(
         result,
@@ -177,3 +129,19 @@ def _listed_for_a_shell(seeds: Sequence[int]) -> str:
     if is_range and len(seeds) > _MOST_LISTED:
         return f"$(seq -s, {seeds[0]} {seeds[-1]})"
     return ",".join(map(str, seeds))
+
+
+RULES_2 = RuleSet(
+    number=2,
+    questions=(
+        a_descents_from_starts.QUESTION,
+        b_no_way_inside_mask.QUESTION,
+        c_way_in_dense_space.QUESTION,
+        c1_descents_compared.QUESTION,
+        *search_controls.QUESTIONS,
+        *d_end_points.OF_RULES_2,
+    ),
+    beside=(Needed(routes=(Route("lottery:end", "prune:end"),), decides=False),),
+    judge_all=judge,
+    group_size=6,
+)

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.judge import judge_all, rules_of
+from lightning_sparse.analysis.judge import judge_all, rule_set
+from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.records import Record
-
-SIZES = {1: 3, 2: 6}
-"""Seeds of one group: as many as `make reproduce` takes by default under each set of rules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ def disjoint_triples(seeds: Sequence[int], size: int = 3) -> list[tuple[int, ...
 
 
 def judge_triples(
-    records: Sequence[Record], *, headline_sparsity: float, rules: int | None = None
+    records: Sequence[Record], *, headline_sparsity: float, rules: int | RuleSet | None = None
 ) -> list[Triple]:
     """Judge every group by the rules of the whole; none if there are fewer than two.
 
@@ -49,8 +47,8 @@ def judge_triples(
     Raises:
         UserError: If the records are not of one experiment or contradict each other.
     """
-    rules = rules or rules_of(records)
-    groups = disjoint_triples(list({record.seed for record in records}), SIZES[rules])
+    rules = rule_set(rules, records)
+    groups = disjoint_triples(list({record.seed for record in records}), rules.group_size)
     if len(groups) < 2:  # noqa: PLR2004 (one group is no comparison)
         return []
     return [

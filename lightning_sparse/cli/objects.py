@@ -8,6 +8,7 @@ from hydra._internal.utils import _locate
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from lightning_sparse.analysis.question import Question
 from lightning_sparse.cli.arguments import check_arguments
 from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import AbstractCurve, checked
@@ -21,6 +22,21 @@ def build_curve(settings: Mapping[str, Any]) -> AbstractCurve:
     """
     chosen = settings["curve"]
     return checked(build_object(chosen, "curve"), f"curve._target_={chosen.get('_target_')}")
+
+
+def build_question(name: str) -> Question:
+    """Return the claim that a dotted name names.
+
+    Raises:
+        UserError: If it cannot be imported, or is no claim.
+    """
+    found = _located(name)
+    if not isinstance(found, Question):
+        what = "cannot be imported" if found is None else f"is a {type(found).__name__}, no claim"
+        raise UserError(
+            f"reproduce.further_claims: {name} {what}; name a Question, as package.module.QUESTION"
+        )
+    return found
 
 
 def build_object(settings: Mapping[str, Any], name: str) -> Any:

@@ -191,10 +191,15 @@ def arms() -> list[str]:
     return [*choices("method"), SECOND_DENSE]
 
 
+def of_arm(name: str) -> list[str]:
+    """Return the overrides that make a training run one of an arm."""
+    if name == SECOND_DENSE:
+        return ["method=dense", "method.start=init/scratch"]
+    return [f"method={name}"]
+
+
 def _planned_point(settings: Settings, point: Point, capture_steps: Sequence[int]) -> PlannedPoint:
-    overrides = [f"method={point.run}"]
-    if point.run == SECOND_DENSE:
-        overrides = ["method=dense", "method.start=init/scratch"]
+    overrides = of_arm(point.run)
     if isinstance(point.moment, int) or capture_steps != settings["capture_steps"]:
         overrides.append(f"capture_steps={[*capture_steps]}")
     # How a path is made says nothing of the runs at its ends, which thus are composed once for all.

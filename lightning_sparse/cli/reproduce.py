@@ -1,15 +1,21 @@
 """``lightning-sparse reproduce``: train, connect, judge and report everything. No torch in here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
 
+from lightning_sparse.analysis.experiment import Route
+from lightning_sparse.analysis.judge import rule_set
+from lightning_sparse.analysis.needs import Needed, arms_of, ordered
+from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.cli import report
 from lightning_sparse.cli.batches import num_nodes
 from lightning_sparse.cli.compose import Settings, with_curve, with_values
-from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.objects import build_curve, build_question
+from lightning_sparse.cli.planning import of_arm, plan_path, plan_training
 from lightning_sparse.cli.session import one_device_each, places
+from lightning_sparse.cli.shipped import choices
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job, unfinished
@@ -17,6 +23,8 @@ from lightning_sparse.pipeline.locks import held
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.records import to_json
 from lightning_sparse.storage import write_text_atomic
+
+PlanRoute = Callable[..., Job]
 
 
 def run(settings: Settings) -> None:
@@ -35,9 +43,11 @@ def run(settings: Settings) -> None:
 
 
 def plan_all(settings: Settings) -> list[Job]:
-    """Plan every run and path of the experiment, for every report seed, each once."""
+    """Plan every run and path that the claims need, for every report seed, each once."""
     plan = settings["reproduce"]
     headline = settings["sparsity"]
+    needs = questions(settings).needs_of(plan["claims"])
+    plan_route = _route_planner(settings, needs)
     with_all = plan["seeds"][: plan["num_seeds_of_sparsities"]]
     seeds = [
         (seed, [headline, *plan["sparsities"]] if seed in with_all else [headline])
@@ -46,52 +56,98 @@ def plan_all(settings: Settings) -> list[Job]:
     jobs = [
         job
         for seed, sparsities in seeds
-        for job in _plan_seed(with_values(settings, [f"seed={seed}"]), sparsities)
+        for job in _plan_seed(
+            with_values(settings, [f"seed={seed}"]), sparsities, needs, plan_route
+        )
     ]
     for seed, _ in seeds[: plan["search"]["num_seeds"]]:
-        jobs += _plan_search(with_values(settings, [f"seed={seed}"]))
+        jobs += _plan_search(with_values(settings, [f"seed={seed}"]), needs, plan_route)
     return list({job.run_id: job for job in jobs}.values())
 
 
-def _plan_seed(settings: Settings, sparsities: Sequence[float]) -> Iterator[Job]:
-    plan = settings["reproduce"]
-    yield plan_training(with_values(settings, ["method=dense"]))
-    yield plan_training(with_values(settings, ["method=dense", "method.start=init/scratch"]))
+def questions(settings: Settings) -> RuleSet:
+    """Return what an experiment is made for: the newest rules, and the claims that it adds.
+
+    Raises:
+        UserError: If one of these is no claim, or does not fit the others.
+    """
+    added = [build_question(name) for name in settings["reproduce"]["further_claims"]]
+    return rule_set(None, further=added)
+
+
+def _plan_seed(
+    settings: Settings,
+    sparsities: Sequence[float],
+    needs: Sequence[Needed],
+    plan_route: PlanRoute,
+) -> Iterator[Job]:
+    """Plan one seed at all of the sparsities, of which the first is the headline's."""
+    arms = arms_of(needs)
+    for arm in arms.dense:
+        yield _plan_arm(settings, arm)
     for sparsity in sparsities:
-        for method in ("prune", "scratch", "lottery"):
-            yield plan_training(with_values(settings, [f"method={method}", f"sparsity={sparsity}"]))
-    for ends in plan["lines"]:
-        yield _plan_along(settings, {"curve": "line", **ends})
-    for ends in plan["curves"]:
-        yield _plan_along(settings, ends)
-    if plan["control_sparsity"] is not None:
-        yield from _plan_control(with_values(settings, [f"sparsity={plan['control_sparsity']}"]))
+        only_here = arms.joined if sparsity == settings["sparsity"] else ()
+        for arm in (*arms.compared, *only_here):
+            yield _plan_arm(settings, arm, f"sparsity={sparsity}")
+    routes = ordered(needed for needed in needs if needed.is_in_every_seed)
+    for route in sorted(routes, key=lambda route: route.is_fitted):
+        yield plan_route(settings, route)
+    if settings["reproduce"]["control_sparsity"] is not None:
+        yield from _plan_control(settings, needs, plan_route)
 
 
-def _plan_control(settings: Settings) -> Iterator[Job]:
-    """Plan the positive control in the mask: the same two solutions where there is more room."""
-    for method in ("prune", "scratch"):
-        yield plan_training(with_values(settings, [f"method={method}"]))
-    ends = {"start": "scratch:end", "end": "prune:end"}
-    yield _plan_along(settings, {**ends, "curve": "line"})
-    yield _plan_along(settings, {**ends, "curve": "quadratic", "space": "end_mask"})
+def _plan_control(
+    settings: Settings, needs: Sequence[Needed], plan_route: PlanRoute
+) -> Iterator[Job]:
+    """Plan the positive control in the mask, at the sparsity that leaves it more room."""
+    control = f"sparsity={settings['reproduce']['control_sparsity']}"
+    for arm in arms_of(needs, "control").joined:
+        yield _plan_arm(settings, arm, control)
+    for route in ordered(needed for needed in needs if needed.at == "control"):
+        yield plan_route(settings, route, control)
 
 
-def _plan_search(settings: Settings) -> Iterator[Job]:
+def _plan_search(
+    settings: Settings, needs: Sequence[Needed], plan_route: PlanRoute
+) -> Iterator[Job]:
     """Plan the curves that show what a search with more steps would have found."""
-    search = settings["reproduce"]["search"]
-    for times in search["times"]:
-        for curve in search["curves"]:
-            longer = {**curve, "steps_multiplier": times}
-            yield _plan_along(settings, longer)
+    routes = ordered(needed for needed in needs if needed.seeds == "search")
+    for times in settings["reproduce"]["search"]["times"]:
+        for route in routes:
+            yield plan_route(settings, route, f"path.steps_multiplier={times}")
 
 
-def _plan_along(settings: Settings, path: Mapping[str, Any]) -> Job:
-    """Plan a path of a list of the settings: ``curve`` is a file of ``conf/curve/``."""
-    others = [f"path.{name}={value}" for name, value in path.items() if name != "curve"]
-    if "curve" in path:
-        return plan_path(with_curve(settings, path["curve"], others))
-    return plan_path(with_values(settings, others))
+def _plan_arm(settings: Settings, arm: str, *others: str) -> Job:
+    return plan_training(with_values(settings, [*of_arm(arm), *others]))
+
+
+def _route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
+    """Return what plans a path that a claim names; the files of all curves are found once.
+
+    Raises:
+        UserError: If no file in ``conf/curve/`` has the shape of a curve.
+    """
+    files = {route.curve: _curve_file(settings, route) for route in ordered(needs)}
+    spaces = {"sparse": ["path.space=end_mask"], "dense": ["path.space=dense"], "line": []}
+
+    def plan_route(settings: Settings, route: Route, *others: str) -> Job:
+        words = [f"path.start={route.start}", f"path.end={route.end}", *spaces[route.space]]
+        return plan_path(with_curve(settings, files[route.curve], [*words, *others]))
+
+    return plan_route
+
+
+def _curve_file(settings: Settings, route: Route) -> str:
+    """Return the file in ``conf/curve/`` whose curve records call as the route does."""
+    files = choices("curve")
+    likely = {"straight line": "line"}.get(route.curve, route.curve.removesuffix(" curve"))
+    for name in sorted(files, key=lambda name: name != likely):
+        if build_curve(with_curve(settings, name)).name == route.curve:
+            return name
+    raise UserError(
+        f"a claim needs the {route.name}, and no file in conf/curve/ makes a {route.curve}; add "
+        f"one to {', '.join(files)}"
+    )
 
 
 def _check_ranks(settings: Settings, jobs: list[Job]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.experiment import Route
 from lightning_sparse.analysis.judge import rules_of
 from lightning_sparse.analysis.triples import Triple, judge_triples
 from lightning_sparse.records import Record
@@ -102,25 +103,26 @@ def make_document(
     findings: Findings, claims: Sequence[ClaimResult], triples: Sequence[Triple] = (), *, title: str
 ) -> Document:
     """Put the page together."""
+    starts, solutions = start_panels(findings.asked), solution_panels(findings)
     return Document(
         title=title,
         opening=_opening(findings, claims),
         sections=[
             Section(
-                "Lines from the starts to the pruned solution (claim A)",
+                f"Lines from the starts to the pruned solution {_claims_on(findings, starts)}",
                 _path_figure(
                     findings,
-                    start_panels(),
+                    starts,
                     "starts",
                     "Training loss on the straight line from each start to the pruned solution; "
                     "in grey, for comparison, to the solution that training from it reaches.",
                 ),
             ),
             Section(
-                findings.page.solutions_title,
+                f"Between the scratch and the pruned solution {_claims_on(findings, solutions)}",
                 _path_figure(
                     findings,
-                    solution_panels(findings),
+                    solutions,
                     "solutions",
                     "Training loss between solutions that share a mask: on the straight line, and "
                     "on curves trained to keep the loss low, inside the mask and in the dense "
@@ -132,9 +134,9 @@ def make_document(
                 "Positive control: does the search find flat curves where there are some?",
                 _path_figure(
                     findings,
-                    control_panels(findings.control_sparsity),
+                    control_panels(findings.asked, findings.control_sparsity),
                     "positive-control",
-                    _CONTROL_LEADS[findings.rules],
+                    _CONTROL_LEADS[findings.asked.number],
                 ),
             ),
             Section("End points", [*endpoint_blocks(findings), *layer_blocks(findings)]),
@@ -157,7 +159,7 @@ def _sections_on_verdicts(
             triples_table(claims, triples),
         ]
         sections.append(Section("What other seeds would have said", blocks))
-    if findings.rules > 1 and claims:
+    if findings.asked.number > 1 and claims:
         sections.append(Section("Seed by seed", [seeds_table(claims)]))
     if claims:
         sections.append(Section("How each claim is decided", [rules_table(claims, findings)]))
@@ -188,11 +190,21 @@ def _sparsity_figure(findings: Findings) -> list[Block]:
     return [sparsity_picture(findings)]
 
 
+def _routes(panels: Sequence[Panel]) -> list[Route]:
+    return list(dict.fromkeys(trace.route for panel in panels for trace in panel.traces))
+
+
+def _claims_on(findings: Findings, panels: Sequence[Panel]) -> str:
+    """Name the claims that a figure is about: ``(claim A)``, or nothing if there is none."""
+    names = findings.asked.about(_routes(panels))
+    return f"(claim{'s' if len(names) > 1 else ''} {', '.join(names)})" if names else ""
+
+
 def _path_figure(findings: Findings, panels: Sequence[Panel], name: str, lead: str) -> list[Block]:
     """Return the figure of some panels, and a note on those of their paths that lack."""
-    routes = list(dict.fromkeys(trace.route for panel in panels for trace in panel.traces))
+    routes = _routes(panels)
     # What an experiment does not plan by default is drawn where there is some, and else not missed.
-    expected = findings.page.routes
+    expected = findings.asked.routes
     missing = missing_routes(findings, [route for route in routes if route in expected])
     note: list[Block] = [Paragraph(missing, "note")] if missing else []
     if not any(findings.along(route) for route in routes):

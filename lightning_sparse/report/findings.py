@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from lightning_sparse.analysis.claims import search_controls
 from lightning_sparse.analysis.experiment import ExperimentRecords, Route, route_of
+from lightning_sparse.analysis.judge import rule_set
+from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.records import PathRecord, Record, RunRecord
 from lightning_sparse.report.blocks import Inline, Link
 from lightning_sparse.report.page_rules import PAGES, PageRules
@@ -21,17 +22,22 @@ class Findings:
     Attributes:
         records: In file order; the report numbers them R1, R2, ..., runs before paths.
         headline_sparsity: Where the paths are drawn and the claims judged, in [0, 1).
-        rules: Set of rules of PROTOCOL.md that the page follows.
+        rules: Set of rules of PROTOCOL.md that the page follows, or its number.
     """
 
     records: Sequence[Record]
     headline_sparsity: float
-    rules: int = 1
+    rules: int | RuleSet = 1
+
+    @cached_property
+    def asked(self) -> RuleSet:
+        """What was asked of the records, and which paths that needs."""
+        return rule_set(self.rules)
 
     @property
     def page(self) -> PageRules:
         """What depends on the rules."""
-        return PAGES[self.rules]
+        return PAGES[self.asked.number]
 
     @cached_property
     def runs(self) -> list[RunRecord]:
@@ -80,10 +86,10 @@ class Findings:
     @cached_property
     def control_sparsity(self) -> float | None:
         """Where the control inside the mask lies; None if there is none, as under rules 1."""
-        if self.rules == 1 or not self.records:
+        if not self.records:
             return None
         experiment = ExperimentRecords.from_records(self.records)
-        return search_controls.control_sparsity(experiment, self.headline_sparsity)
+        return self.asked.control_sparsity(experiment, self.headline_sparsity)
 
     @cached_property
     def routes(self) -> list[tuple[Route, float]]:

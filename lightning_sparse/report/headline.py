@@ -1,6 +1,5 @@
 """The one figure that tells the story: the gap, and what lies between the two solutions."""
 
-from lightning_sparse.analysis.experiment import QUADRATIC
 from lightning_sparse.report.blocks import Picture
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.findings import Findings
@@ -17,7 +16,9 @@ def headline_picture(findings: Findings) -> Picture:
         left.set_title("Test accuracy of the arms")
         left.set_ylabel("test accuracy [%]")
         left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
-        draw_panel(right, findings, in_full(curve_panel("scratch:end", "prune:end", QUADRATIC)))
+        between = next(route for route in findings.asked.routes if route.is_fitted)
+        panel = curve_panel(between.start, between.end, between.curve)
+        draw_panel(right, findings, in_full(panel))
         right.set_title("Training loss between the two solutions")
         right.set_ylabel("training loss [nats]")
         use_log_scale(right)

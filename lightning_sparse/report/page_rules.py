@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, Route
 from lightning_sparse.analysis.measured_descents import measure_descent
 from lightning_sparse.analysis.measured_rises import measure_rise
 from lightning_sparse.records import PathRecord
@@ -13,30 +12,12 @@ from lightning_sparse.rises import Rise
 
 Measure = Callable[[PathRecord], float | None]
 
-_ROUTES = (
-    Route("dense:start", "prune:end"),
-    Route("lottery:start", "prune:end"),
-    Route("scratch:start", "prune:end"),
-    Route("dense:start", "dense:end"),
-    Route("scratch:start", "scratch:end"),
-    Route("scratch:end", "prune:end"),
-    Route("scratch:end", "prune:end", QUADRATIC, "sparse"),
-    Route("scratch:end", "prune:end", QUADRATIC, "dense"),
-    Route("scratch:end", "prune:end", CUBIC, "sparse"),
-    Route("scratch:end", "prune:end", CUBIC, "dense"),
-    Route("lottery:end", "prune:end"),
-    Route("dense:end", "dense2:end"),
-    Route("dense:end", "dense2:end", QUADRATIC, "dense"),
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class PageRules:
     """What depends on the rules.
 
     Attributes:
-        routes: Kinds of path that an experiment has.
-        solutions_title: Heading of the paths between solutions.
         glossary: Terms with their meanings.
         measures: Columns of the table of rises.
         measures_caption: What stands above it.
@@ -50,8 +31,6 @@ class PageRules:
         unrefined: What is said of paths whose refinement did not come to rest.
     """
 
-    routes: Sequence[Route]
-    solutions_title: str
     glossary: Sequence[tuple[str, str]]
     measures: Mapping[str, Measure]
     measures_caption: str
@@ -95,8 +74,6 @@ def _range(values: Sequence[float]) -> str:
 
 
 FIRST = PageRules(
-    routes=_ROUTES,
-    solutions_title="Between the scratch and the pruned solution (claims B, C1, C2)",
     glossary=GLOSSARY_OF_RULES_1,
     measures={
         "largest rise of the loss": lambda path: measure_rise(path).rise.value,
@@ -129,10 +106,6 @@ FIRST = PageRules(
 )
 
 SECOND = PageRules(
-    routes=tuple(
-        route for route in _ROUTES if route != Route("scratch:end", "prune:end", CUBIC, "dense")
-    ),
-    solutions_title="Between the scratch and the pruned solution (claims B, C, C1)",
     glossary=GLOSSARY_OF_RULES_2,
     measures={
         "descent R": lambda path: measure_descent(path).descent.value,

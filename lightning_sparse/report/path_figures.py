@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
-from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, Route
+from lightning_sparse.analysis.experiment import Route
+from lightning_sparse.analysis.needs import joined, ordered
+from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.points import parse_point
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.blocks import Picture
@@ -19,6 +21,7 @@ from lightning_sparse.report.sparsity_figure import use_log_scale
 from lightning_sparse.report.style import (
     ARM_COLOURS,
     CONTROL,
+    IN_MASK,
     LineStyle,
     curve_style,
     curve_words,
@@ -58,73 +61,76 @@ class Panel:
     sparsity: float | None = None
 
 
-def start_panels() -> list[Panel]:
-    """Return the lines from the three starts to the pruned solution, each with its control."""
-    own_ends = {"dense:start": "dense:end", "scratch:start": "scratch:end"}
-    return [
-        Panel(
-            f"From the {point_words(start)}",
-            point_words(start),
-            "solution",
-            [
-                *(
-                    [
-                        Trace(
-                            Route(start, own_ends[start]),
-                            f"to {point_words(own_ends[start])}",
-                            CONTROL,
-                        )
-                    ]
-                    if start in own_ends
-                    else []
-                ),
-                Trace(
-                    Route(start, "prune:end"),
-                    "to pruned solution",
-                    LineStyle(ARM_COLOURS[parse_point(start).run], "solid", "o"),
-                ),
-            ],
-        )
-        for start in ("dense:start", "lottery:start", "scratch:start")
+def start_panels(asked: RuleSet) -> list[Panel]:
+    """Return what leads down from each start: the lines that are judged, over those beside them."""
+    lines = [
+        (route, needed.decides)
+        for needed in asked.shown
+        for route in needed.routes
+        if _leads_from_start(route)
     ]
+    panels = []
+    for start in dict.fromkeys(route.start for route, _ in lines):
+        # What is judged is drawn over the others.
+        own = sorted((item for item in lines if item[0].start == start), key=lambda item: item[1])
+        traces = [_from_start(route, decides=decides) for route, decides in own]
+        panels.append(
+            Panel(f"From the {point_words(start)}", point_words(start), "solution", traces)
+        )
+    return panels
+
+
+def _from_start(route: Route, *, decides: bool) -> Trace:
+    colour = ARM_COLOURS.get(parse_point(route.start).run, IN_MASK.colour)
+    style = LineStyle(colour, "solid", "o") if decides else CONTROL
+    return Trace(route, f"to {point_words(route.end)}", style)
+
+
+def _leads_from_start(route: Route) -> bool:
+    return parse_point(route.start).moment == "start" and not route.is_fitted
 
 
 def solution_panels(findings: Findings) -> list[Panel]:
-    """Return what lies between the solutions: one panel per curve, and the lottery's line."""
-    drawn = [
+    """Return what lies between solutions: one panel per curve, and the lines that have none."""
+    panels = []
+    for (start, end), routes in joined(findings.asked.shown):
+        curves = dict.fromkeys(
+            [route.curve for route in routes if route.is_fitted] + _drawn(findings, start, end)
+        )
+        panels += [curve_panel(start, end, curve) for curve in curves]
+        if not curves and not _leads_from_start(routes[0]):
+            panels.append(_panel(f"From the {point_words(start)}", routes))
+    return panels
+
+
+def _drawn(findings: Findings, start: str, end: str) -> list[str]:
+    """Return the curves that were fitted between two points, whoever asked for them."""
+    return [
         route.curve
         for route, sparsity in findings.routes
         if route.is_fitted
-        and (route.start, route.end, route.times) == ("scratch:end", "prune:end", 1)
+        and (route.start, route.end, route.times) == (start, end, 1)
         and math.isclose(sparsity, findings.headline_sparsity)
     ]
-    names = dict.fromkeys([QUADRATIC, CUBIC, *drawn])
-    return [
-        *(curve_panel("scratch:end", "prune:end", name) for name in names),
-        _panel("From the lottery solution", [Route("lottery:end", "prune:end")]),
-    ]
 
 
-def control_panels(control_sparsity: float | None = None) -> list[Panel]:
+def control_panels(asked: RuleSet, control_sparsity: float | None = None) -> list[Panel]:
     """Return what a curve should join, or else the search is too weak.
 
     Args:
+        asked: The rules whose controls they are.
         control_sparsity: Where the control inside the mask lies, in [0, 1); None if there is none.
     """
-    routes = [
-        Route("dense:end", "dense2:end"),
-        Route("dense:end", "dense2:end", QUADRATIC, "dense"),
-    ]
-    panels = [in_full(_panel("Between two dense solutions", routes))]
-    if control_sparsity is not None:
-        in_mask = _panel(
-            f"Inside the mask at {nominal(control_sparsity)}",
-            [
-                Route("scratch:end", "prune:end"),
-                Route("scratch:end", "prune:end", QUADRATIC, "sparse"),
-            ],
-        )
-        panels.append(dataclasses.replace(in_mask, sparsity=control_sparsity))
+    panels = []
+    for needed in (needed for control in asked.controls for needed in control.needs):
+        routes = ordered([needed])
+        if routes[0].is_between_dense_ends:
+            panels.append(in_full(_panel("Between two dense solutions", routes)))
+        elif needed.at == "headline":
+            panels.append(_panel(f"From the {point_words(routes[0].start)}", routes))
+        elif control_sparsity is not None:
+            in_mask = _panel(f"Inside the mask at {nominal(control_sparsity)}", routes)
+            panels.append(dataclasses.replace(in_mask, sparsity=control_sparsity))
     return panels
 
 

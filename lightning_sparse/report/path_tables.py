@@ -41,7 +41,7 @@ def path_blocks(findings: Findings) -> list[Block]:
 
 def missing_routes(findings: Findings, routes: Sequence[Route] | None = None) -> str:
     """Say which of ``routes``, or of all expected, lack for some or all seeds; empty if none."""
-    routes = findings.page.routes if routes is None else routes
+    routes = findings.asked.routes if routes is None else routes
     seeds = {path.seed for path in findings.paths}
     gaps = []
     for route in routes:
@@ -68,7 +68,7 @@ def _notes(findings: Findings) -> list[Block]:
 
 def _groups(findings: Findings) -> list[list[PathRecord]]:
     """Return the paths of one kind and sparsity, expected kinds first."""
-    places = {route: place for place, route in enumerate(findings.page.routes)}
+    places = {route: place for place, route in enumerate(findings.asked.routes)}
     kinds = sorted(findings.routes, key=lambda kind: (places.get(kind[0], math.inf), kind[1]))
     return [
         sorted(

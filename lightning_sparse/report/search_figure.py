@@ -3,17 +3,19 @@
 import itertools
 from collections.abc import Sequence
 
-from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, Route
+from lightning_sparse.analysis.experiment import Route, route_of
 from lightning_sparse.analysis.measured_descents import measure_descent
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.blocks import Block
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.sparsity_figure import use_log_scale
-from lightning_sparse.report.style import listed, number
+from lightning_sparse.report.style import curve_words, listed, number
 from lightning_sparse.rises import margin
 
 _COLOURS = ("#aa3377", "#4477aa", "#228833", "#ccbb44", "#66ccee")
+
+_Lines = dict[Route, list[list[PathRecord]]]
 
 
 def search_blocks(findings: Findings) -> list[Block]:
@@ -22,18 +24,16 @@ def search_blocks(findings: Findings) -> list[Block]:
     Returns:
         The figure; nothing where there are no longer fits, or under rules 1.
     """
-    searched = [path.curve for path in findings.paths if path.steps_multiplier]
-    lines = {
-        name: _by_seed(findings, name) for name in dict.fromkeys([QUADRATIC, CUBIC, *searched])
-    }
-    lines = {name: seeds for name, seeds in lines.items() if seeds}
-    if findings.rules == 1 or not lines:
+    lines = {route: _by_seed(findings, route) for route in _searched(findings)}
+    lines = {route: seeds for route, seeds in lines.items() if seeds}
+    if not lines:
         return []
     with drawing(6.2, 4.0) as figure:
         axes = figure.subplots()
-        for (name, seeds), colour in zip(lines.items(), itertools.cycle(_COLOURS), strict=False):
+        for (route, seeds), colour in zip(lines.items(), itertools.cycle(_COLOURS), strict=False):
             for number_of_line, paths in enumerate(seeds):
-                label = f"{name} inside the mask" if not number_of_line else None
+                words = curve_words(route.curve, route.space)
+                label = words if not number_of_line else None
                 steps = [path.num_steps for path in paths]
                 heights = [_height(path) for path in paths]
                 axes.plot(
@@ -50,14 +50,19 @@ def search_blocks(findings: Findings) -> list[Block]:
         return [picture(figure, "search", _caption(lines))]
 
 
-def _by_seed(findings: Findings, curve: str) -> list[list[PathRecord]]:
+def _searched(findings: Findings) -> list[Route]:
+    """Return what was to be searched for longer, and what else was between the same ends."""
+    asked = findings.asked.searched
+    kinds = {(route.start, route.end, route.space) for route in asked}
+    found = [route_of(path)._replace(times=1) for path in findings.paths if path.steps_multiplier]
+    others = [route for route in found if (route.start, route.end, route.space) in kinds]
+    return list(dict.fromkeys([*asked, *others]))
+
+
+def _by_seed(findings: Findings, route: Route) -> list[list[PathRecord]]:
     """Return the fits of each seed that has longer ones, by their steps."""
     times = sorted({path.steps_multiplier or 1 for path in findings.paths})
-    fits = [
-        path
-        for time in times
-        for path in findings.along(Route("scratch:end", "prune:end", curve, "sparse", time))
-    ]
+    fits = [path for time in times for path in findings.along(route._replace(times=time))]
     seeds = sorted({path.seed for path in fits if path.steps_multiplier})
     return [[path for path in fits if path.seed == seed] for seed in seeds]
 
@@ -68,20 +73,20 @@ def _height(path: PathRecord) -> float:
     return max(measured.descent.value, 0.01 * measured.margin)
 
 
-def _any(lines: dict[str, list[list[PathRecord]]]) -> PathRecord:
+def _any(lines: _Lines) -> PathRecord:
     return next(iter(lines.values()))[0][0]
 
 
-def _caption(lines: dict[str, list[list[PathRecord]]]) -> str:
+def _caption(lines: _Lines) -> str:
     means = []
-    for name, seeds in lines.items():
+    for route, seeds in lines.items():
         steps = sorted({path.num_steps for paths in seeds for path in paths})
         values = [
             number(_mean([path for paths in seeds for path in paths if path.num_steps == count]), 2)
             for count in steps
         ]
         counts = listed(f"{count:,}" for count in steps)
-        means.append(f"{name} {listed(values)} nats at {counts} steps")
+        means.append(f"{route.curve} {listed(values)} nats at {counts} steps")
     return (
         "How far the loss climbs on the way from the scratch solution down to the level of the "
         "pruned one (R), against the steps that the curve inside the mask was fitted for; each "

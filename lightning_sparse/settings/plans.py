@@ -14,12 +14,10 @@ class SearchSettings:
     Attributes:
         times: So many times the experiment's own steps.
         num_seeds: On the first so many report seeds.
-        curves: Settings of `PathSettings` for each.
     """
 
     times: Sequence[int]
     num_seeds: int = setting(at_least=0)
-    curves: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +32,8 @@ class ReproduceSettings:
         sparsities: Shown beside the headline sparsity: end points only.
         num_seeds_of_sparsities: On the first so many seeds; None for all.
         num_processes: Worker processes; None for one per core, or on GPUs as many as fit.
-        lines: Settings of `PathSettings` for each straight line.
-        curves: The same for each curve.
+        claims: Names of those whose runs and paths are made; none for all, and what stands beside.
+        further_claims: Claims of yours, as dotted names of a `Question` each.
         control_sparsity: Of the positive control in the mask; None for none.
         search: The strength of the search.
     """
@@ -47,8 +45,8 @@ class ReproduceSettings:
     sparsities: Sequence[Any]
     num_seeds_of_sparsities: int | None = setting(example=3, at_least=0)
     num_processes: int | None = setting(example=2, at_least=1)
-    lines: Sequence[Mapping[str, Any]]
-    curves: Sequence[Mapping[str, Any]]
+    claims: Sequence[str] = setting(example="[B,C]")
+    further_claims: Sequence[str] = setting(example="[package.module.QUESTION]")
     control_sparsity: float | None = setting(example=0.8)
     search: SearchSettings
 

@@ -26,7 +26,7 @@ _TINY = [
     "reproduce.seeds=[11]",
     "reproduce.further_seeds=[]",
     "reproduce.sparsities=[]",
-    "reproduce.lines=[{start: scratch:end, end: prune:end}]",
+    "reproduce.claims=[B,C,'control: dense',D1,D3]",
 ]
 
 

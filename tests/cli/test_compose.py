@@ -92,7 +92,7 @@ def test_our_short_cut_gives_what_hydra_gives(monkeypatch):
         "training.learning_rate=0.5",
         "method=prune",
         "path={space: union, training: {num_steps: 9}}",
-        "reproduce.lines=[]",
+        "reproduce.claims=[B]",
         "mask_source=a/b",
         "mask_source=null",
     ]

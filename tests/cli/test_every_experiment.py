@@ -12,6 +12,8 @@ import math
 import pytest
 import torch
 
+from lightning_sparse.analysis.experiment import Route, route_of
+from lightning_sparse.analysis.second_rules import RULES_2
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.execution import execute
 from lightning_sparse.cli.reproduce import plan_all
@@ -28,9 +30,9 @@ def alike():
     groups = {}
     for experiment in EXPERIMENTS:
         settings = compose_settings([f"experiment={experiment}", "sparsity=0.5"])
-        curves = settings["reproduce"]["curves"]
         own = {"overrides", "experiment_name", "reproduce", "pilot"}
-        key = json.dumps([{k: v for k, v in settings.items() if k not in own}, curves])
+        claims = [settings["reproduce"][name] for name in ("claims", "further_claims")]
+        key = json.dumps([{k: v for k, v in settings.items() if k not in own}, claims])
         groups.setdefault(key, []).append(experiment)
     return list(groups.values())
 
@@ -59,11 +61,9 @@ def test_every_arm_line_and_curve_of_an_experiment_is_made(experiments, tmp_path
     assert all(run.num_steps == 2 and math.isfinite(run.test.loss) for run in runs)
     assert all(run.distance_from_start > 0 for run in runs)
     settings = compose_settings([f"experiment={experiment}"])
-    plan = settings["reproduce"]
-    made = {(path.start, path.end, path.curve, path.space) for path in paths}
-    named = {(c["start"], c["end"], f"{c['curve']} curve", c["space"]) for c in plan["curves"]}
-    assert named <= made
-    assert ("scratch:end", "prune:end", "straight line", "dense") in made
+    made = {route_of(path) for path in paths}
+    assert {route for route in RULES_2.routes if route.is_fitted} <= made
+    assert Route("scratch:end", "prune:end") in made
     for job, record in zip(jobs, records, strict=True):
         assert record.config["trainer"].get("precision") == settings["trainer"].get("precision")
         assert record.config["compile"] == settings["compile"]

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, Route
+from lightning_sparse.analysis.first_rules import RULES_1
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.drawing import drawing
 from lightning_sparse.report.findings import Findings
@@ -133,12 +134,12 @@ def test_extrapolation_is_shaded_on_both_sides_and_named(axes, findings):
 
 
 def test_a_panel_without_paths_says_so(axes):
-    draw_panel(axes, Findings([], HEADLINE_SPARSITY), start_panels()[0])
+    draw_panel(axes, Findings([], HEADLINE_SPARSITY), start_panels(RULES_1)[0])
     assert [text.get_text() for text in axes.texts] == ["not measured"]
 
 
 def test_starts_have_their_controls_behind_them():
-    routes = [[trace.route for trace in panel.traces] for panel in start_panels()]
+    routes = [[trace.route for trace in panel.traces] for panel in start_panels(RULES_1)]
     assert routes == [
         [Route("dense:start", "dense:end"), Route("dense:start", "prune:end")],
         [Route("lottery:start", "prune:end")],

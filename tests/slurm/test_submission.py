@@ -31,8 +31,7 @@ def test_seeds_are_one_array(cluster, tmp_path):
 SMALL = (
     "experiment=smoke", "reproduce.seeds=[11]", "reproduce.sparsities=[]",
     "reproduce.control_sparsity=null",
-    "reproduce.lines=[{start: scratch:end, end: prune:end}]",
-    "reproduce.curves=[{start: scratch:end, end: prune:end, curve: quadratic, space: dense}]",
+    "reproduce.claims=[C,D3]",
 )  # fmt: skip
 
 
@@ -41,9 +40,9 @@ def test_a_whole_experiment_is_made_in_order_and_reported_and_not_made_twice(clu
     first = submit(cluster, tmp_path, "slurm-reproduce", *SMALL)
     again = submit(cluster, tmp_path, "slurm-reproduce", *SMALL)
 
-    # Two dense runs, prune, scratch, lottery, a line, a curve, the report; queued, not doubled.
+    # Prune, scratch, lottery, a line, a curve, the report; queued, not doubled.
     # What has finished before the second command has looked is in nobody's queue.
-    assert len(first) == 8
+    assert len(first) == 6
     assert set(again) <= set(first)
     assert again[-1] == first[-1]
     cluster.wait_for(*first, seconds=420)
@@ -53,7 +52,7 @@ def test_a_whole_experiment_is_made_in_order_and_reported_and_not_made_twice(clu
         "records.jsonl",
         "report.html",
     }
-    assert len((report / "records.jsonl").read_text().splitlines()) == 7
+    assert len((report / "records.jsonl").read_text().splitlines()) == 5
     made = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/record.json")}
 
     [collected] = submit(cluster, tmp_path, "slurm-reproduce", *SMALL)

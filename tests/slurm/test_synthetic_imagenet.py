@@ -18,8 +18,7 @@ SMALL = (
     "path.training.num_steps=2", "evaluation.train_subset_size=null",
     "evaluation.num_recalibration_images=64", "evaluation.recalibration_batch_size=32",
     "reproduce.seeds=[11]", "reproduce.control_sparsity=null",
-    "reproduce.lines=[{start: scratch:start, end: prune:end}]",
-    "reproduce.curves=[{start: scratch:end, end: prune:end, curve: quadratic, space: end_mask}]",
+    "reproduce.claims=[C,D1]",
 )  # fmt: skip
 
 
@@ -46,7 +45,7 @@ def test_image_files_become_networks_a_line_a_curve_and_a_report_on_two_nodes(cl
     assert set(verdicts.values()) == {"undecided"}  # one seed
     records = [from_json(line) for line in (report / "records.jsonl").read_text().splitlines()]
     arms = [record for record in records if isinstance(record, RunRecord)]
-    assert (len(arms), len(records)) == (5, 7)
+    assert (len(arms), len(records)) == (2, 4)
     for record in arms:
         assert record.config["trainer"]["num_nodes"] == 2
         assert record.global_batch_size == 64

@@ -11,6 +11,8 @@ from lightning_sparse.analysis.measured_descents import (
     MeasuredDescent,
 )
 from lightning_sparse.analysis.measured_rises import Quantity
+from lightning_sparse.analysis.needs import Needed
+from lightning_sparse.analysis.question import Question
 from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim, path_outcomes
 
 CLAIM = ShareClaim(
@@ -24,8 +26,10 @@ CLAIM = ShareClaim(
     ),
 )
 
-STARTS = ("dense:start", "lottery:start", "scratch:start")
-CONTROLS = (Route("dense:start", "dense:end"), Route("scratch:start", "scratch:end"))
+ROUTES = tuple(
+    Route(start, "prune:end") for start in ("dense:start", "lottery:start", "scratch:start")
+)
+CONTROLS = (Route("scratch:start", "scratch:end"), Route("dense:start", "dense:end"))
 _LEVEL = 0.05
 
 
@@ -42,8 +46,8 @@ def judge(
             )
         )
 
-    starts = [line(Route(start, "prune:end"), start) for start in STARTS]
-    controls = [line(route, f"control {route.start} to {route.end}") for route in CONTROLS]
+    starts = [line(route, route.start) for route in ROUTES]
+    controls = [line(route, f"control {route.start} to {route.end}") for route in sorted(CONTROLS)]
     return _whole(starts, controls)
 
 
@@ -87,3 +91,10 @@ def _verdict(starts: Sequence[ClaimResult]) -> tuple[Verdict, float | None]:
         return ("contradicted" if p < _LEVEL else "undecided"), p
     ps = [part.p for part in starts if part.p is not None]
     return combined_verdict([part.verdict for part in starts]), max(ps, default=None)
+
+
+QUESTION = Question(
+    claim=CLAIM,
+    needs=(Needed(routes=ROUTES), Needed(routes=CONTROLS, decides=False)),
+    judge=judge,
+)

@@ -4,6 +4,8 @@ from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
 from lightning_sparse.analysis.evidence import log_rise_over_tolerance, path_evidence
 from lightning_sparse.analysis.experiment import ExperimentRecords, Route
 from lightning_sparse.analysis.measured_rises import RISE_RULE
+from lightning_sparse.analysis.needs import Needed
+from lightning_sparse.analysis.question import Question
 
 CLAIM = Claim(
     name="A",
@@ -17,6 +19,10 @@ CLAIM = Claim(
     scale="log",
 )
 
+ROUTES = tuple(
+    Route(start, "prune:end") for start in ("dense:start", "lottery:start", "scratch:start")
+)
+
 
 def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:
     """Judge the line from each of the three starts, and the claim by all of them.
@@ -27,15 +33,23 @@ def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimRe
     return CLAIM.combine(
         [
             CLAIM.part(
-                point, f"On the straight line from {point} to prune:end the loss does not rise."
+                route.start,
+                f"On the straight line from {route.start} to prune:end the loss does not rise.",
             ).judge(
                 path_evidence(
-                    experiment,
-                    [Route(point, "prune:end")],
-                    log_rise_over_tolerance,
-                    sparsity=headline_sparsity,
+                    experiment, [route], log_rise_over_tolerance, sparsity=headline_sparsity
                 )
             )
-            for point in ("dense:start", "lottery:start", "scratch:start")
+            for route in ROUTES
         ]
     )
+
+
+# What else starts there decides nothing, and is drawn for comparison.
+_CONTROLS = (Route("scratch:start", "scratch:end"), Route("dense:start", "dense:end"))
+
+QUESTION = Question(
+    claim=CLAIM,
+    needs=(Needed(routes=ROUTES), Needed(routes=_CONTROLS, decides=False)),
+    judge=judge,
+)

@@ -19,6 +19,8 @@ from lightning_sparse.analysis.measured_descents import (
     opposite,
 )
 from lightning_sparse.analysis.measured_rises import Quantity
+from lightning_sparse.analysis.needs import Needed
+from lightning_sparse.analysis.question import Question
 from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim, path_outcomes
 
 CLAIM = ShareClaim(
@@ -119,3 +121,15 @@ def _with_more_steps(
 def _num_steps(experiment: ExperimentRecords, routes: Sequence[Route]) -> int:
     """Return the steps of the longest fit along ``routes``."""
     return max((path.num_steps for path in experiment.paths if route_of(path) in routes), default=0)
+
+
+QUESTION = Question(
+    claim=CLAIM,
+    needs=(
+        Needed(routes=ROUTES),
+        # How strong the search is, is shown by the same with more steps.
+        Needed(routes=tuple(route for route in ROUTES if route.is_fitted), seeds="search"),
+    ),
+    judge=judge,
+    controls=("control: dense", "control: in the mask"),
+)

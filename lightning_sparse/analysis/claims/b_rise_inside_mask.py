@@ -4,6 +4,8 @@ from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
 from lightning_sparse.analysis.evidence import log_rise_over_tolerance, path_evidence
 from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, ExperimentRecords, Route
 from lightning_sparse.analysis.measured_rises import RISE_RULE
+from lightning_sparse.analysis.needs import Needed
+from lightning_sparse.analysis.question import Question
 
 CLAIM = Claim(
     name="B",
@@ -46,3 +48,12 @@ def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimRe
             for name, route in ROUTES.items()
         ]
     )
+
+
+QUESTION = Question(
+    claim=CLAIM,
+    needs=(Needed(routes=tuple(ROUTES.values())),),
+    judge=judge,
+    controls=("positive control",),
+    searches_nothing=("B: line",),
+)

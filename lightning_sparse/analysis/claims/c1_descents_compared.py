@@ -1,14 +1,17 @@
 """Claim C1 of rules 2: one climbs more inside the mask than in the dense space."""
 
-from lightning_sparse.analysis.claim import Claim, Evidence
+from lightning_sparse.analysis.claim import Claim, ClaimResult, Evidence
 from lightning_sparse.analysis.evidence import complete, label, missing_words
 from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route
+from lightning_sparse.analysis.mean_claim import judge_mean
 from lightning_sparse.analysis.measured_descents import (
     DESCENT_RULE,
     measure_descent,
     unrefined_remarks,
 )
 from lightning_sparse.analysis.measured_rises import Quantity
+from lightning_sparse.analysis.needs import Needed
+from lightning_sparse.analysis.question import Question
 
 CLAIM = Claim(
     name="C1",
@@ -31,6 +34,13 @@ ROUTES = (
 )
 
 
+def judge(
+    experiment: ExperimentRecords, *, headline_sparsity: float, quantity: Quantity
+) -> ClaimResult:
+    """Compare the two quadratic curves within each seed."""
+    return judge_mean(CLAIM, evidence(experiment, headline_sparsity, quantity))
+
+
 def evidence(experiment: ExperimentRecords, sparsity: float, quantity: Quantity) -> Evidence:
     """Return the differences by seed."""
     found = {
@@ -50,3 +60,11 @@ def evidence(experiment: ExperimentRecords, sparsity: float, quantity: Quantity)
         missing=missing_words([label(route, sparsity) for route in ROUTES], found),
         remarks=unrefined_remarks(paths),
     )
+
+
+QUESTION = Question(
+    claim=CLAIM,
+    needs=(Needed(routes=ROUTES),),
+    judge=judge,
+    controls=("control: dense", "control: in the mask"),
+)

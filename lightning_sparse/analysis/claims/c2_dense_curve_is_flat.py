@@ -4,6 +4,8 @@ from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
 from lightning_sparse.analysis.evidence import log_curve_over_line, path_evidence
 from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route
 from lightning_sparse.analysis.measured_rises import RISE_RULE
+from lightning_sparse.analysis.needs import Needed
+from lightning_sparse.analysis.question import Question
 
 CLAIM = Claim(
     name="C2",
@@ -21,7 +23,7 @@ CLAIM = Claim(
     scale="log",
 )
 
-ROUTES = [Route("scratch:end", "prune:end", QUADRATIC, "dense"), Route("scratch:end", "prune:end")]
+ROUTES = (Route("scratch:end", "prune:end", QUADRATIC, "dense"), Route("scratch:end", "prune:end"))
 
 
 def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:
@@ -35,3 +37,11 @@ def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimRe
             counts_reversed_ends=True,
         )
     )
+
+
+QUESTION = Question(
+    claim=CLAIM,
+    needs=(Needed(routes=ROUTES),),
+    judge=judge,
+    controls=("positive control",),
+)

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route
+from lightning_sparse.analysis.experiment import QUADRATIC, Route
 from lightning_sparse.analysis.measured_descents import (
     DESCENT_RULE,
     SHARE_RULE,
@@ -11,8 +10,8 @@ from lightning_sparse.analysis.measured_descents import (
     both,
     opposite,
 )
-from lightning_sparse.analysis.measured_rises import Quantity
-from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim, path_outcomes
+from lightning_sparse.analysis.question import in_most_seeds
+from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim
 
 CLAIM = ShareClaim(
     name="C",
@@ -30,15 +29,6 @@ CLAIM = ShareClaim(
 ROUTES = (Route("scratch:end", "prune:end", QUADRATIC, "dense"), Route("scratch:end", "prune:end"))
 
 
-def judge(
-    experiment: ExperimentRecords, *, headline_sparsity: float, quantity: Quantity
-) -> ClaimResult:
-    """Ask of every seed whether the curve leads down and the line does not."""
-    return CLAIM.judge(
-        path_outcomes(experiment, ROUTES, outcome, sparsity=headline_sparsity, quantity=quantity)
-    )
-
-
 def outcome(paths: Sequence[MeasuredDescent]) -> SeedOutcome:
     """Compare the curve, which comes first, with the line."""
     curve, line = paths
@@ -46,3 +36,6 @@ def outcome(paths: Sequence[MeasuredDescent]) -> SeedOutcome:
     return SeedOutcome(
         holds=holds, value=curve.descent.value, remark="" if line.has_gap else "no gap"
     )
+
+
+QUESTION = in_most_seeds(CLAIM, ROUTES, outcome, controls=("control: dense",))

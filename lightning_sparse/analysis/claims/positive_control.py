@@ -4,6 +4,8 @@ from lightning_sparse.analysis.claim import INTERVAL_RULE, Claim, ClaimResult
 from lightning_sparse.analysis.evidence import log_curve_over_line, path_evidence
 from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route
 from lightning_sparse.analysis.measured_rises import RISE_RULE
+from lightning_sparse.analysis.needs import Needed
+from lightning_sparse.analysis.question import Question
 
 CLAIM = Claim(
     name="positive control",
@@ -21,7 +23,7 @@ CLAIM = Claim(
     scale="log",
 )
 
-ROUTES = [Route("dense:end", "dense2:end", QUADRATIC, "dense"), Route("dense:end", "dense2:end")]
+ROUTES = (Route("dense:end", "dense2:end", QUADRATIC, "dense"), Route("dense:end", "dense2:end"))
 
 
 def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimResult:
@@ -29,3 +31,10 @@ def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimRe
     return CLAIM.judge(
         path_evidence(experiment, ROUTES, log_curve_over_line, sparsity=headline_sparsity)
     )
+
+
+QUESTION = Question(
+    claim=CLAIM,
+    needs=(Needed(routes=ROUTES),),
+    judge=judge,
+)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route, route_of
+from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route
 from lightning_sparse.analysis.measured_descents import (
     BARRIER_RULE,
     SHARE_RULE,
@@ -12,6 +12,8 @@ from lightning_sparse.analysis.measured_descents import (
     opposite,
 )
 from lightning_sparse.analysis.measured_rises import Quantity
+from lightning_sparse.analysis.needs import Needed
+from lightning_sparse.analysis.question import Question, in_most_seeds
 from lightning_sparse.analysis.share_claim import (
     SeedOutcome,
     ShareClaim,
@@ -54,34 +56,19 @@ IN_MASK_ROUTES = (
 )
 
 
-def judge_dense(
-    experiment: ExperimentRecords, *, headline_sparsity: float, quantity: Quantity
-) -> ClaimResult:
-    """Compare the curve between two dense solutions with the line, in each seed."""
-    return _judge(DENSE, DENSE_ROUTES, experiment, headline_sparsity, quantity)
-
-
 def judge_in_mask(
     experiment: ExperimentRecords, *, headline_sparsity: float, quantity: Quantity
 ) -> ClaimResult:
     """Compare curve and line inside the mask of a lower sparsity, in each seed."""
-    sparsity = control_sparsity(experiment, headline_sparsity)
+    sparsity = experiment.lowest_sparsity(IN_MASK_ROUTES[:1], headline_sparsity)
     if sparsity is None:
         nothing = ShareEvidence(
             outcomes={}, missing=["scratch:end to prune:end at a lower sparsity"]
         )
         return IN_MASK.judge(nothing)
-    return _judge(IN_MASK, IN_MASK_ROUTES, experiment, sparsity, quantity)
-
-
-def control_sparsity(experiment: ExperimentRecords, headline_sparsity: float) -> float | None:
-    """Return the lowest sparsity at which the curve of the control was fitted, if there is one."""
-    below = [
-        path.target_sparsity
-        for path in experiment.paths
-        if route_of(path) == IN_MASK_ROUTES[0] and path.target_sparsity < headline_sparsity
-    ]
-    return min(below, default=None)
+    return IN_MASK.judge(
+        path_outcomes(experiment, IN_MASK_ROUTES, outcome, sparsity=sparsity, quantity=quantity)
+    )
 
 
 def outcome(paths: Sequence[MeasuredDescent]) -> SeedOutcome:
@@ -94,13 +81,9 @@ def outcome(paths: Sequence[MeasuredDescent]) -> SeedOutcome:
     )
 
 
-def _judge(
-    claim: ShareClaim,
-    routes: Sequence[Route],
-    experiment: ExperimentRecords,
-    sparsity: float,
-    quantity: Quantity,
-) -> ClaimResult:
-    return claim.judge(
-        path_outcomes(experiment, routes, outcome, sparsity=sparsity, quantity=quantity)
-    )
+QUESTIONS = (
+    in_most_seeds(DENSE, DENSE_ROUTES, outcome),
+    Question(
+        claim=IN_MASK, needs=(Needed(routes=IN_MASK_ROUTES, at="control"),), judge=judge_in_mask
+    ),
+)

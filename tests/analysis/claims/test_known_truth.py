@@ -19,10 +19,7 @@ from lightning_sparse.analysis.claims import (
     b_rise_inside_mask,
     c1_dense_space_helps,
     c2_dense_curve_is_flat,
-    d1_scratch_accuracy,
-    d2_scratch_training_loss,
-    d3_lottery_accuracy,
-    d4_lottery_training_loss,
+    d_end_points,
     positive_control,
 )
 from lightning_sparse.analysis.experiment import ExperimentRecords
@@ -39,10 +36,7 @@ JUDGES = (
     c1_dense_space_helps.judge,
     c2_dense_curve_is_flat.judge,
     positive_control.judge,
-    d1_scratch_accuracy.judge,
-    d2_scratch_training_loss.judge,
-    d3_lottery_accuracy.judge,
-    d4_lottery_training_loss.judge,
+    *(question.judge for question in d_end_points.OF_RULES_1),
 )
 NAMES = (
     *("A", "A: dense:start", "A: lottery:start", "A: scratch:start"),
