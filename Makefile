@@ -6,6 +6,7 @@
 #            RUNS=runs (a folder, or an export of W&B)  IMAGENET=<folder>
 #            SWEEP=gap  SWEEP_ID=ENTITY/PROJECT/ID  N=2 (processes or agents at once)
 #            ARGS="any further key=value"
+#            VERSIONS=free (setup: leave packages as they are that fit; VERSIONS=locked undoes it)
 #            PYTHON=python3 (gpu-check: use this interpreter as it is, set nothing up)  TINY=1
 
 .DEFAULT_GOAL := help
@@ -16,6 +17,9 @@ SETUP := python3 -IS tools/environment.py
 BIN := .venv/bin
 # Which tests `make test` runs; continuous integration empties it.
 SELECT := -m 'not slow_faults'
+# Versions and hashes for every platform, and no index: each installation has its own.
+LOCK = $(or $(shell command -v uv),.uv/bin/uv) pip compile -q pyproject.toml --universal \
+    --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
 SPARSE := $(BIN)/lightning-sparse
 
 # As one word for the shell, whatever is in it; folders as they were typed, unless all is one.
@@ -39,14 +43,18 @@ ENDS = $(strip $(if $(FROM),$(call quoted,path.start=$(FROM))) $(if $(TO),$(call
         slurm-train-lottery slurm-line slurm-path slurm-reproduce slurm-agents slurm-sweep \
         sweep agent sweep-local verify check-run export data-imagenet data-synthetic bench bench-gpu \
         gpu-check bench-compare bench-page test test-faults reliability golden \
-        check format clean-env .venv
+        check format clean-env lock .venv
 
 help: ## List the targets and settings
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-19s %s\n", $$1, $$2}' Makefile
 	@sed -n '/^# Settings/,/^$$/s/^# *//p' Makefile
 
-setup: ## Make, check or repair the environment in .venv
-	@$(SETUP)
+setup: ## Make, check or repair the environment in .venv, with the versions of the lock [VERSIONS]
+	@$(SETUP) $(if $(VERSIONS),--versions=$(VERSIONS))
+
+lock: .venv ## Write the lock anew for pyproject.toml [ARGS="--upgrade"]
+	$(LOCK) --extra dev -o tools/locks/packages.txt $(ARGS)
+	$(LOCK) --extra dev --extra ffcv -o tools/locks/packages_and_ffcv.txt $(ARGS)
 
 .venv:
 	@$(SETUP) --quiet
@@ -172,4 +180,4 @@ format: .venv ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix --exit-zero . && $(BIN)/ruff format .
 
 clean-env: ## Remove the environment; runs and results stay
-	rm -rf .venv .venv.lock
+	rm -rf .venv .venv.lock .uv

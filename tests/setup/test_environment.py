@@ -1,16 +1,20 @@
 """The set-up script's decisions, on environments made of empty files."""
 
+import ast
 import dataclasses
 import os
-import subprocess
+import re
 import sys
 import threading
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tools import environment as script
-from tools.environment import Environment
+from tools import system_packages
+from tools.virtual_environment import COMMANDS, LOCK, LOCK_WITH_FFCV, Environment
 
 SCRIPT = Path(script.__file__)
 
@@ -19,12 +23,15 @@ SCRIPT = Path(script.__file__)
 def made(tmp_path: Path) -> Environment:
     """An environment that was set up, as far as files tell."""
     (tmp_path / "pyproject.toml").write_text("[project]\n")
+    (tmp_path / "tools/locks").mkdir(parents=True)
     packages = tmp_path / ".venv/lib/python3.11/site-packages"
     for package in ("pip", "torch"):
         (packages / package / "lib").mkdir(parents=True)
         (packages / package / "__init__.py").touch()
     (tmp_path / ".venv/bin").mkdir()
     (tmp_path / ".venv/bin/python").symlink_to(sys.executable)
+    for name in COMMANDS:
+        (tmp_path / ".venv/bin" / name).touch()
     environment = Environment(tmp_path)
     environment.write_stamp()
     return environment
@@ -55,79 +62,63 @@ def as_user(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_environment_that_fits_its_stamp_is_left_alone(made):
-    assert made.diagnose() == ("nothing", "")
+    assert made.is_ready()
 
 
 def test_an_environment_that_was_never_made_is_made(tmp_path):
-    assert Environment(tmp_path).diagnose() == ("rebuild", "there is no environment yet")
-
-
-def test_a_file_in_its_place_is_no_environment(tmp_path):
+    assert not Environment(tmp_path).is_ready()
     (tmp_path / ".venv").touch()
-    assert Environment(tmp_path).diagnose()[0] == "rebuild"
+    assert not Environment(tmp_path).is_ready()
 
 
-def test_an_interpreter_that_was_removed_is_noticed(made):
+@pytest.mark.parametrize("other", [None, "/nowhere/python3", "/bin/sh"])
+def test_another_interpreter_in_its_place_is_noticed(made, other):
     made.python.unlink()
-    made.python.symlink_to("/nowhere/python3")
-    assert made.diagnose() == ("rebuild", "its interpreter is missing")
-
-
-def test_another_interpreter_in_its_place_is_noticed(made):
-    made.python.unlink()
-    made.python.symlink_to("/bin/sh")
-    assert made.diagnose()[0] == "rebuild"
-
-
-def test_a_missing_pip_is_noticed(made):
-    (made.packages / "pip/__init__.py").unlink()
-    assert made.diagnose() == ("rebuild", "its pip is missing")
+    if other is not None:
+        made.python.symlink_to(other)
+    assert not made.is_ready()
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "null"])
-def test_an_interrupted_set_up_goes_on_in_place(made, content):
+def test_an_interrupted_set_up_goes_on(made, content):
     made.stamp_file.unlink()
     if content is not None:
         made.stamp_file.write_text(content)
-    assert made.diagnose() == ("install", "an earlier set-up did not finish")
+    assert not made.is_ready()
 
 
-def test_new_requirements_are_installed_in_place(made):
-    (made.root / "pyproject.toml").write_text("[project]\nname = 'more'\n")
-    assert made.diagnose() == ("install", "pyproject.toml changed")
-
-
-def test_settings_of_the_tools_are_no_requirements(made):
-    (made.root / "pyproject.toml").write_text("[project]\n[tool.ruff]\nline-length = 100\n")
-    assert made.diagnose()[0] == "nothing"
+@pytest.mark.parametrize("file", ["pyproject.toml", LOCK, LOCK_WITH_FFCV])
+def test_new_requirements_are_noticed(made, file):
+    (made.root / file).write_text("new")
+    assert not made.is_ready()
 
 
 @pytest.mark.parametrize("damage", ["torch/__init__.py", "torch/lib"])
 def test_damaged_packages_are_noticed(made, damage):
-    path = made.packages / damage
+    path = made.folder / "lib/python3.11/site-packages" / damage
     path.rmdir() if path.is_dir() else path.write_text("raise ImportError")
-    assert made.diagnose() == ("install", "its packages changed")
+    assert not made.is_ready()
 
 
 def test_a_command_that_was_removed_is_noticed(made):
-    (made.python.parent / "pytest").touch()
-    made.write_stamp()
     (made.python.parent / "pytest").unlink()
-    assert made.diagnose() == ("install", "its commands changed")
+    assert not made.is_ready()
+    assert not made.works("os")
 
 
 def test_bytecode_that_appears_changes_nothing(made):
-    (made.packages / "__pycache__").mkdir()
-    (made.packages / "__pycache__/six.pyc").touch()
-    assert made.diagnose()[0] == "nothing"
+    packages = made.folder / "lib/python3.11/site-packages"
+    (packages / "__pycache__").mkdir()
+    (packages / "__pycache__/six.pyc").touch()
+    assert made.is_ready()
 
 
-def test_a_moved_environment_is_made_anew(made, tmp_path):
+def test_a_moved_environment_is_noticed(made, tmp_path):
     place = tmp_path / "elsewhere"
     place.mkdir()
     for name in (".venv", "pyproject.toml"):
         (made.root / name).rename(place / name)
-    assert Environment(place).diagnose() == ("rebuild", "its place changed")
+    assert not Environment(place).is_ready()
 
 
 def test_the_fast_path_runs_no_command_and_says_nothing(made, commands, capfd):
@@ -136,43 +127,99 @@ def test_the_fast_path_runs_no_command_and_says_nothing(made, commands, capfd):
     assert calls(commands) == []
 
 
-def test_packages_that_cannot_be_imported_lead_to_a_new_environment(made, monkeypatch, capfd):
-    (made.root / "pyproject.toml").write_text("[project]\nname = 'more'\n")
-    imports = iter([False, True])
-    rebuilt = []
-    monkeypatch.setattr(script, "install", lambda _: True)
-    monkeypatch.setattr(script, "create", lambda _: rebuilt.append(True))
-    monkeypatch.setattr(script, "add_ffcv", lambda _: "")
-    monkeypatch.setattr(Environment, "works", lambda *_, **__: next(imports))
-    assert script.main(["--quiet"], root=made.root) == 0
-    assert rebuilt == [True]
-    assert made.diagnose()[0] == "nothing"
-    assert "pyproject.toml changed" in capfd.readouterr().out
+def test_the_first_set_up_installs_from_the_lock_with_hashes_and_then_the_package(
+    tmp_path, commands, monkeypatch
+):
+    stub(commands, "uv", status=1)
+    assert script.main([], root=tmp_path) == 1
+    assert [call.split()[:2] for call in calls(commands)] == [["uv", "venv"]]
+    stub(commands, "uv", status=0)
+    monkeypatch.setattr(script, "add_ffcv", lambda *_: "")
+    monkeypatch.setattr(Environment, "works", lambda *_: True)
+    (tmp_path / ".venv").mkdir()
+    assert script.main([], root=tmp_path) == 0
+    *_, packages, own = calls(commands)
+    assert packages.endswith(f"-q --require-hashes -r {LOCK}")
+    assert own.endswith("-q --no-deps --editable .")
 
 
-@pytest.mark.parametrize(("works", "rebuilt"), [(True, []), (False, [True])])
-def test_a_failing_pip_ends_in_one_message_and_spares_what_works(
-    made, monkeypatch, capfd, works, rebuilt
+def test_free_versions_are_asked_for_once_and_remembered(made, commands, monkeypatch):
+    stub(commands, "uv", status=0)
+    monkeypatch.setattr(script, "add_ffcv", lambda *_: "")
+    monkeypatch.setattr(Environment, "works", lambda *_: True)
+    for words in (["--versions=free"], ["--quiet"]):
+        assert script.main(words, root=made.root) == 0
+    assert len(calls(commands)) == 1
+    assert calls(commands)[0].endswith("-q --editable .[dev]")
+    assert script.main(["--versions=locked"], root=made.root) == 0
+    assert calls(commands)[1].endswith(f"--require-hashes -r {LOCK}")
+
+
+def test_packages_that_cannot_be_imported_lead_to_a_new_environment(
+    made, commands, monkeypatch, capfd
 ):
     made.stamp_file.unlink()
-    created = []
-    monkeypatch.setattr(script, "install", lambda _: False)
-    monkeypatch.setattr(script, "create", lambda _: created.append(True))
-    monkeypatch.setattr(Environment, "works", lambda *_, **__: works)
+    imports = iter([False, True])
+    stub(commands, "uv", status=0)
+    monkeypatch.setattr(script, "add_ffcv", lambda *_: "")
+    monkeypatch.setattr(Environment, "works", lambda *_: next(imports))
+    assert script.main(["--quiet"], root=made.root) == 0
+    words = [call.split() for call in calls(commands)]
+    kinds = ["venv" if "venv" in call else "install" for call in words]
+    assert kinds == ["install", "install", "venv", "install", "install"]
+    assert ["--no-cache" in call for call in words] == [False, False, False, True, True]
+    assert made.is_ready()
+    assert "cannot be imported" in capfd.readouterr().out
+
+
+def test_packages_that_cannot_be_installed_end_in_one_message_and_the_environment_stays(
+    made, commands, capfd
+):
+    made.stamp_file.unlink()
+    stub(commands, "uv", status=1)
     assert script.main(["--quiet"], root=made.root) == 1
     error = capfd.readouterr().err
-    assert error.startswith("set-up failed: pip could not install the packages")
+    assert error.startswith("set-up failed: the packages could not be installed")
     assert "GB are free" in error
     assert error.count("\n") == 1
     assert not made.stamp_file.exists()
-    assert created == rebuilt
+    assert len(calls(commands)) == 1
 
 
+@pytest.mark.usefixtures("commands")
 def test_a_python_without_venv_names_the_package_to_install(made, monkeypatch):
-    monkeypatch.setattr(script, "_run", lambda command, **_: "ensurepip" not in command[-1])
+    monkeypatch.setattr(script, "run", lambda *_, **__: False)
     with pytest.raises(script.SetupError, match=r"apt-get install -y python3\.\d+-venv"):
-        script.create(made)
-    assert made.folder.is_dir()
+        script.find_uv(made)
+
+
+def test_what_pip_was_told_of_indexes_is_told_to_uv(monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
+    monkeypatch.setenv("PIP_TRUSTED_HOST", "mirror.example")
+    told = {"UV_DEFAULT_INDEX": "https://mirror.example/simple"}
+    assert script.told_to_pip() == {**told, "UV_INSECURE_HOST": "mirror.example"}
+    monkeypatch.setenv("UV_INSECURE_HOST", "own.example")
+    assert script.told_to_pip() == told
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"), [(LOCK, ["dev"]), (LOCK_WITH_FFCV, ["dev", "ffcv"])], ids=["plain", "ffcv"]
+)
+def test_the_lock_fits_what_is_required_and_names_no_index(lock, extras):
+    text = (script.REPOSITORY / lock).read_text()
+    project = tomllib.loads((script.REPOSITORY / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"]]
+    for extra in extras:
+        wanted += project["optional-dependencies"][extra]
+    pins = [Requirement(line.rstrip(" \\")) for line in text.splitlines() if line[0].isalnum()]
+    locked = {pin.name: pin for pin in pins if pin.marker is None or pin.marker.evaluate()}
+    for requirement in map(Requirement, wanted):
+        ((_, version),) = [(s.operator, s.version) for s in locked[requirement.name].specifier]
+        assert requirement.specifier.contains(version), requirement
+    assert "://" not in text
+    assert len(pins) == sum(
+        line.startswith("    --hash") and line[-1] != "\\" for line in text.splitlines()
+    )
 
 
 @pytest.mark.parametrize("sudo", [1, None])
@@ -184,8 +231,8 @@ def test_where_apt_is_not_allowed_the_line_to_run_is_printed(
     stub(commands, "pkg-config", status=1)
     if sudo is not None:
         stub(commands, "sudo", status=sudo)
-    monkeypatch.setattr(Environment, "can_import", lambda *_, **__: False)
-    assert script.add_ffcv(made)
+    monkeypatch.setattr(Environment, "works", lambda *_: False)
+    assert script.add_ffcv(made, [])
     said = capfd.readouterr().out
     assert "going on without FFCV" in said
     assert "sudo apt-get install -y g++" in said
@@ -197,9 +244,9 @@ def test_a_user_whose_sudo_asks_nothing_may_use_apt(commands, monkeypatch):
     as_user(monkeypatch)
     stub(commands, "apt-get", status=0)
     stub(commands, "sudo", status=0)
-    assert script.may_use_apt()
-    assert script.apt_install(["libopencv-dev"], purpose="FFCV")
-    asked, updated, installed = calls(commands)
+    assert system_packages.may_use_apt()
+    assert system_packages.obtain(["libopencv-dev"], "FFCV") == ""
+    _, asked, updated, installed = calls(commands)
     assert asked == "sudo -n true"
     assert updated.startswith("sudo -n env DEBIAN_FRONTEND=noninteractive apt-get -qq")
     assert installed.endswith("install -y --no-install-recommends libopencv-dev")
@@ -207,15 +254,15 @@ def test_a_user_whose_sudo_asks_nothing_may_use_apt(commands, monkeypatch):
 
 @pytest.mark.usefixtures("commands")
 def test_without_apt_nothing_is_tried():
-    assert not script.may_use_apt()
+    assert not system_packages.may_use_apt()
 
 
-@pytest.mark.parametrize("need", script.TEST_NEEDS, ids=lambda need: need.name)
+@pytest.mark.parametrize("need", system_packages.TEST_NEEDS, ids=lambda need: need.name)
 def test_what_only_tests_need_and_cannot_be_installed_is_tried_once(
     need, made, commands, monkeypatch, capfd
 ):
     absent = dataclasses.replace(need, programs=(("a-program-that-is-nowhere",),))
-    monkeypatch.setattr(script, "TEST_NEEDS", (absent,))
+    monkeypatch.setattr(system_packages, "TEST_NEEDS", (absent,))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     stub(commands, "apt-get", status=0)
     stub(commands, "env", status=100)
@@ -223,16 +270,16 @@ def test_what_only_tests_need_and_cannot_be_installed_is_tried_once(
         assert script.main(["--quiet", "--test-packages"], root=made.root) == 0
     assert len(calls(commands)) == 1
     assert capfd.readouterr().out.count(f"going on without {need.name}, so its tests") == 1
-    assert made.diagnose()[0] == "nothing"
-    assert made.notes()[need.name] == "could not be installed"
+    assert made.is_ready()
+    assert made.notes()[need.name] == "its system packages could not be installed"
 
 
 @pytest.mark.parametrize("has_fonts", [True, False])
 def test_what_is_there_is_not_installed(has_fonts, made, commands, monkeypatch, tmp_path):
-    browser = next(need for need in script.TEST_NEEDS if need.name == "a browser")
+    browser = next(need for need in system_packages.TEST_NEEDS if need.name == "a browser")
     folder = tmp_path if has_fonts else tmp_path / "fonts"
     browser = dataclasses.replace(browser, folders=(str(folder),))
-    monkeypatch.setattr(script, "TEST_NEEDS", (browser,))
+    monkeypatch.setattr(system_packages, "TEST_NEEDS", (browser,))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     stub(commands, "chromium", status=0)
     stub(commands, "apt-get", status=0)
@@ -258,23 +305,18 @@ def test_a_second_set_up_waits_for_the_first(tmp_path, capfd):
     assert "waiting for it" in capfd.readouterr().out
 
 
-def test_settings_that_send_pip_elsewhere_do_not_reach_it(made, monkeypatch):
+def test_settings_that_send_installers_elsewhere_do_not_reach_them(made, monkeypatch):
     monkeypatch.setenv("PIP_TARGET", "/elsewhere")
     monkeypatch.setenv("PIP_INDEX_URL", "kept")
-    assert made.run("-c", "import os, sys; sys.exit('PIP_TARGET' in os.environ)")
-    assert made.run("-c", "import os, sys; sys.exit('PIP_INDEX_URL' not in os.environ)")
+    said = "import os, sys; sys.exit({} in os.environ)"
+    assert system_packages.run([made.python, "-c", said.format("'PIP_TARGET'")])
+    assert not system_packages.run([made.python, "-c", said.format("'PIP_INDEX_URL'")])
 
 
-def test_an_older_python_gets_as_far_as_the_message_that_says_so(tmp_path):
-    pretend = (
-        "import runpy, sys; sys.version_info = (3, 8, 0); sys.version = '3.8.0 (old)'; "
-        f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", pretend],
-        env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr == (
-        "set-up failed: Python 3.11 or newer is needed, but python3 is 3.8.0 (old)\n"
-    )
+@pytest.mark.parametrize(
+    "file", ["environment.py", "virtual_environment.py", "system_packages.py", "__init__.py"]
+)
+def test_what_makes_the_environment_can_be_read_by_an_older_python(file):
+    source = SCRIPT.with_name(file).read_text()
+    ast.parse(source, feature_version=(3, 8))
+    assert not {"tomllib", "StrEnum"} & set(re.findall(r"\w+", source))
