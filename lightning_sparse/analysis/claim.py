@@ -13,6 +13,8 @@ from lightning_sparse.analysis.statistics import FEWEST_SEEDS, Interval, t_inter
 Verdict = Literal["supported", "not supported", "contradicted", "undecided"]
 """``not supported`` is rules 1's word for ``contradicted``."""
 
+REFUTED: tuple[Verdict, ...] = ("not supported", "contradicted")
+
 INTERVAL_RULE = (
     "Supported if the 95 % Student t interval over seeds lies wholly {side} 0, not supported if it "
     "lies wholly on the other side, else undecided."
@@ -69,6 +71,7 @@ class ClaimResult:
         p: Two-sided p of the test that the interval is the inverse of; None without one.
         adjusted_p: The same by Holm over all claims of the table.
         outlook: How many seeds would decide it, and the command; empty if it is decided.
+        shows_a_part: Whether its numbers are those of one of its parts.
     """
 
     claim: str
@@ -88,6 +91,7 @@ class ClaimResult:
     p: float | None = None
     adjusted_p: float | None = None
     outlook: str = ""
+    shows_a_part: bool = False
 
     @property
     def verdict_words(self) -> str:
@@ -196,6 +200,7 @@ class Claim:
                 dict.fromkeys([f"weakest part is {weakest.claim}", *_remarks_of(telling)])
             ),
             parts=tuple(parts),
+            shows_a_part=True,
             records=tuple(dict.fromkeys(run_id for part in parts for run_id in part.records)),
         )
 
@@ -259,8 +264,7 @@ def combined_verdict(verdicts: Sequence[Verdict]) -> Verdict:
         >>> combined_verdict(["supported", "undecided"])
         'undecided'
     """
-    refuted: tuple[Verdict, ...] = ("not supported", "contradicted")
-    for verdict in refuted:
+    for verdict in REFUTED:
         if verdict in verdicts:
             return verdict
     return "undecided" if "undecided" in verdicts else "supported"

@@ -53,6 +53,11 @@ class MeasuredDescent:
         return _is_within(self.descent.value, self.descent_error, self.margin)
 
     @property
+    def counted(self) -> Rise | None:
+        """The descent, if it climbs by more than delta."""
+        return self.descent if self.descent.value > self.margin else None
+
+    @property
     def has_no_barrier(self) -> bool | None:
         """Whether H <= delta; None if it was measured too coarsely to say."""
         return _is_within(self.barriers.worse_end, self.barrier_error, self.margin)

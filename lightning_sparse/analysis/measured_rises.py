@@ -51,6 +51,11 @@ class MeasuredRise:
         return max(self.rise.value, self.tolerance / 2)
 
     @property
+    def counted(self) -> Rise | None:
+        """The rise, if it is above the tolerance."""
+        return self.rise if self.rise.value > self.tolerance else None
+
+    @property
     def ends_are_reversed(self) -> bool:
         """Whether the end at t = 1 is the worse one."""
         return self.last > self.first

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.claim import REFUTED, ClaimResult
 from lightning_sparse.analysis.judge import judge_all, rule_set
 from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.records import Record
@@ -64,3 +65,33 @@ def judge_triples(
         )
         for seeds in groups
     ]
+
+
+class Agreement(NamedTuple):
+    """How verdicts of groups of seeds compare with those of all: counts.
+
+    Attributes:
+        total: All of them.
+        agree: Those that say the same.
+        contradict: Those that support what the whole refutes, or the other way round.
+    """
+
+    total: int
+    agree: int
+    contradict: int
+
+
+def agreement(claims: Sequence[ClaimResult], triples: Sequence[Triple]) -> Agreement:
+    """Compare what each group says of each claim with what all seeds say."""
+    verdicts = [
+        (claim.verdict, triple.claims[place].verdict)
+        for place, claim in enumerate(claims)
+        for triple in triples
+    ]
+    return Agreement(
+        total=len(verdicts),
+        agree=sum(whole == part for whole, part in verdicts),
+        contradict=sum(
+            "supported" in pair and any(verdict in REFUTED for verdict in pair) for pair in verdicts
+        ),
+    )

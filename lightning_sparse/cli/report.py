@@ -1,13 +1,17 @@
 """``lightning-sparse report``: judge and draw again, from records alone. No torch in here."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from lightning_sparse.analysis.claim import to_json
-from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.analysis.judge import judge_all, rule_set
+from lightning_sparse.analysis.rule_set import RuleSet
+from lightning_sparse.analysis.triples import judge_triples
 from lightning_sparse.cli import across
 from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.objects import build_question
 from lightning_sparse.cli.tracking import track_report
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import Record, read_records
@@ -28,16 +32,17 @@ def run(settings: Settings) -> None:
         return
     folder = report_dir(settings)
     records = read_experiment(folder / RECORDS_FILE, settings)
-    claims = judge_all(
-        records, headline_sparsity=settings["sparsity"], rules=settings["report"]["rules"]
-    )
+    rules, sparsity = asked(settings, records), settings["sparsity"]
+    claims = judge_all(records, headline_sparsity=sparsity, rules=rules)
     write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
     write_report(
         records,
         claims,
+        judge_triples(records, headline_sparsity=sparsity, rules=rules),
         title=settings["reproduce"]["title"],
         report_dir=folder,
-        headline_sparsity=settings["sparsity"],
+        headline_sparsity=sparsity,
+        rules=rules,
     )
     console = Console()
     if not console.is_terminal:
@@ -46,6 +51,20 @@ def run(settings: Settings) -> None:
     track_report(settings, folder / "report.html")
     text = f"report: {folder / 'report.html'}"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def asked(settings: Settings, records: Sequence[Record] = ()) -> RuleSet:
+    """Return what is asked of an experiment: its rules, and the claims that it adds.
+
+    Args:
+        settings: As composed.
+        records: What was measured already, by rules that are kept; none before the first run.
+
+    Raises:
+        UserError: If one of the added is no claim, or does not fit the others.
+    """
+    added = [build_question(name) for name in settings["reproduce"]["further_claims"]]
+    return rule_set(settings["report"]["rules"] if records else None, records, added)
 
 
 def report_dir(settings: Settings) -> Path:

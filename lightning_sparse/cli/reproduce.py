@@ -6,13 +6,11 @@ from typing import Any
 from rich.console import Console
 
 from lightning_sparse.analysis.experiment import Route
-from lightning_sparse.analysis.judge import rule_set
 from lightning_sparse.analysis.needs import Needed, arms_of, ordered
-from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.cli import report
 from lightning_sparse.cli.batches import num_nodes
 from lightning_sparse.cli.compose import Settings, with_curve, with_values
-from lightning_sparse.cli.objects import build_curve, build_question
+from lightning_sparse.cli.objects import build_curve
 from lightning_sparse.cli.planning import of_arm, plan_path, plan_training
 from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.shipped import choices
@@ -46,7 +44,7 @@ def plan_all(settings: Settings) -> list[Job]:
     """Plan every run and path that the claims need, for every report seed, each once."""
     plan = settings["reproduce"]
     headline = settings["sparsity"]
-    needs = questions(settings).needs_of(plan["claims"])
+    needs = report.asked(settings).needs_of(plan["claims"])
     plan_route = _route_planner(settings, needs)
     with_all = plan["seeds"][: plan["num_seeds_of_sparsities"]]
     seeds = [
@@ -63,16 +61,6 @@ def plan_all(settings: Settings) -> list[Job]:
     for seed, _ in seeds[: plan["search"]["num_seeds"]]:
         jobs += _plan_search(with_values(settings, [f"seed={seed}"]), needs, plan_route)
     return list({job.run_id: job for job in jobs}.values())
-
-
-def questions(settings: Settings) -> RuleSet:
-    """Return what an experiment is made for: the newest rules, and the claims that it adds.
-
-    Raises:
-        UserError: If one of these is no claim, or does not fit the others.
-    """
-    added = [build_question(name) for name in settings["reproduce"]["further_claims"]]
-    return rule_set(None, further=added)
 
 
 def _plan_seed(

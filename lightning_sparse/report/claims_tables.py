@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.triples import Triple
+from lightning_sparse.analysis.triples import Triple, agreement
 from lightning_sparse.report.blocks import Badge, Inline, Link, Row, Small, Table, Text
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.style import NONE, VERDICT_SYMBOLS, listed, number, seed_words
@@ -92,20 +92,11 @@ def triples_table(claims: Sequence[ClaimResult], triples: Sequence[Triple]) -> T
 
 def triples_sentence(claims: Sequence[ClaimResult], triples: Sequence[Triple]) -> str:
     """Count in words how often triples agree with the whole, and how often they contradict it."""
-    verdicts = [
-        (claim.verdict, triple.claims[place].verdict)
-        for place, claim in enumerate(claims)
-        for triple in triples
-    ]
-    agree = sum(whole == part for whole, part in verdicts)
-    refuted = {"not supported", "contradicted"}
-    contradict = sum(
-        "supported" in {whole, part} and bool(refuted & {whole, part}) for whole, part in verdicts
-    )
+    total, agree, contradict = agreement(claims, triples)
     size, groups = _SIZE_WORDS[len(triples[0].seeds)]
     return (
         f"{size} seeds are what a run has by default. {len(triples)} disjoint {groups} of these "
-        f"seeds, each judged by itself: of {len(verdicts)} verdicts {agree} are those of all "
+        f"seeds, each judged by itself: of {total} verdicts {agree} are those of all "
         f"seeds, {contradict} contradict them, and the others differ in what is undecided."
     )
 
@@ -176,11 +167,10 @@ def _are_of_rules_2(claims: Sequence[ClaimResult]) -> bool:
 
 def seeds_table(claims: Sequence[ClaimResult]) -> Table:
     """Make the table of what was judged in each seed, one column per claim or part of it."""
-    # The whole of A has no numbers but its parts'; the parts of B are other searches.
     judged = [
         shown
         for claim in claims
-        for shown in ([*claim.parts] if claim.claim == "A" else [claim, *claim.parts])
+        for shown in ([*claim.parts] if claim.shows_a_part else [claim, *claim.parts])
         if shown.by_seed
     ]
     seeds = sorted({seed for claim in judged for seed in claim.by_seed})

@@ -45,8 +45,7 @@ class PageRules:
 
 
 def _mark_of_rules_1(path: PathRecord) -> Rise | None:
-    measured = measure_rise(path)
-    return measured.rise if measured.rise.value > measured.tolerance else None
+    return measure_rise(path).counted
 
 
 def _words_of_rules_1(paths: Sequence[PathRecord]) -> str:
@@ -57,8 +56,7 @@ def _words_of_rules_1(paths: Sequence[PathRecord]) -> str:
 
 
 def _mark_of_rules_2(path: PathRecord) -> Rise | None:
-    measured = measure_descent(path)
-    return measured.descent if measured.descent.value > measured.margin else None
+    return measure_descent(path).counted
 
 
 def _words_of_rules_2(paths: Sequence[PathRecord]) -> str:

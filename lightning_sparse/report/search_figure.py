@@ -11,7 +11,6 @@ from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.sparsity_figure import use_log_scale
 from lightning_sparse.report.style import curve_words, listed, number
-from lightning_sparse.rises import margin
 
 _COLOURS = ("#aa3377", "#4477aa", "#228833", "#ccbb44", "#66ccee")
 
@@ -40,7 +39,7 @@ def search_blocks(findings: Findings) -> list[Block]:
                     steps, heights, marker="o", markersize=3.5, linewidth=1.0, alpha=0.8,
                     color=colour, label=label,
                 )  # fmt: skip
-        delta = margin(_any(lines).num_classes or 0)
+        delta = measure_descent(_any(lines)).margin
         axes.axhline(delta, color="#5a5a5a", linewidth=1.0, linestyle=":", label="delta")
         axes.set_xscale("log")
         use_log_scale(axes)

@@ -8,6 +8,7 @@ import pytest
 
 from lightning_sparse.analysis.experiment import CUBIC
 from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.analysis.triples import judge_triples
 from lightning_sparse.records import PathRecord, RunRecord
 from lightning_sparse.report.document import QUESTION, make_document, write_report
 from lightning_sparse.report.findings import Findings
@@ -60,8 +61,9 @@ def test_other_seeds_are_heard_as_soon_as_there_are_two_triples(report_dir, tmp_
         range(11, 17), sparsities=(HEADLINE_SPARSITY,), grid=ENDS_AND_MIDDLE
     )
     claims = judge_all(records, headline_sparsity=HEADLINE_SPARSITY)
+    triples = judge_triples(records, headline_sparsity=HEADLINE_SPARSITY)
     write_report(
-        records, claims, title="", report_dir=tmp_path, headline_sparsity=HEADLINE_SPARSITY
+        records, claims, triples, title="", report_dir=tmp_path, headline_sparsity=HEADLINE_SPARSITY
     )
     for folder, is_there in ((report_dir, False), (tmp_path, True)):
         text = (folder / "report.md").read_text()

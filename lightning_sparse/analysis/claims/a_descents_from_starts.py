@@ -78,6 +78,7 @@ def _whole(starts: Sequence[ClaimResult], controls: Sequence[ClaimResult]) -> Cl
         qualifier=qualifiers.pop() if verdict == "undecided" and len(qualifiers) == 1 else "",
         note=BETWEEN_REMARKS.join([f"weakest part is {weakest.claim}", *notes]),
         parts=(*starts, *controls),
+        shows_a_part=True,
         records=tuple(dict.fromkeys(run_id for part in starts for run_id in part.records)),
         p=p,
     )
