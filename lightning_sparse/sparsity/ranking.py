@@ -18,20 +18,38 @@ from lightning_sparse.sparsity.masks import (
 
 
 def kept_per_layer(
-    weights: Weights, distribution: AbstractDistribution, sparsity: float
+    weights: Weights, distribution: AbstractDistribution, sparsity: float, *, power: float = 1.0
 ) -> dict[str, int]:
     """Count what each layer keeps where ``distribution`` shares out ``sparsity``.
+
+    Args:
+        weights: Tensors of the layers' shapes.
+        distribution: Shares it out.
+        sparsity: Overall, a fraction in [0, 1).
+        power: As in `best_masks`.
 
     Raises:
         UserError: If the distribution refuses these layers.
     """
     shapes = {name: weight.shape for name, weight in weights.items()}
     shares = distribution.layer_sparsities(shapes, sparsity)
-    return {name: num_kept(weight.numel(), shares[name]) for name, weight in weights.items()}
+    return {
+        name: num_kept(weight.numel(), _powered(shares[name], power))
+        for name, weight in weights.items()
+    }
+
+
+def _powered(sparsity: float, power: float) -> float:
+    """Raise the density to ``power``."""
+    return float(sparsity if power == 1 else 1 - (1 - sparsity) ** power)
 
 
 def best_masks(
-    scores: Weights, sparsity: float, distribution: AbstractDistribution | None
+    scores: Weights,
+    sparsity: float,
+    distribution: AbstractDistribution | None,
+    *,
+    power: float = 1.0,
 ) -> Masks:
     """Keep the highest scores, within each layer or, without a distribution, over all of them.
 
@@ -39,6 +57,7 @@ def best_masks(
         scores: One per weight, larger is kept longer.
         sparsity: Overall, a fraction in [0, 1).
         distribution: Shares ``sparsity`` out over the layers; None: all are ranked together.
+        power: What densities are raised to, in (0, 1]: smaller, and more is kept.
 
     Example:
         >>> scores = {"a": torch.tensor([4.0, 3.0]), "b": torch.tensor([2.0, 1.0])}
@@ -46,8 +65,11 @@ def best_masks(
         tensor([False, False])
     """
     if distribution is None:
-        return global_masks(scores, num_kept(sum(map(torch.numel, scores.values())), sparsity))
-    return layerwise_masks(scores.items(), kept_per_layer(scores, distribution, sparsity))
+        total = sum(score.numel() for score in scores.values())
+        return global_masks(scores, num_kept(total, _powered(sparsity, power)))
+    return layerwise_masks(
+        scores.items(), kept_per_layer(scores, distribution, sparsity, power=power)
+    )
 
 
 def global_masks(scores: Weights, num_kept: int) -> Masks:

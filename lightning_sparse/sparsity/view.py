@@ -22,7 +22,12 @@ class AbstractNetworkProbe(ABC):
 
     @abstractmethod
     def gradients(
-        self, *, at: Weights | None = None, num_batches: int = 1, training: bool = True
+        self,
+        *,
+        at: Weights | None = None,
+        num_batches: int = 1,
+        training: bool = True,
+        temperature: float = 1.0,
     ) -> Weights:
         """Differentiate the training loss with respect to the prunable weights.
 
@@ -30,6 +35,7 @@ class AbstractNetworkProbe(ABC):
             at: Where: prunable weights by name; None for those of the network.
             num_batches: Batches of a training step of one rank to average over, at least 1.
             training: Whether the network is in training mode, else in evaluation mode.
+            temperature: What the network's outputs are divided by before the loss sees them.
         """
 
     @abstractmethod
@@ -40,6 +46,7 @@ class AbstractNetworkProbe(ABC):
         at: Weights | None = None,
         num_batches: int = 1,
         training: bool = True,
+        temperature: float = 1.0,
     ) -> Weights:
         """Multiply the loss's Hessian over the prunable weights by ``vectors``, without forming it.
 
@@ -48,6 +55,7 @@ class AbstractNetworkProbe(ABC):
             at: As in `gradients`.
             num_batches: As in `gradients`.
             training: As in `gradients`.
+            temperature: As in `gradients`.
         """
 
     @abstractmethod

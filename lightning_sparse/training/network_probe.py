@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor, distributed, nn
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 from typing_extensions import override
 
 from lightning_sparse.errors import UserError, theirs
@@ -54,15 +54,16 @@ class NetworkProbe(AbstractNetworkProbe):
 
     @override
     def gradients(
-        self, *, at: Weights | None = None, num_batches: int = 1, training: bool = True
+        self,
+        *,
+        at: Weights | None = None,
+        num_batches: int = 1,
+        training: bool = True,
+        temperature: float = 1.0,
     ) -> Weights:
         """Differentiate the training loss."""
-        return self._mean(
-            at,
-            num_batches,
-            training=training,
-            of_loss=_gradients,
-        )
+        twin = self._tempered(at, temperature).train(training)
+        return self._mean(twin, num_batches, of_loss=_gradients)
 
     @override
     def hessian_times(
@@ -72,6 +73,7 @@ class NetworkProbe(AbstractNetworkProbe):
         at: Weights | None = None,
         num_batches: int = 1,
         training: bool = True,
+        temperature: float = 1.0,
     ) -> Weights:
         """Differentiate the training loss twice."""
 
@@ -81,7 +83,8 @@ class NetworkProbe(AbstractNetworkProbe):
             assert isinstance(along, Tensor)
             return _gradients(along, weights)
 
-        return self._mean(at, num_batches, training=training, of_loss=product)
+        twin = self._tempered(at, temperature).train(training)
+        return self._mean(twin, num_batches, of_loss=product)
 
     @override
     def synaptic_flow(self, *, at: Weights | None = None) -> Weights:
@@ -99,14 +102,12 @@ class NetworkProbe(AbstractNetworkProbe):
 
     def _mean(
         self,
-        at: Weights | None,
+        twin: pl.LightningModule,
         num_batches: int,
         *,
-        training: bool,
         of_loss: Callable[[Tensor, Mapping[str, nn.Parameter]], dict[str, Tensor]],
     ) -> Weights:
         """Average over batches and ranks what is computed of the loss on each batch."""
-        twin = self._twin(at).train(training)
         weights = prunable_weights(twin.get_submodule(self._network))
         total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         with _apart(self._seed):
@@ -125,6 +126,17 @@ class NetworkProbe(AbstractNetworkProbe):
         with torch.no_grad():
             for name, value in (at or {}).items():
                 weights[name].copy_(value)
+        return twin
+
+    def _tempered(self, at: Weights | None, temperature: float) -> pl.LightningModule:
+        """Copy the module, with outputs of its network that are divided by ``temperature``."""
+        twin = self._twin(at)
+        if temperature != 1:
+            twin.get_submodule(self._network).register_forward_hook(
+                lambda _module, _inputs, outputs: tree_map_only(
+                    Tensor, lambda tensor: tensor / temperature, outputs
+                )
+            )
         return twin
 
     def _batches(self, num_batches: int) -> Iterator[Any]:

@@ -9,9 +9,12 @@ from lightning_sparse.sparsity.growth import SmallestGradient
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
+from lightning_sparse.sparsity.methods.grasp import GraSP
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
 from lightning_sparse.sparsity.methods.rigl import RigL
 from lightning_sparse.sparsity.methods.set import SET
+from lightning_sparse.sparsity.methods.snip import SNIP
+from lightning_sparse.sparsity.methods.synflow import SynFlow
 from lightning_sparse.sparsity.regrowth import SwapSchedule
 from tests.training.problems import make_masks, make_pruning
 
@@ -38,6 +41,10 @@ EXAMPLES = {
         growth=SmallestGradient(),
         regrow="forbidden",
     ),
+    "SNIP": SNIP(sparsity=0.6),
+    "SNIP per layer": SNIP(**RANDOM, training=True, num_batches=2, control="shuffled"),
+    "GraSP": GraSP(sparsity=0.6, control="reinitialised"),
+    "SynFlow": SynFlow(sparsity=0.6, num_rounds=5),
 }
 
 
