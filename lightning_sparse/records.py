@@ -30,8 +30,6 @@ _LONGEST_NAME = 200  # bytes; file systems take 255, and locks and parts of file
 STRAIGHT_LINE = "straight line"
 """`PathRecord.curve` of the path that every other is compared with."""
 
-MethodName = Literal["dense", "prune", "scratch", "lottery"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -131,7 +129,7 @@ class RunRecord:
 
     run_id: str
     experiment: str
-    method: MethodName
+    method: str
     start: str
     seed: int
     target_sparsity: float
@@ -431,7 +429,7 @@ def _check_names(record: Record, where: str) -> None:
                 parse_point(point)
             except UserError as error:
                 raise UserError(f"{where}: {error}; the file is damaged") from None
-    fields = ("experiment", "run_id", "mask_source", "start_run", "end_run")
+    fields = ("experiment", "run_id", "method", "mask_source", "start_run", "end_run")
     for name in fields:
         value = getattr(record, name, None)
         _require(

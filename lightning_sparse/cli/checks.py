@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_sparse.cli.schema import LEAVES, check_type, fits
+from lightning_sparse.cli.shipped import choices
 from lightning_sparse.errors import UserError
 from lightning_sparse.fields import Traits
 from lightning_sparse.records import is_plain_name
@@ -116,6 +117,9 @@ def _check_sparsities(settings: Mapping[str, Any]) -> None:
 
 def _check_places(settings: Mapping[str, Any]) -> None:
     """Refuse names that would lead out of ``runs_dir``."""
+    arm, arms = settings["method"]["name"], choices("method")
+    if arm not in arms:
+        raise UserError(f"method.name={arm}: choose one of {', '.join(arms)}")
     name = settings["experiment_name"]
     if not is_plain_name(name):
         raise UserError(

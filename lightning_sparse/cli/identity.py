@@ -17,6 +17,7 @@ _DECIDES_TRAINING = (
     "compile", "deterministic", "training", "trainer", "evaluation.batch_size",
     "evaluation.train_subset_size", "evaluation.allow_tf32",
 )  # fmt: skip
+_DECIDES_ARM = ("name", "start", "needs_masks", "rewound", "sparse_method")
 _DECIDES_RECALIBRATION = (
     "recalibrate_batch_norm", "evaluation.num_recalibration_images",
     "evaluation.recalibration_batch_size",
@@ -49,7 +50,7 @@ def training_id(settings: Settings, *, mask_source: str | None) -> str:
     """Return the id of a training run, for example ``digits-prune-s0.98-seed11-1f0a93bd``."""
     method = settings["method"]
     parts = decisive(settings, _DECIDES_TRAINING)
-    parts["method"] = method
+    parts["method"] = {name: method[name] for name in _DECIDES_ARM}
     if settings["recalibrate_batch_norm"]:
         parts |= decisive(settings, _DECIDES_RECALIBRATION)
     if mask_source:

@@ -23,13 +23,16 @@ _SCHEMA: Mapping[str, Any] = {name: leaf.type for name, leaf in LEAVES.items() i
 
 
 def schema() -> Mapping[str, Any]:
-    """Return the type of every setting that is not open; there is a tuned rate for every arm."""
+    """Return the type of every setting that is not open.
+
+    There is a tuned rate for every arm, and one for those that have none of their own.
+    """
     return _schema(conf_folders())
 
 
 @functools.cache
 def _schema(_: tuple[Path, ...]) -> Mapping[str, Any]:
-    rates = {f"tuned.learning_rate.{arm}": float for arm in choices("method")}
+    rates = {f"tuned.learning_rate.{arm}": float for arm in [*choices("method"), "others"]}
     return {**{name: of for name, of in _SCHEMA.items() if name != "tuned.learning_rate"}, **rates}
 
 

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from lightning_sparse.cli.places import is_place
 from lightning_sparse.cli.schema import check_name, check_type, leaves
-from lightning_sparse.cli.shipped import CONF_DIR, conf_folders
+from lightning_sparse.cli.shipped import CONF_DIR, choices, conf_folders
 from lightning_sparse.errors import UserError
 
 _OCTAL_OR_SEXAGESIMAL = re.compile(r"[-+]?0[0-9_]+|.*:.*")
@@ -94,8 +94,7 @@ class SettingsSource(ConfigSource):
         if file is None:
             raise ConfigLoadError(f"Config not found : {config_path}")
         return ConfigResult(
-            # Hydra changes what it is given.
-            config=copy.deepcopy(_checked(file, config_path, file.read_bytes())),
+            config=_completed(_checked(file, config_path, file.read_bytes()), config_path, file),
             path=str(file),
             provider=self.provider,
             header={"package": _package(file)},
@@ -141,6 +140,30 @@ def found(config_path: str) -> Path | None:
 def register() -> None:
     """Tell Hydra of our source."""
     Plugins.instance().register(SettingsSource)
+
+
+def _completed(body: Any, config_path: str, file: Path) -> Any:
+    """Return a copy, for Hydra changes what it is given, with what every arm has by itself.
+
+    Its name is that of its file, and there is a tuned learning rate for it.
+    """
+    completed = copy.deepcopy(body)
+    if config_path.partition("/")[0] == "method":
+        name = file.stem
+        if completed.get("name", name) != name:
+            raise UserError(
+                f"{file}: name: {completed['name']}: an arm is called like its file; leave name out"
+            )
+        rate = completed.get("learning_rate")
+        rate = f"${{tuned.learning_rate.{name}}}" if rate is None else rate
+        completed = OmegaConf.merge(completed, {"name": name, "learning_rate": rate})
+    elif file == CONF_DIR / "config.yaml":
+        rates = completed.tuned.learning_rate
+        completed.tuned.learning_rate = {
+            **dict.fromkeys(choices("method"), "${.others}"),
+            **dict(rates.items_ex(resolve=False)),
+        }
+    return completed
 
 
 @functools.lru_cache(maxsize=256)

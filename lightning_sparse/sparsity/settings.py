@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
-from lightning_sparse.fields import ARGUMENT, setting
-from lightning_sparse.records import MethodName
+from lightning_sparse.fields import ARGUMENT, NOTHING, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,18 +12,21 @@ class MethodSettings:
     """One arm: where its weights start, where its masks come from, and what changes them.
 
     Attributes:
-        name: Its name, which is that of its file under ``conf/method/``.
+        name: That of its file under ``conf/method/``, which need not say it.
         start: Random stream of the start weights.
         needs_masks: Whether its masks are those of a pruned run.
         rewound: Whether it starts from that run's own weights, at ``rewind_step``.
         sparse_method: ``_target_`` names the class.
+        learning_rate: Peak learning rate; where the file says nothing, that of
+            ``tuned.learning_rate``.
     """
 
-    name: str = setting(choices=get_args(MethodName))
+    name: str
     start: str = setting(choices=("init", "init/scratch"))
     needs_masks: bool
     rewound: bool
     sparse_method: Mapping[str, Any]
+    learning_rate: float = setting(decides=NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
 from lightning_sparse.models.batch_norm import recalibrate_
 from lightning_sparse.models.flops import ForwardFlops, flops_of_run, forward_flops
-from lightning_sparse.records import Evaluation, MethodName, RunRecord
+from lightning_sparse.records import Evaluation, RunRecord
 from lightning_sparse.sparsity.mask_files import save_masks
 from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts
 from lightning_sparse.sparsity.method import AbstractSparseMethod
@@ -74,7 +74,7 @@ class RunIdentity:
 
     run_id: str
     experiment: str
-    method: MethodName
+    method: str
     start: str
     seed: int
     target_sparsity: float

@@ -14,7 +14,6 @@ from lightning_sparse.points import parse_point
 from lightning_sparse.records import (
     Evaluation,
     LayerSparsity,
-    MethodName,
     PathPoint,
     PathRecord,
     Record,
@@ -28,7 +27,7 @@ SPARSITIES = (0.8, 0.9, 0.95, HEADLINE_SPARSITY)
 FULL_GRID = tuple((i - 4) / 20 for i in range(29))
 ENDS_AND_MIDDLE = (0.0, 0.5, 1.0)
 
-RUN_OF_POINT: dict[str, tuple[MethodName, str]] = {
+RUN_OF_POINT: dict[str, tuple[str, str]] = {
     "dense:start": ("dense", "init"),
     "dense:end": ("dense", "init"),
     "dense2:end": ("dense", "init/scratch"),
@@ -125,7 +124,7 @@ def run_id(method: str, start: str, seed: int, target_sparsity: float) -> str:
 
 
 def simulated_run(
-    method: MethodName,
+    method: str,
     seed: int,
     target_sparsity: float,
     *,
@@ -328,7 +327,7 @@ class _Draw:
     def sparse_runs(self, sparsity: float, share: float) -> list[Record]:
         """Draw the three sparse arms; ``share`` scales their distances to the pruned arm."""
         effects = self.effects
-        arms: list[tuple[MethodName, float, float]] = [
+        arms: list[tuple[str, float, float]] = [
             ("prune", effects.pruned_loss, effects.pruned_accuracy),
             ("scratch", effects.scratch_loss, effects.scratch_accuracy),
             ("lottery", effects.lottery_loss, effects.lottery_accuracy),
@@ -407,7 +406,7 @@ class _Draw:
         ]
 
     def _run(
-        self, method: MethodName, sparsity: float, loss: float, accuracy: float, **changes: Any
+        self, method: str, sparsity: float, loss: float, accuracy: float, **changes: Any
     ) -> RunRecord:
         loss *= math.exp(self.effects.loss_spread * self.generator.standard_normal())
         shift = self.effects.accuracy_spread * self.generator.standard_normal()

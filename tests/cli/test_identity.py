@@ -5,6 +5,7 @@ import pytest
 
 from lightning_sparse.cli.compose import compose_settings, with_values
 from lightning_sparse.cli.identity import (
+    _DECIDES_ARM,
     _DECIDES_PATH,
     _DECIDES_RECALIBRATION,
     _DECIDES_TRAINING,
@@ -33,7 +34,11 @@ def test_a_run_id_is_a_pure_function_of_the_settings():
 @pytest.mark.parametrize(
     ("result", "by_name", "in_code"),
     [
-        ("run", _DECIDES_TRAINING, {"method", "capture_steps", "recalibrate_batch_norm"}),
+        (
+            "run",
+            _DECIDES_TRAINING,
+            {"capture_steps", "recalibrate_batch_norm"} | {f"method.{n}" for n in _DECIDES_ARM},
+        ),
         # The name of the experiment stands before the hash.
         (
             "path",
