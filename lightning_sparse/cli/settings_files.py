@@ -156,7 +156,7 @@ def _completed(body: Any, config_path: str, file: Path) -> Any:
             )
         rate = completed.get("learning_rate")
         rate = f"${{tuned.learning_rate.{name}}}" if rate is None else rate
-        completed = OmegaConf.merge(completed, {"name": name, "learning_rate": rate})
+        completed = OmegaConf.merge({"name": name}, completed, {"learning_rate": rate})
     elif file == CONF_DIR / "config.yaml":
         rates = completed.tuned.learning_rate
         completed.tuned.learning_rate = {

@@ -16,6 +16,7 @@ from typing import Any, Concatenate, Literal, ParamSpec
 import wandb
 from pytorch_lightning.loggers import WandbLogger
 
+from lightning_sparse.preemption import asked_at_good_moments
 from lightning_sparse.records import PathRecord, Record
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tracking.results import CURVE_COLUMNS, curve_rows, metrics, summary
@@ -113,7 +114,10 @@ class WandbTracker(AbstractTracker):
         trace: TracebackType | None,
     ) -> None:
         """End the W&B run; one that was stopped from outside is marked as to be resumed."""
-        self._end(failed=error is not None, stopped=not isinstance(error, Exception | None))
+        # Schedulers, agents and launchers may all pass on the same request to stop; another one
+        # would cut off what tells W&B that the run is to be resumed.
+        with asked_at_good_moments():
+            self._end(failed=error is not None, stopped=not isinstance(error, Exception | None))
 
     @_never_raises
     def log(self, entry: Mapping[str, Any]) -> None:

@@ -133,7 +133,7 @@ def test_what_a_gpu_reproduces_is_the_experiment_as_it_stands_but_for_its_sizes(
     assert settings["trainer"]["precision"] == as_it_stands["trainer"]["precision"]
     assert settings["path"]["training"]["gradient_clip_norm"] == 1.0
     assert settings["data"]["root"] == "w/beton"
-    assert len(plan_all(settings)) == 9
+    assert len(plan_all(settings)) == 10
 
 
 @pytest.mark.pipeline
@@ -159,7 +159,7 @@ def test_make_walks_through_on_a_cpu_with_the_interpreter_that_is_given(tmp_path
     for experiment in ("imagenet_small", "imagenet"):
         records = read_records(folder / f"{experiment}.jsonl")
         assert {type(record) for record in records} == {RunRecord, PathRecord}
-        assert len(records) == 9
+        assert len(records) == 10
     (precision,) = [record for record in records if getattr(record, "method", "") == "lottery"]
     assert precision.config["trainer"]["precision"] == "bf16-mixed"
     rows = {

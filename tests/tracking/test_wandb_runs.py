@@ -19,9 +19,10 @@ from tests.tracking.stand_in import StandIn
 
 TRAIN = ("train", "experiment=smoke", "logger=wandb")
 
-# One run in two processes, of which the first is stopped from outside.
+# One run in two processes, of which the first is stopped from outside, by two that say the same.
 BEGIN_AND_GO_ON = """
-import pathlib, sys
+import os, pathlib, signal, sys, threading, time
+from lightning_sparse.preemption import ends_when_asked
 from lightning_sparse.tracking.tracker import TrackedRun
 from lightning_sparse.tracking.wandb_tracker import WandbSettings, WandbTracker
 
@@ -30,11 +31,18 @@ run = TrackedRun(
     run_dir=pathlib.Path("runs/a"),
 )
 first, last, is_stopped = map(int, sys.argv[1:])
-with WandbTracker(run, WandbSettings(project="p"), print) as tracker:
+
+def ask_twice():
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.03)
+
+with ends_when_asked(), WandbTracker(run, WandbSettings(project="p"), print) as tracker:
     for step in range(first, last):
         tracker.log({"step": step, "batch_loss": 1 / step})
     if is_stopped:
-        raise KeyboardInterrupt
+        threading.Thread(target=ask_twice, daemon=True).start()
+        time.sleep(60)
 """
 
 # A process whose service has stopped answering when it ends.
@@ -165,7 +173,7 @@ def test_a_run_that_is_started_again_goes_on_as_the_same_one(stand_in, tmp_path)
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     (run,) = stand_in.runs.values()
-    assert "KeyboardInterrupt" in stopped.stderr
+    assert "Preempted: stopped by SIGUSR1" in stopped.stderr
     assert (run.state, run.exit_code) == ("preempted", 1)
 
     run_command(*words, "4", "6", "0", server=stand_in, home=tmp_path)
