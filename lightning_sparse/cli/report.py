@@ -16,6 +16,7 @@ from lightning_sparse.cli.tracking import track_report
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import Record, read_records
 from lightning_sparse.report.document import write_report
+from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.terminal import print_claims
 from lightning_sparse.storage import write_text_atomic
 
@@ -36,13 +37,11 @@ def run(settings: Settings) -> None:
     claims = judge_all(records, headline_sparsity=sparsity, rules=rules)
     write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
     write_report(
-        records,
+        Findings(records, sparsity, rules),
         claims,
         judge_triples(records, headline_sparsity=sparsity, rules=rules),
         title=settings["reproduce"]["title"],
         report_dir=folder,
-        headline_sparsity=sparsity,
-        rules=rules,
     )
     console = Console()
     if not console.is_terminal:

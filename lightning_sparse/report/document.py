@@ -5,10 +5,7 @@ from pathlib import Path
 
 from lightning_sparse.analysis.claim import ClaimResult
 from lightning_sparse.analysis.experiment import Route
-from lightning_sparse.analysis.judge import rule_set
-from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.analysis.triples import Triple
-from lightning_sparse.records import Record
 from lightning_sparse.report.blocks import (
     Block,
     Definitions,
@@ -63,33 +60,28 @@ _CONTROL_LEADS = {
 }
 
 
-def write_report(  # noqa: PLR0913 (keyword-only: what is shown, and where)
-    records: Sequence[Record],
+def write_report(
+    findings: Findings,
     claims: Sequence[ClaimResult],
     triples: Sequence[Triple] = (),
     *,
     title: str,
     report_dir: Path,
-    headline_sparsity: float,
-    rules: int | RuleSet | None = None,
 ) -> None:
     """Write ``report.html``, ``report.md`` and ``figures/`` into a folder.
 
     What has no record is named as missing; nothing here fails for want of a run or a path.
 
     Args:
-        records: Every run and path of one experiment.
+        findings: Every run and path of one experiment, and what is asked of them.
         claims: The claims as judged on them.
         triples: What groups of seeds say alone; empty to leave that out.
         title: Heading of the page.
         report_dir: Where to write; made if absent.
-        headline_sparsity: Nominal sparsity of the paths and claims, in [0, 1).
-        rules: What the claims are of, or its number; None for that of the records.
 
     Raises:
         UserError: If a path record is damaged or the folder cannot be written.
     """
-    findings = Findings(records, headline_sparsity, rule_set(rules, records))
     document = make_document(findings, claims, triples, title=title)
     # The pages come last: whoever finds one finds the figures that it shows.
     headline = [headline_picture(findings)] if findings.runs else []

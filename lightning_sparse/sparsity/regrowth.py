@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from lightning_sparse.sparsity.checks import check_count, check_sparsity
 from lightning_sparse.sparsity.distributions import AbstractDistribution
 from lightning_sparse.sparsity.growth import AbstractGrowth
 from lightning_sparse.sparsity.masks import Masks, layer_counts, layerwise_masks, num_kept, union
+from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.ranking import random_masks
 from lightning_sparse.sparsity.schedules import cosine_decay
 from lightning_sparse.sparsity.scores import magnitude
@@ -118,47 +119,90 @@ class SwapSchedule:
             )
 
 
-def scattered_masks(
-    view: SparseView,
-    *,
-    sparsity: float,
-    distribution: AbstractDistribution,
-    swaps: SwapSchedule,
-    regrow: Regrow,
-) -> Masks:
-    """Begin anywhere, with an exact number of each layer; see that there is place to grow.
+@dataclass(frozen=True, kw_only=True)
+class AbstractRegrowth(AbstractSparseMethod):
+    """Random masks at the start; at due steps weights of each layer go, and as many others grow.
 
-    Raises:
-        UserError: If there is not.
-    """
-    masks = random_masks(view.weights, view.generator, sparsity=sparsity, distribution=distribution)
-    if regrow == "forbidden":
-        check_places(masks, _numbers(masks, swaps, swaps.start_step))
-    return remember_kept(view, masks)
+    Whether a change takes the place of the optimizer's step says ``replaces_update``.
 
-
-def swap(
-    view: SparseView, made: int, *, swaps: SwapSchedule, growth: AbstractGrowth, regrow: Regrow
-) -> Masks:
-    """Remove and grow as many weights of each layer as the schedule says.
-
-    Args:
-        view: Weights, masks, and what ``growth`` reads.
-        made: Optimizer steps before this change, from `SwapSchedule.made_before`.
-        swaps: The schedule.
+    Attributes:
+        sparsity: Overall, a fraction in [0, 1); every layer's count stays what it is at the start.
+        distribution: Shares it out over the layers.
+        swaps: When, and how many.
         growth: Where weights grow.
-        regrow: See `swapped_masks`; if forbidden, layers without empty places stay as they are.
+        regrow: Whether a weight may be removed and grown by the same change; if not, layers without
+            empty places stay as they are.
     """
-    numbers = _numbers(view.masks, swaps, made)
-    if regrow == "forbidden":
-        layers = layer_counts(view.masks)
-        numbers = {n: 0 if layers[n].kept == layers[n].prunable else k for n, k in numbers.items()}
-    return remember_kept(view, swapped_masks(view, numbers, growth.scores(view), regrow=regrow))
 
+    sparsity: float
+    distribution: AbstractDistribution
+    swaps: SwapSchedule
+    growth: AbstractGrowth
+    regrow: Regrow = "allowed"
 
-def _numbers(masks: Masks, swaps: SwapSchedule, made: int) -> dict[str, int]:
-    layers = layer_counts(masks)
-    return {name: swaps.num_swapped(layer.kept, made) for name, layer in layers.items()}
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        check_sparsity("sparsity", self.sparsity)
+
+    @final
+    def initial_masks(self, view: SparseView) -> Masks:
+        """Draw them, with exact counts.
+
+        Raises:
+            UserError: If there is no place to grow.
+        """
+        masks = random_masks(
+            view.weights, view.generator, sparsity=self.sparsity, distribution=self.distribution
+        )
+        if self.regrow == "forbidden":
+            check_places(masks, self._numbers(masks, self.swaps.start_step))
+        return remember_kept(view, masks)
+
+    @final
+    def is_due(self, step: int) -> bool:
+        """Every so many steps of the schedule, both ends included."""
+        return self._made_before(step) is not None
+
+    @final
+    def needs_gradients(self, step: int) -> bool:
+        """At changes, if growth reads them."""
+        return self.growth.needs_gradients and self.is_due(step)
+
+    @final
+    def updated_masks(self, view: SparseView) -> Masks:
+        """Remove and grow."""
+        made = self._made_before(view.step)
+        assert made is not None
+        numbers = self._numbers(view.masks, made)
+        if self.regrow == "forbidden":
+            layers = layer_counts(view.masks)
+            numbers = {
+                n: 0 if layers[n].kept == layers[n].prunable else k for n, k in numbers.items()
+            }
+        scores = self.growth.scores(view)
+        return remember_kept(view, swapped_masks(view, numbers, scores, regrow=self.regrow))
+
+    @final
+    def target_sparsity(self, step: int) -> float:
+        """The same all along."""
+        return self.sparsity
+
+    @final
+    def check_length(self, num_steps: int) -> None:
+        """Refuse a period that is longer than the run."""
+        self.swaps.check_length(num_steps, replaces_update=self.replaces_update)
+
+    @final
+    def observations(self, state: Mapping[str, Any]) -> Mapping[str, float]:
+        """Report the share of weights that was ever kept."""
+        return share_ever_kept(state)
+
+    def _made_before(self, step: int) -> int | None:
+        return self.swaps.made_before(step, replaces_update=self.replaces_update)
+
+    def _numbers(self, masks: Masks, made: int) -> dict[str, int]:
+        layers = layer_counts(masks)
+        return {name: self.swaps.num_swapped(layer.kept, made) for name, layer in layers.items()}
 
 
 def swapped_masks(

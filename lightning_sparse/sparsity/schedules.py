@@ -58,13 +58,3 @@ def cosine_decay(step: int, *, num_steps: int, initial: float, final: float = 0.
     """
     progress = min(step, num_steps) / num_steps
     return final + (initial - final) * (1 + math.cos(math.pi * progress)) / 2
-
-
-def is_gradual_update(step: int, *, start: int, end: int, every: int) -> bool:
-    """Whether sparsity rises after ``step``: every so many steps after the start, and at the end.
-
-    Example:
-        >>> [step for step in range(99) if is_gradual_update(step, start=10, end=25, every=4)]
-        [14, 18, 22, 25]
-    """
-    return start < step <= end and ((step - start) % every == 0 or step == end)

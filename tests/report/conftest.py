@@ -32,13 +32,7 @@ def findings(records):
 
 
 @pytest.fixture(scope="session")
-def report_dir(records, claims, tmp_path_factory) -> Path:
+def report_dir(findings, claims, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    write_report(
-        records,
-        claims,
-        title="Digits & friends",
-        report_dir=folder,
-        headline_sparsity=HEADLINE_SPARSITY,
-    )
+    write_report(findings, claims, title="Digits & friends", report_dir=folder)
     return folder

@@ -62,9 +62,8 @@ def test_other_seeds_are_heard_as_soon_as_there_are_two_triples(report_dir, tmp_
     )
     claims = judge_all(records, headline_sparsity=HEADLINE_SPARSITY)
     triples = judge_triples(records, headline_sparsity=HEADLINE_SPARSITY)
-    write_report(
-        records, claims, triples, title="", report_dir=tmp_path, headline_sparsity=HEADLINE_SPARSITY
-    )
+    findings = Findings(records, HEADLINE_SPARSITY)
+    write_report(findings, claims, triples, title="", report_dir=tmp_path)
     for folder, is_there in ((report_dir, False), (tmp_path, True)):
         text = (folder / "report.md").read_text()
         assert ("What other seeds would have said" in text) == is_there
@@ -172,7 +171,7 @@ def test_how_it_was_measured_comes_from_the_records(page):
 
 
 def test_without_any_record_every_section_says_what_is_missing(tmp_path):
-    write_report([], [], title="Nothing", report_dir=tmp_path, headline_sparsity=HEADLINE_SPARSITY)
+    write_report(Findings([], HEADLINE_SPARSITY), [], title="Nothing", report_dir=tmp_path)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "No claim has been judged yet." in page.text
     assert "No end point has been trained" in page.text
