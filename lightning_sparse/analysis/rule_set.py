@@ -88,7 +88,7 @@ class RuleSet:
         known = {question.name: question for question in self.questions}
         for name in names:
             if name not in known:
-                raise UserError(f"there is no claim {name!r}; choose of {', '.join(known)}")
+                raise UserError(f"there is no claim {name!r}; choose one of {', '.join(known)}")
         chosen = [question for question in self.questions if question.name in names]
         return tuple(needed for question in chosen for needed in question.needs)
 

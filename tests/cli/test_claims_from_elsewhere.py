@@ -117,5 +117,7 @@ def test_what_is_no_claim_or_does_not_fit_is_refused(name, said):
 
 def test_an_unknown_claim_is_refused_with_those_that_there_are():
     settings = compose_settings(["experiment=smoke", "reproduce.claims=[Z]"])
-    with pytest.raises(UserError, match="there is no claim 'Z'; choose of A, B, C, C1, control"):
+    with pytest.raises(
+        UserError, match="there is no claim 'Z'; choose one of A, B, C, C1, control"
+    ):
         plan_all(settings)
