@@ -169,9 +169,10 @@ def told_to_pip() -> dict[str, str]:
     """Return, as variables for uv, what pip is told here of indexes; uv reads none of its files."""
     command = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    told = dict(
-        re.findall(r"^(?:global|install|user|:env:)\.([a-z-]+)='(.*)'$", listed, re.MULTILINE)
-    )
+    told = dict(re.findall(r"^(?:global|install|user)\.([a-z-]+)='(.*)'$", listed, re.MULTILINE))
+    # Read here, not from pip's list: a Python without pip has the variables all the same.
+    variables = {name: os.environ.get(f"PIP_{name.upper().replace('-', '_')}") for name in OF_PIP}
+    told |= {name: value for name, value in variables.items() if value}
     return {
         f"UV_{of_uv}": told[name]
         for name, of_uv in OF_PIP.items()

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import os
 import re
+import subprocess
 import sys
 import threading
 import tomllib
@@ -193,13 +194,35 @@ def test_a_python_without_venv_names_the_package_to_install(made, monkeypatch):
         script.find_uv(made)
 
 
-def test_what_pip_was_told_of_indexes_is_told_to_uv(monkeypatch):
+def test_what_variables_tell_pip_of_indexes_is_told_to_uv(monkeypatch, tmp_path):
+    bare = tmp_path / "python"  # as one without pip: the environment that uv makes has none
+    bare.write_text("#!/bin/sh\nexit 1\n")
+    bare.chmod(0o755)
+    monkeypatch.setattr(script.sys, "executable", str(bare))
     monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
     monkeypatch.setenv("PIP_TRUSTED_HOST", "mirror.example")
     told = {"UV_DEFAULT_INDEX": "https://mirror.example/simple"}
     assert script.told_to_pip() == {**told, "UV_INSECURE_HOST": "mirror.example"}
     monkeypatch.setenv("UV_INSECURE_HOST", "own.example")
     assert script.told_to_pip() == told
+
+
+def test_what_a_file_tells_pip_of_indexes_is_told_to_uv_unless_a_variable_does(
+    monkeypatch, tmp_path
+):
+    base = getattr(sys, "_base_executable", sys.executable)
+    if subprocess.run([base, "-m", "pip", "--version"], check=False).returncode:
+        pytest.skip("this Python has no pip")
+    file = tmp_path / "pip.conf"
+    file.write_text("[global]\nindex-url = https://of.a.file\ntrusted-host = own.example\n")
+    monkeypatch.setattr(script.sys, "executable", base)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    for name in ("PIP_INDEX_URL", "PIP_TRUSTED_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    told = {"UV_INSECURE_HOST": "own.example"}
+    assert script.told_to_pip() == {**told, "UV_DEFAULT_INDEX": "https://of.a.file"}
+    monkeypatch.setenv("PIP_INDEX_URL", "https://of.a.variable")
+    assert script.told_to_pip() == {**told, "UV_DEFAULT_INDEX": "https://of.a.variable"}
 
 
 @pytest.mark.parametrize(
