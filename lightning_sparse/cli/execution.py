@@ -162,9 +162,9 @@ def _says_that_memory_lacks(job: Job) -> Iterator[None]:
             raise
         raise UserError(
             f"{job.run_id}: there is not enough memory ({_first_line(error)}); "
-            "free some, with fewer reproduce.num_processes for example, and start the same command "
-            "again to go on; or lower evaluation.points_at_once, evaluation.batch_size or "
-            "batch_size, which makes another run"
+            "free some, with a lower reproduce.num_processes or sweep.num_processes for example, "
+            "and start the same command again to go on; or lower evaluation.points_at_once, "
+            "evaluation.batch_size or batch_size, which makes another run"
         ) from error
 
 

@@ -1,8 +1,9 @@
 """``lightning-sparse multirun``: points of a file, or typed, with no server. No torch in here."""
 
+import contextlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -12,7 +13,7 @@ from rich.console import Console
 from lightning_sparse.cli.compose import Settings, compose_settings, with_curve, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.seeds import mean_summary
-from lightning_sparse.cli.session import num_cores
+from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.sweep_file import (
     Point,
     Sweep,
@@ -24,7 +25,6 @@ from lightning_sparse.cli.sweep_file import (
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
-from lightning_sparse.pipeline.places import Anywhere
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.storage import write_text_atomic
 
@@ -51,8 +51,8 @@ def run(settings: Settings, swept: Sequence[str] = ()) -> None:
         + ("" if len(mine) == len(jobs) else f", {len(mine)} of them here"),
         highlight=False,
     )
-    processes = settings["sweep"]["num_processes"] or num_cores()
-    run_jobs(mine, run_job, places=Anywhere(processes), console=console)
+    at = places(_where(sweep, chosen, settings), console, "sweep")
+    run_jobs(mine, run_job, places=at, console=console)
     if settings["sweep"]["seeds"] or sweep.method == "random":
         _compare(sweep, chosen, settings, console)
 
@@ -113,8 +113,7 @@ def _plan_each(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> lis
     """Plan the runs of each point: one, or one for every seed."""
     # Where runs are logged to is for whoever typed the command.
     said = [*sweep.overrides, *passed_on(settings)]
-    common = [item for item in sweep.overrides if not item.startswith("logger")]
-    common += [item for item in passed_on(settings) if not item.startswith("sweep.")]
+    common = _common(sweep, settings)
     seeds = settings["sweep"]["seeds"]
     for item in (*(item for point in chosen for item in point), *said):
         if seeds and item.startswith("seed="):
@@ -124,6 +123,20 @@ def _plan_each(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> lis
             )
     each = [[f"seed={seed}"] for seed in seeds] or [[]]
     return [[_plan(sweep, [*common, *point, *seed]) for seed in each] for point in chosen]
+
+
+def _common(sweep: Sweep, settings: Settings) -> list[str]:
+    """Return what every point is given: what the file says, and what was typed."""
+    return [
+        *(item for item in sweep.overrides if not item.startswith("logger")),
+        *(item for item in passed_on(settings) if not item.startswith("sweep.")),
+    ]
+
+
+def _where(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> Settings:
+    """Return the settings of the first point: all of a sweep train in the same place."""
+    first = chosen[0] if chosen else ()
+    return {**_compose(sweep, [*_common(sweep, settings), *first]), "sweep": settings["sweep"]}
 
 
 def _compare(sweep: Sweep, chosen: Sequence[Point], settings: Settings, console: Console) -> None:
@@ -186,10 +199,21 @@ def part(jobs: Sequence[Job], share: str | None) -> list[Job]:
 
 
 def _plan(sweep: Sweep, overrides: Sequence[str]) -> Job:
-    try:
-        settings = with_values({**compose_settings([]), "overrides": []}, overrides)
-        if sweep.verb == "line":
-            settings = with_curve(settings, "line")
+    settings = one_device_each(_compose(sweep, overrides))
+    with _naming(sweep):
         return plan_training(settings) if sweep.verb == "train" else plan_path(settings)
+
+
+def _compose(sweep: Sweep, overrides: Sequence[str]) -> Settings:
+    with _naming(sweep):
+        settings = with_values({**compose_settings([]), "overrides": []}, overrides)
+        return with_curve(settings, "line") if sweep.verb == "line" else settings
+
+
+@contextlib.contextmanager
+def _naming(sweep: Sweep) -> Iterator[None]:
+    """Name the sweep's file in what is wrong with its points."""
+    try:
+        yield
     except UserError as error:
         raise UserError(f"{Path(sweep.file).name}: {error}") from error

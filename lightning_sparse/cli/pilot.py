@@ -12,11 +12,11 @@ from rich.console import Console
 from lightning_sparse.cli.compose import Settings, with_curve, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.schema import leaves
-from lightning_sparse.cli.session import num_processes
+from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
-from lightning_sparse.pipeline.places import Anywhere
+from lightning_sparse.pipeline.places import AbstractPlaces
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.records import RunRecord
 from lightning_sparse.storage import write_text_atomic
@@ -38,6 +38,7 @@ def run(settings: Settings) -> None:
             f"{settings['reproduce']['seeds']}; pilot seeds must never be reported"
         )
     console = Console()
+    at, settings = places(settings, console), one_device_each(settings)
     stages = {
         "arm": (arm_trials(settings), plan_arm),
         "curve": (curve_trials(settings), plan_curve),
@@ -45,7 +46,7 @@ def run(settings: Settings) -> None:
     entries = [
         entry
         for stage, (trials, plan) in stages.items()
-        for entry in _run_stage(settings, stage, trials, plan, console)
+        for entry in _run_stage(settings, stage, trials, plan, console, at)
     ]
     file = Path(settings["runs_dir"]) / f"pilot_{settings['experiment_name']}.jsonl"
     write_text_atomic(file, "".join(json.dumps(entry) + "\n" for entry in entries))
@@ -56,7 +57,12 @@ def run(settings: Settings) -> None:
 
 
 def _run_stage(
-    settings: Settings, stage: str, trials: Trials, plan: Plan, console: Console
+    settings: Settings,
+    stage: str,
+    trials: Trials,
+    plan: Plan,
+    console: Console,
+    at: AbstractPlaces,
 ) -> list[dict[str, Any]]:
     """Run all trials of one stage; return what each reached, seed by seed."""
     seeds = settings["pilot"]["seeds"]
@@ -67,7 +73,7 @@ def _run_stage(
     ]
     console.print(f"pilot, {stage}s:")
     jobs = [job for _, _, seeded in planned for job in seeded]
-    run_jobs(jobs, run_job, places=Anywhere(num_processes(settings)), console=console)
+    run_jobs(jobs, run_job, places=at, console=console)
     return [
         {
             "stage": stage,

@@ -26,21 +26,25 @@ from lightning_sparse.pipeline.runner import run_here
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
-def num_processes(settings: Settings) -> int:
-    """Worker processes to run at once: as configured, or one per core."""
-    return settings["reproduce"]["num_processes"] or num_cores()
+def places(settings: Settings, console: Console, plan: str = "reproduce") -> AbstractPlaces:
+    """Where runs go side by side: on GPUs if they train there and they can be seen.
 
-
-def places(settings: Settings, console: Console) -> AbstractPlaces:
-    """Where the runs of an experiment go: on GPUs if it trains there and they can be seen."""
+    Args:
+        settings: Of the runs.
+        console: Where it is said how many share a GPU.
+        plan: The group of settings whose ``num_processes`` says how many run at once; null for one
+            per core, or on GPUs as many as fit.
+    """
+    number = settings[plan]["num_processes"]
     devices = _gpus_of(settings["trainer"])
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     uuids = [] if devices is None else chosen_gpus(read_gpus(), devices, visible)
     if not uuids:
-        return Anywhere(num_processes(settings))
+        return Anywhere(number or num_cores())
     return OnGpus(
         uuids,
-        num_processes=settings["reproduce"]["num_processes"],
+        num_processes=number,
+        setting=f"{plan}.num_processes",
         num_cores=num_cores(),
         say=functools.partial(console.print, markup=False, highlight=False, soft_wrap=True),
     )

@@ -160,6 +160,7 @@ class OnGpus(AbstractPlaces):
         uuids: The GPUs.
         num_processes: How many jobs run at once on all of them; None for as many as fit and have a
             core.
+        setting: Where a user sets it.
         num_cores: How many cores there are.
         measure: Gives the memory of the GPUs at the moment.
         say: Told what was decided.
@@ -170,11 +171,13 @@ class OnGpus(AbstractPlaces):
         uuids: Sequence[str],
         *,
         num_processes: int | None,
+        setting: str,
         num_cores: int,
         measure: Callable[[], Gpus] = read_gpus,
         say: Callable[[str], None],
     ) -> None:
         self._uuids = list(uuids)
+        self._setting = setting
         self._measure = measure
         self._say = say
         self._before = measure()
@@ -206,7 +209,7 @@ class OnGpus(AbstractPlaces):
             f"a run takes {taken_gib:.1f} of {before.free_mib / _MIB_PER_GIB:.1f} GiB at its first "
             f"steps, so {fitting} fit on a GPU: {self._at_once} at a time on {len(self._uuids)} "
             f"{'GPU' if len(self._uuids) == 1 else 'GPUs'} and {self._num_cores} cores "
-            "(reproduce.num_processes=N for another number)"
+            f"({self._setting}=N for another number)"
         )
 
 

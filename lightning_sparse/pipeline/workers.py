@@ -162,7 +162,7 @@ def _describe_death(exit_code: int | None) -> str:
         how = signal.Signals(-exit_code).name
     return (
         f"its process was killed ({how}), perhaps for want of memory; start the same command again "
-        "to go on, with reproduce.num_processes=1 if it happens again"
+        "to go on, with reproduce.num_processes=1 (sweep.num_processes=1) if it happens again"
     )
 
 

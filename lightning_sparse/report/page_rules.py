@@ -21,6 +21,8 @@ class PageRules:
         glossary: Terms with their meanings.
         measures: Columns of the table of rises.
         measures_caption: What stands above it.
+        limit: Of a path, up to which the table counts seeds; None for no count.
+        limit_words: What it is called.
         mark: The rise that is marked on a drawn path; None if it is too small to count.
         marks_caption: What the marks in a figure mean.
         in_words: What a legend says of paths of one kind.
@@ -34,6 +36,8 @@ class PageRules:
     glossary: Sequence[tuple[str, str]]
     measures: Mapping[str, Measure]
     measures_caption: str
+    limit: Measure
+    limit_words: str
     mark: Callable[[PathRecord], Rise | None]
     marks_caption: str
     in_words: Callable[[Sequence[PathRecord]], str]
@@ -86,6 +90,8 @@ FIRST = PageRules(
         "mean over seeds, smallest and largest below it. The last three are the barriers of the "
         "literature; no claim uses them. Percentages are nominal sparsities."
     ),
+    limit=lambda _: None,
+    limit_words="",
     mark=_mark_of_rules_1,
     marks_caption=(
         "Thin lines are single seeds, thick lines their mean; a circle and a triangle mark where "
@@ -118,6 +124,8 @@ SECOND = PageRules(
         "nats: mean over seeds, smallest and largest below it, and in how many seeds it stays "
         "within delta. Percentages are nominal sparsities."
     ),
+    limit=lambda path: measure_descent(path).margin,
+    limit_words="within delta",
     mark=_mark_of_rules_2,
     marks_caption=(
         "Thin lines are single seeds, thick lines their mean; a circle and a triangle mark where "

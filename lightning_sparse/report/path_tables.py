@@ -1,13 +1,13 @@
 """What was drawn: every kind of path, its rises, barriers and lengths, summed up over seeds."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from lightning_sparse.analysis.experiment import Route, route_of
 from lightning_sparse.analysis.measured_rises import measure_rise
 from lightning_sparse.records import PathRecord
-from lightning_sparse.report.blocks import Block, Paragraph, Row, Small, Table, Text
+from lightning_sparse.report.blocks import Block, Inline, Paragraph, Row, Small, Table, Text
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.page_rules import Measure
 from lightning_sparse.report.style import NONE, curve_words, nominal, number, point_words
@@ -85,7 +85,12 @@ def _groups(findings: Findings) -> list[list[PathRecord]]:
 
 def _rise_table(groups: Sequence[Sequence[PathRecord]], findings: Findings) -> Table:
     page = findings.page
-    return _table(groups, findings, page.measures, page.measures_caption)
+
+    def cell(paths: Sequence[PathRecord], measure: Measure) -> Text:
+        limits = [page.limit(path) for path in paths]
+        return _spread(map(measure, paths), limits, page.limit_words)
+
+    return _table(groups, findings, page.measures, page.measures_caption, cell)
 
 
 def _geometry_table(groups: Sequence[Sequence[PathRecord]], findings: Findings) -> Table:
@@ -104,6 +109,7 @@ def _geometry_table(groups: Sequence[Sequence[PathRecord]], findings: Findings) 
         "Where the largest rise lies, distances and lengths in weight space (Euclidean), and how "
         "the curves were fitted (lines are not; the objective of the fit is the smoothed and "
         "regularised one, in nats, at its end): mean over seeds, smallest and largest below it.",
+        lambda paths, measure: _spread(map(measure, paths)),
     )
 
 
@@ -112,6 +118,7 @@ def _table(
     findings: Findings,
     measures: Mapping[str, Measure],
     caption: str,
+    cell: Callable[[Sequence[PathRecord], Measure], Text],
 ) -> Table:
     return Table(
         columns=["path", *measures, "records"],
@@ -119,7 +126,7 @@ def _table(
             Row(
                 cells=[
                     _path_words(paths[0]),
-                    *(_spread(map(measure, paths)) for measure in measures.values()),
+                    *(cell(paths, measure) for measure in measures.values()),
                     findings.references(path.run_id for path in paths),
                 ]
             )
@@ -144,10 +151,29 @@ def _place(rise: Rise, end: Literal["from_t", "to_t"]) -> float | None:
     return float(getattr(rise, end)) if rise.value > 0 else None
 
 
-def _spread(values: Iterable[float | None]) -> Text:
-    """Write the mean over seeds and, where they differ, the smallest and the largest."""
+def _spread(
+    values: Iterable[float | None], limits: Sequence[float | None] = (), limit_words: str = ""
+) -> Text:
+    """Write the mean over seeds, the smallest and the largest where they differ, and a count.
+
+    Args:
+        values: Of each seed; None where there is none.
+        limits: Up to which a seed is counted, likewise; empty for no count.
+        limit_words: What they are called.
+    """
+    values = list(values)
     known = [value for value in values if value is not None]
     if not known:
         return NONE
     low, high = number(min(known), 2), number(max(known), 2)
-    return [number(sum(known) / len(known)), *([Small(f"{low} to {high}")] if low != high else [])]
+    text: list[Inline] = [number(sum(known) / len(known))]
+    if low != high:
+        text.append(Small(f"{low} to {high}"))
+    compared = [
+        value <= limit
+        for value, limit in zip(values, limits, strict=False)
+        if value is not None and limit is not None
+    ]
+    if compared:
+        text.append(Small(f"{sum(compared)} of {len(compared)} {limit_words}"))
+    return text

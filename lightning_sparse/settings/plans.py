@@ -60,7 +60,7 @@ class SweepSettings:
         seed: Another draw of a random search; None for the first.
         seeds: Every point is run with each, and judged by their mean.
         verb: What typed points are: train, line, path.
-        num_processes: None for one per core.
+        num_processes: None for one per core, or on GPUs as many as fit.
         part: ``I/N`` runs every N-th point from the I-th on.
         id: ``ENTITY/PROJECT/ID`` of a registered sweep.
         num_agents: Of slurm-agents.

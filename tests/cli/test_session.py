@@ -3,16 +3,16 @@ import os
 import pytest
 from rich.console import Console
 
-from lightning_sparse.cli import session
+from lightning_sparse.cli import multirun, pilot, session
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.cli.session import (
     first_rank_console,
     num_cores,
-    num_processes,
     one_device_each,
     places,
 )
+from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.places import Anywhere, parse_gpus
 
 
@@ -35,8 +35,9 @@ def test_without_a_quota_the_cores_are_those_of_this_process(tmp_path):
 
 
 def test_the_number_of_processes_can_be_set():
-    assert num_processes(compose_settings(["reproduce.num_processes=3"])) == 3
-    assert num_processes(compose_settings([])) == num_cores()
+    assert places(compose_settings(["reproduce.num_processes=3"]), Console()) == Anywhere(3)
+    assert places(compose_settings(["sweep.num_processes=2"]), Console(), "sweep") == Anywhere(2)
+    assert places(compose_settings([]), Console()) == Anywhere(num_cores())
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,30 @@ def test_runs_go_to_gpus_only_if_they_train_there_and_there_are_any(monkeypatch)
 
     monkeypatch.setattr(session, "read_gpus", dict)
     assert places(compose_settings(ON_TWO_GPUS), Console()) == Anywhere(num_cores())
+
+
+@pytest.mark.parametrize(
+    ("verb", "overrides"),
+    [
+        (pilot, []),
+        (multirun, ["sweep.file=gap"]),
+    ],
+    ids=["pilot", "multirun"],
+)
+def test_trials_and_points_of_a_sweep_share_the_gpus_too(verb, overrides, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(session, "read_gpus", lambda: GPUS)
+    taken = []
+
+    def note(jobs, _, *, places, console):
+        del console
+        taken.append(places)
+        assert all("trainer.devices=1" in job.overrides for job in jobs)
+        raise UserError("enough")
+
+    monkeypatch.setattr(verb, "run_jobs", note)
+    with pytest.raises(UserError, match="enough"):
+        verb.run(compose_settings([*ON_TWO_GPUS, *overrides]))
+    first = taken[0].next_free([])
+    assert dict(first.variables) == {"CUDA_VISIBLE_DEVICES": "GPU-a"}
+    assert dict(taken[0].next_free([first]).variables) == {"CUDA_VISIBLE_DEVICES": "GPU-b"}

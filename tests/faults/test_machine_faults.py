@@ -217,7 +217,7 @@ def test_a_worker_for_which_there_is_no_memory_leaves_the_other_workers_alone(tm
         run(tmp_path / "cut", execute_short_of_memory)
 
     assert "there is not enough memory" in str(caught.value)
-    assert "with fewer reproduce.num_processes" in str(caught.value)
+    assert "with a lower reproduce.num_processes or sweep.num_processes" in str(caught.value)
     assert str(caught.value).endswith("1 job in need of these not begun")
     dense, pruned, scratch = jobs(tmp_path / "cut")
     assert (dense.is_finished, pruned.is_finished, scratch.is_finished) == (True, False, False)

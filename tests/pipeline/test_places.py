@@ -28,6 +28,7 @@ class Machine:
         self.run_mib, self.taken, self.said = run_mib, [], []
         self.places = OnGpus(
             uuids,
+            setting="reproduce.num_processes",
             **{"num_processes": None, "num_cores": 16, **options},
             measure=self.measure,
             say=self.said.append,

@@ -209,6 +209,7 @@ def test_each_process_is_told_its_own_gpu(tmp_path, console):
     gpus = OnGpus(
         list(free),
         num_processes=4,
+        setting="reproduce.num_processes",
         num_cores=8,
         measure=lambda: {
             uuid: Gpu(uuid=uuid, total_mib=10_000, free_mib=mib) for uuid, mib in free.items()

@@ -130,6 +130,28 @@ def test_a_page_of_rules_2_shows_descent_rise_and_barrier_of_every_path(new_page
     assert {claim.rules for claim in claims} == {2}
 
 
+def test_a_path_of_rules_2_says_in_how_many_seeds_it_stays_within_delta(new_page):
+    _, document = new_page
+    (rows,) = [
+        block.rows
+        for section in document.sections
+        for block in section.blocks
+        if "barrier H" in getattr(block, "columns", ())
+    ]
+    counts = {}
+    for row in rows:
+        route, descent, rise, barrier, *_ = row.cells
+        name = f"{route[0]} {route[1].text}".replace("\N{NO-BREAK SPACE}", " ")
+        counts[name] = [cell[-1].text for cell in (descent, rise, barrier)]
+    assert counts["lottery solution → pruned solution straight line at 98 %"] == [
+        f"{number} of 12 within delta" for number in (7, 0, 3)
+    ]
+    longest = (
+        "scratch solution → pruned solution quadratic curve inside the mask, 16 times the steps"
+    )
+    assert counts[f"{longest} at 98 %"] == ["6 of 6 within delta"] * 3
+
+
 def test_a_page_of_rules_2_names_holms_p_and_every_seed(new_page):
     _, document = new_page
     (verdicts,) = [block for block in document.opening if hasattr(block, "rows")]
