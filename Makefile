@@ -41,7 +41,7 @@ ENDS = $(strip $(if $(FROM),$(call quoted,path.start=$(FROM))) $(if $(TO),$(call
 .PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
         slurm-train-lottery slurm-line slurm-path slurm-reproduce slurm-agents slurm-sweep \
-        sweep agent sweep-local verify check-run export data-imagenet data-synthetic bench bench-gpu \
+        sweep agent sweep-local verify check-run export data-imagenet data-synthetic data-fashion bench bench-gpu \
         gpu-check bench-compare bench-page test test-faults reliability golden \
         check format clean-env lock .venv
 
@@ -155,6 +155,9 @@ data-imagenet: .venv ## Write ImageNet as .beton files [IMAGENET ARGS="out=... s
 
 data-synthetic: .venv ## Paint an ImageNet-shaped image set, as JPEGs and .beton [ARGS="num_train=2000"]
 	$(SPARSE) data-synthetic $(ARGS)
+
+data-fashion: .venv ## Fetch Fashion-MNIST, 31 MB, by Debian's and Ubuntu's package [ARGS="out=..."]
+	$(SPARSE) data-fashion $(ARGS)
 
 slurm-sweep: .venv ## Submit the missing points of a sweep file to SLURM, with no server [SWEEP]
 	$(SPARSE) slurm-multirun $(if $(SWEEP),sweep.file=$(SWEEP)) $(RUN) $(ARGS)

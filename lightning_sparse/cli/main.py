@@ -31,6 +31,7 @@ VERBS = {
     "agent": "run points of a registered sweep: sweep.id=ENTITY/PROJECT/ID",
     "data-imagenet": "write an image folder as FFCV's .beton files: imagenet=<folder>",
     "data-synthetic": "paint a procedural image set, as a folder and as .beton files",
+    "data-fashion": "fetch Fashion-MNIST, 31 MB, by the package of Debian and Ubuntu",
     "slurm-multirun": "submit points of a sweep file, or typed ones, with no server",
     "slurm-agents": "submit agents of a registered sweep, as an array: sweep.num_agents=8",
     "publish": "copy records and headline figure of a finished experiment to results/",
@@ -38,7 +39,7 @@ VERBS = {
 }
 
 # Verbs with a file of settings of their own under conf/command/.
-_ON_DATA = {"data-imagenet", "data-synthetic"}
+_ON_DATA = {"data-imagenet", "data-synthetic", "data-fashion"}
 
 # Verbs for which a setting may have several values.
 _ON_POINTS = {"multirun", "slurm-multirun"}

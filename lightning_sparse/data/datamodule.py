@@ -89,8 +89,15 @@ class ImageDataModule(pl.LightningDataModule):
     def train_subset_hash(self) -> str:
         """Twelve hex digits that name the training images on which loss is measured."""
         content = hashlib.sha256(self.source.name.encode())
+        content.update((self.source.sha256 or "").encode())
         content.update(self._train_subset.sort().values.numpy().astype("<i8").tobytes())
         return content.hexdigest()[:12]
+
+    @property
+    def provenance(self) -> dict[str, dict[str, str]]:
+        """What a record says of the files that the images are from; nothing if it has no hash."""
+        source = self.source
+        return {"data": {"name": source.name, "sha256": source.sha256}} if source.sha256 else {}
 
     def train_dataloader(self) -> AbstractTrainingLoader:
         """Return augmented batches in the order of (seed, epoch)."""

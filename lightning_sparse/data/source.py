@@ -119,6 +119,8 @@ class ImageSource:
         num_classes: Number of classes, at least 1.
         image_shape: Channels, height and width of what the network sees.
         augmentation: Drawn anew for each training image in each epoch.
+        sha256: Names the contents of the files that it was read from, in records and in the
+            training subset's hash; None where its name does.
 
     Raises:
         UserError: If a set is empty, or images in memory have labels, pixels or a shape that the
@@ -131,6 +133,7 @@ class ImageSource:
     num_classes: int
     image_shape: tuple[int, int, int]
     augmentation: AbstractAugmentation
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what would end a run later, or make a number that nobody doubts."""

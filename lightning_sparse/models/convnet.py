@@ -9,9 +9,8 @@ from torch import Tensor, nn
 class ConvNet(nn.Module):
     """3x3 convolutions with batch or group norm and ReLU, global average pooling, a linear layer.
 
-    The second and the third convolution halve the resolution, all others keep it. Convolutions are
-    drawn by He et al. (2015) with fan-out, as torchvision draws its ResNets; the linear layer by
-    PyTorch's default.
+    Convolutions are drawn by He et al. (2015) with fan-out, as torchvision draws its ResNets; the
+    linear layer by PyTorch's default.
     """
 
     def __init__(
@@ -20,6 +19,7 @@ class ConvNet(nn.Module):
         num_classes: int,
         widths: Sequence[int] = (12, 24, 48, 48),
         num_groups: int | None = None,
+        strides: Sequence[int] = (1, 2, 2),
     ) -> None:
         """Build the network.
 
@@ -29,13 +29,14 @@ class ConvNet(nn.Module):
             widths: Channels after each convolution.
             num_groups: Groups of channels that group norm normalises, in place of batch norm; must
                 divide every width. None for batch norm.
+            strides: Of the first convolutions; all others keep the resolution.
         """
         super().__init__()
         layers: list[nn.Module] = []
-        for position, (width_in, width_out) in enumerate(
-            zip((in_channels, *widths), widths, strict=False)
+        all_strides = (*strides, *[1] * len(widths))
+        for width_in, width_out, stride in zip(
+            (in_channels, *widths), widths, all_strides, strict=False
         ):
-            stride = 2 if position in {1, 2} else 1
             convolution = nn.Conv2d(width_in, width_out, 3, stride=stride, padding=1, bias=False)
             nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
             norm = (

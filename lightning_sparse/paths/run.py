@@ -185,7 +185,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         ),
         **_counted(network, data, curve, control_points),
         wall_seconds=fitted.earlier_seconds + time.perf_counter() - started,
-        provenance={**provenance(), **fitted.provenance},
+        provenance={**provenance(), **data.provenance, **fitted.provenance},
         remarks=remarks or None,
     )
     if is_first_rank():

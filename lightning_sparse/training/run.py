@@ -287,7 +287,7 @@ def _record(
         test=test,
         distance_from_start=_distance_from_file(module.network, run_dir / START_FILE),
         wall_seconds=fit.keeper.wall_seconds,
-        provenance={**provenance(), **fit.keeper.provenance()},
+        provenance={**provenance(), **data.provenance, **fit.keeper.provenance()},
         global_batch_size=data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
         flops=flops_of_run(
             fit.operations,

@@ -22,7 +22,8 @@ def test_every_data_file_is_tested_here():
     names = {file.stem for file in (CONF / "data").glob("*.yaml")}
 
     assert names == {
-        "cifar10", "cifar100", "digits", "digits28", "image_folder", "imagenet_ffcv", "synthetic",
+        "cifar10", "cifar100", "digits", "digits28", "idx_folder", "image_folder", "imagenet_ffcv",
+        "synthetic",
     }  # fmt: skip
     assert len(MODELS) == 4
 
@@ -35,7 +36,9 @@ def test_a_data_file_builds_a_source(name):
     assert source.image_shape == tuple(source.train.images.shape[1:])
 
 
-@pytest.mark.parametrize("name", ["cifar10", "cifar100", "image_folder", "imagenet_ffcv"])
+@pytest.mark.parametrize(
+    "name", ["cifar10", "cifar100", "idx_folder", "image_folder", "imagenet_ffcv"]
+)
 def test_data_on_disk_is_looked_for_under_the_data_folder(name, tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
     config = OmegaConf.load(CONF / "data" / f"{name}.yaml")

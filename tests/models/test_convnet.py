@@ -21,6 +21,14 @@ def test_the_second_and_the_third_convolution_halve_the_resolution():
     assert network.features(torch.zeros(2, 1, 8, 8)).shape == (2, 48, 2, 2)
 
 
+def test_strides_are_of_the_first_convolutions_and_all_others_have_none():
+    network = ConvNet(1, 10, widths=(4, 4, 4, 4, 4), strides=(2, 2, 2))
+    strides = [layer.stride[0] for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+
+    assert strides == [2, 2, 2, 1, 1]
+    assert network.features(torch.zeros(2, 1, 28, 28)).shape == (2, 4, 4, 4)
+
+
 def test_it_has_as_many_weights_as_its_shapes_say():
     weights = {name: item.numel() for name, item in ConvNet(1, 10).named_parameters()}
 
