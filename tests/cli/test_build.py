@@ -9,9 +9,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.sparsity.distributions import AbstractDistribution
 from lightning_sparse.sparsity.mask_files import save_masks
-from lightning_sparse.sparsity.masks import full_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
-from lightning_sparse.sparsity.view import SparseView
 
 # A file that is added to conf/ is tried here or fails here.
 DATA_FOR_MODEL = {
@@ -64,10 +62,7 @@ def test_every_method_is_built_and_its_file_is_called_like_it(name, tmp_path):
     save_masks({"weight": torch.ones(2, 3, dtype=torch.bool)}, tmp_path / "masks.safetensors")
     settings = compose_settings([f"method={name}"])
     assert settings["method"]["name"] == name
-    method = build_method(settings, tmp_path)
-    assert isinstance(method, AbstractSparseMethod)
-    weights = {"weight": torch.ones(2, 3)}
-    assert method.initial_masks(SparseView.at_start(weights)).keys() == full_masks(weights).keys()
+    assert isinstance(build_method(settings, tmp_path), AbstractSparseMethod)
 
 
 def test_the_scratch_arm_starts_elsewhere_and_the_others_alike():

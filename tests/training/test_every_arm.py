@@ -1,0 +1,33 @@
+"""Every file in ``conf/method/``, trained once through the functions of the command line."""
+
+import pytest
+
+from lightning_sparse.cli.main import main
+from lightning_sparse.cli.shipped import choices
+from lightning_sparse.records import read_record
+from tests.training.test_arms import make
+
+
+@pytest.fixture(scope="module")
+def runs_dir(tmp_path_factory):
+    """One folder for all arms: what some need of others is trained once."""
+    return tmp_path_factory.mktemp("arms")
+
+
+# Controls are built like what they control (tests/cli/test_build.py), and told apart by their rule.
+ARMS = [name for name in choices("method") if not name.endswith(("_shuffled", "_reinitialised"))]
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_an_arm_trains_and_says_so_in_its_record(runs_dir, name):
+    run_dir, record = make(runs_dir, f"method={name}", "distribution=uniform")
+    assert record.method == name
+    assert record.kept == sum(layer.kept for layer in record.layers.values())
+    # Zeros are rounded down in each of the layers.
+    assert 0 <= record.kept - (1 - record.target_sparsity) * record.prunable < len(record.layers)
+    assert record.flops is not None
+    assert read_record(run_dir) == record
+
+
+def test_what_every_arm_left_agrees(runs_dir, capsys):
+    assert main(["verify", str(runs_dir)]) == 0, capsys.readouterr()
