@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.sparsity.checks import check_sparsity
 from lightning_sparse.sparsity.masks import Weights
 from lightning_sparse.sparsity.view import SparseView
+
+_AVERAGE = "average"
 
 
 class AbstractGrowth(ABC):
@@ -18,9 +21,14 @@ class AbstractGrowth(ABC):
 
     Attributes:
         needs_gradients: Whether it reads the gradients of the step.
+        watches: Whether it is to see every step up to the last change, by `watch`.
     """
 
     needs_gradients: bool = False
+    watches: bool = False
+
+    def watch(self, view: SparseView) -> None:  # noqa: B027 (most look at changes alone)
+        """Remember of a step what `scores` will ask for, in ``view.state``."""
 
     @abstractmethod
     def scores(self, view: SparseView) -> Iterator[tuple[str, Tensor]]:
@@ -70,16 +78,61 @@ class SmallestGradient(AbstractGrowth):
         return ((name, -gradient.abs()) for name, gradient in gradients)
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class AveragedGradient(AbstractGrowth):
+    """Where the running average of dense gradients is largest: SNFS as in RigL's code.
+
+    After each step the average is ``factor`` times itself and 1 - ``factor`` times the gradient,
+    from zero on: up to the factor 1 - ``factor`` the momentum of SGD, without weight decay.
+
+    Attributes:
+        factor: Share of the past, a fraction in [0, 1).
+    """
+
+    factor: float = 0.9
+    needs_gradients = True
+    watches = True
+
+    def __post_init__(self) -> None:
+        """Check the field."""
+        check_sparsity("factor", self.factor)
+
+    def watch(self, view: SparseView) -> None:
+        """Take the step into the average, which lies in the method's state."""
+        averages = view.state.setdefault(_AVERAGE, {})
+        for name, gradient in view.gradients().items():
+            average = averages.setdefault(name, torch.zeros_like(gradient))
+            average.mul_(self.factor).add_(gradient, alpha=1 - self.factor)
+
+    def scores(self, view: SparseView) -> Iterator[tuple[str, Tensor]]:
+        """Take magnitudes of the averages."""
+        return ((name, average.abs()) for name, average in averages_of(view).items())
+
+
+def averages_of(view: SparseView) -> Weights:
+    """Return what `AveragedGradient` has gathered.
+
+    Raises:
+        UserError: If all of it is zero.
+    """
+    return _telling(view.state[_AVERAGE], view.step)
+
+
 def _gradients(view: SparseView) -> Weights:
-    """Take them, unless they say nothing.
+    """Take them, unless they say nothing."""
+    return _telling(view.gradients(), view.step)
+
+
+def _telling(gradients: Weights, step: int) -> Weights:
+    """Refuse gradients that say nothing.
 
     Raises:
         UserError: If all of them are zero.
     """
-    gradients = view.gradients()
     if not bool(torch.stack([gradient.any() for gradient in gradients.values()]).any()):
         raise UserError(
-            f"step {view.step}: every gradient is zero, so none says where weights grow; the "
+            f"step {step}: every gradient is zero, so none says where weights grow; the "
             "network has stopped learning: lower the learning rate or sparsity"
         )
     return gradients

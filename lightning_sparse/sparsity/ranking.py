@@ -92,6 +92,19 @@ def global_masks(scores: Weights, num_kept: int) -> Masks:
     }
 
 
+def inside(scores: Tensor, places: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Rank what lies outside ``places`` below everything, zeros among them too.
+
+    Filled in where it is used: a tensor of a given value would be copied from the host, which
+    waits. ``out`` may be ``scores`` itself, whose memory then serves again.
+
+    Example:
+        >>> inside(torch.tensor([0.0, 3.0]), torch.tensor([True, False]))
+        tensor([0., -inf])
+    """
+    return torch.where(places, scores, scores.new_full((), -torch.inf), out=out)
+
+
 def random_scores(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
     """Draw one uniform number in [0, 1) per weight, in the order of the layers.
 

@@ -1,20 +1,19 @@
 """Removing weights of a layer and growing as many others: when, how many, and which."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.sparsity.checks import check_count, check_sparsity
+from lightning_sparse.sparsity.checks import check_count, check_sparsity, check_window
 from lightning_sparse.sparsity.distributions import AbstractDistribution
 from lightning_sparse.sparsity.growth import AbstractGrowth
 from lightning_sparse.sparsity.masks import Masks, layer_counts, layerwise_masks, num_kept, union
 from lightning_sparse.sparsity.method import AbstractSparseMethod
-from lightning_sparse.sparsity.ranking import random_masks
+from lightning_sparse.sparsity.ranking import inside, random_masks
 from lightning_sparse.sparsity.schedules import cosine_decay
 from lightning_sparse.sparsity.scores import magnitude
 from lightning_sparse.sparsity.view import SparseView
@@ -62,15 +61,15 @@ class SwapSchedule:
 
     def __post_init__(self) -> None:
         """Check the fields."""
-        check_count("start_step", self.start_step, minimum=0)
         check_count("update_every", self.update_every, minimum=1)
-        check_count("end_step", self.end_step, minimum=1)
         check_sparsity("drop_fraction", self.drop_fraction)
         check_sparsity("final_drop_fraction", self.final_drop_fraction)
-        if self.end_step <= self.start_step:
-            raise UserError(
-                f"end_step={self.end_step}: must come after start_step={self.start_step}"
-            )
+        check_window(self.start_step, self.end_step)
+
+    @property
+    def last_change(self) -> int:
+        """Step after which the last change comes, if changes come after steps."""
+        return self.end_step - (self.end_step - self.start_step) % self.update_every
 
     def made_before(self, step: int, *, replaces_update: bool) -> int | None:
         """Count the optimizer's own steps before the change that is due at ``step``, if one is.
@@ -143,6 +142,11 @@ class AbstractRegrowth(AbstractSparseMethod):
     def __post_init__(self) -> None:
         """Check the fields."""
         check_sparsity("sparsity", self.sparsity)
+        if self.replaces_update and self.growth.watches:
+            raise UserError(
+                f"growth={type(self.growth).__name__}: looks at every step, none of which would be "
+                "the optimizer's; set replaces_update=false"
+            )
 
     @final
     def initial_masks(self, view: SparseView) -> Masks:
@@ -152,7 +156,10 @@ class AbstractRegrowth(AbstractSparseMethod):
             UserError: If there is no place to grow.
         """
         masks = random_masks(
-            view.weights, view.generator, sparsity=self.sparsity, distribution=self.distribution
+            view.weights,
+            view.generator,
+            sparsity=self.target_sparsity(0),
+            distribution=self.distribution,
         )
         if self.regrow == "forbidden":
             check_places(masks, self._numbers(masks, self.swaps.start_step))
@@ -160,34 +167,55 @@ class AbstractRegrowth(AbstractSparseMethod):
 
     @final
     def is_due(self, step: int) -> bool:
-        """Every so many steps of the schedule, both ends included."""
-        return self._made_before(step) is not None
+        """Every so many steps of the schedule, both ends included, or all if growth watches."""
+        watched = self.growth.watches and step <= self.swaps.last_change
+        return watched or self._made_before(step) is not None
 
     @final
     def needs_gradients(self, step: int) -> bool:
-        """At changes, if growth reads them."""
+        """At changes, or at all steps that growth watches, if it reads them."""
         return self.growth.needs_gradients and self.is_due(step)
 
     @final
     def updated_masks(self, view: SparseView) -> Masks:
-        """Remove and grow."""
+        """Remove and grow, if that is due."""
+        self.growth.watch(view)
         made = self._made_before(view.step)
-        assert made is not None
-        numbers = self._numbers(view.masks, made)
-        if self.regrow == "forbidden":
-            layers = layer_counts(view.masks)
-            numbers = {
-                n: 0 if layers[n].kept == layers[n].prunable else k for n, k in numbers.items()
-            }
+        if made is None:
+            return view.masks
+        view = replace(view, masks=self.pruned(view))
+        removed = self.num_removed(view, made)
+        grown = self.num_grown(view, removed)
         scores = self.growth.scores(view)
-        return remember_kept(view, swapped_masks(view, numbers, scores, regrow=self.regrow))
+        return remember_kept(
+            view, swapped_masks(view, removed, scores, regrow=self.regrow, num_grown=grown)
+        )
 
-    @final
+    def pruned(self, view: SparseView) -> Masks:
+        """Give the masks whose weights are then removed and grown: by default those in force."""
+        return view.masks
+
+    def num_removed(self, view: SparseView, made: int) -> dict[str, int]:
+        """Count what each layer removes.
+
+        Args:
+            view: What it is removed from.
+            made: Optimizer steps made before.
+        """
+        layers = layer_counts(view.masks)
+        numbers = self._numbers(view.masks, made)
+        if self.regrow == "allowed":
+            return numbers
+        return {n: 0 if layers[n].kept == layers[n].prunable else k for n, k in numbers.items()}
+
+    def num_grown(self, view: SparseView, removed: Mapping[str, int]) -> Mapping[str, int]:
+        """Count what each layer grows, together as many as are removed: by default as it loses."""
+        return removed
+
     def target_sparsity(self, step: int) -> float:
         """The same all along."""
         return self.sparsity
 
-    @final
     def check_length(self, num_steps: int) -> None:
         """Refuse a period that is longer than the run."""
         self.swaps.check_length(num_steps, replaces_update=self.replaces_update)
@@ -211,7 +239,7 @@ def swapped_masks(
     growth: Iterable[tuple[str, Tensor]],
     *,
     regrow: Regrow = "allowed",
-    num_grown: Mapping[str, int] | None = None,
+    num_grown: Mapping[str, int],
 ) -> Masks:
     """Remove the smallest weights of each layer, and grow where the scores are highest.
 
@@ -223,18 +251,17 @@ def swapped_masks(
         growth: Name and growth scores of each layer, in the order of ``view.weights``.
         regrow: Whether a weight that goes may be grown at once, which leaves it as it was: value,
             momentum and all.
-        num_grown: How many of each layer are grown; None: as many as go.
+        num_grown: How many of each layer are grown.
     """
     layers = layer_counts(view.masks)
     counts = {name: layer.kept - num_swapped[name] for name, layer in layers.items()}
     magnitudes = (
-        (name, _inside(magnitude(weight), view.masks[name]))
-        for name, weight in view.weights.items()
+        (name, inside(magnitude(weight), view.masks[name])) for name, weight in view.weights.items()
     )
     kept = layerwise_masks(magnitudes, counts)
     taken = kept if regrow == "allowed" else view.masks
-    free = ((name, _inside(scores, ~taken[name])) for name, scores in growth)
-    return union(kept, layerwise_masks(free, num_swapped if num_grown is None else num_grown))
+    free = ((name, inside(scores, ~taken[name])) for name, scores in growth)
+    return union(kept, layerwise_masks(free, num_grown))
 
 
 def check_places(masks: Masks, num_swapped: Mapping[str, int]) -> None:
@@ -279,8 +306,3 @@ def share_ever_kept(state: Mapping[str, object]) -> dict[str, float]:
     layers = layer_counts(ever).values()
     kept, prunable = (sum(c) for c in zip(*((x.kept, x.prunable) for x in layers), strict=True))
     return {"share_ever_kept": kept / prunable}
-
-
-def _inside(scores: Tensor, places: Tensor) -> Tensor:
-    """Rank what lies outside ``places`` below everything."""
-    return torch.where(places, scores, scores.new_full((), -torch.inf))

@@ -75,7 +75,7 @@ def by_hand(regrow):
     masks = {"a": torch.tensor([True, True, True, False, False])}
     growth = [("a", torch.tensor([9.0, 5.0, 9.0, 4.0, 1.0]))]
     view = SparseView(step=1, weights=weights, masks=masks)
-    return swapped_masks(view, {"a": 1}, growth, regrow=regrow)["a"].tolist()
+    return swapped_masks(view, {"a": 1}, growth, regrow=regrow, num_grown={"a": 1})["a"].tolist()
 
 
 def test_a_weight_that_goes_may_come_back_at_once_where_that_is_allowed():

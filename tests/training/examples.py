@@ -7,13 +7,18 @@ from lightning_sparse.sparsity import methods
 from lightning_sparse.sparsity.distributions import ErdosRenyiKernel, Uniform
 from lightning_sparse.sparsity.growth import SmallestGradient
 from lightning_sparse.sparsity.method import AbstractSparseMethod
+from lightning_sparse.sparsity.methods.acdc import ACDC
 from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
+from lightning_sparse.sparsity.methods.gradual_random import GradualRandom
+from lightning_sparse.sparsity.methods.granet import GraNet
 from lightning_sparse.sparsity.methods.grasp import GraSP
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
 from lightning_sparse.sparsity.methods.rigl import RigL
 from lightning_sparse.sparsity.methods.set import SET
+from lightning_sparse.sparsity.methods.snfs import SNFS
 from lightning_sparse.sparsity.methods.snip import SNIP
+from lightning_sparse.sparsity.methods.sparse_momentum import SparseMomentum
 from lightning_sparse.sparsity.methods.synflow import SynFlow
 from lightning_sparse.sparsity.regrowth import SwapSchedule
 from tests.training.problems import make_masks, make_pruning
@@ -29,6 +34,11 @@ EXAMPLES = {
     "dense": Dense(),
     "given mask": GivenMask(masks=make_masks()),
     "gradual magnitude": make_pruning(),
+    "gradual magnitude of all": make_pruning(distribution=None),
+    "gradual random": GradualRandom(
+        sparsity=0.5, start_step=2, end_step=7, update_every=2, distribution=Uniform()
+    ),
+    "ACDC": ACDC(sparsity=0.6, prune_at=[0.25, 0.75], free_at=[0.5], num_steps=8),
     "random mask": RandomMask(sparsity=0.6, distribution=Uniform()),
     "SET": SET(**RANDOM, swaps=SWAPS),
     "SET as ITOP": SET(**RANDOM, swaps=ITOP),
@@ -41,6 +51,9 @@ EXAMPLES = {
         growth=SmallestGradient(),
         regrow="forbidden",
     ),
+    "SNFS": SNFS(**RANDOM, swaps=SWAPS),
+    "sparse momentum": SparseMomentum(**RANDOM, swaps=ITOP),
+    "GraNet": GraNet(**RANDOM, start_step=2, end_step=6, swaps=SWAPS),
     "SNIP": SNIP(sparsity=0.6),
     "SNIP per layer": SNIP(**RANDOM, training=True, num_batches=2, control="shuffled"),
     "GraSP": GraSP(sparsity=0.6, control="reinitialised"),

@@ -5,15 +5,24 @@ from hypothesis import strategies as st
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.distributions import ErdosRenyiKernel, Uniform
-from lightning_sparse.sparsity.masks import apply_masks_, layer_counts, num_kept
+from lightning_sparse.sparsity.masks import (
+    apply_masks_,
+    kept_and_prunable,
+    layer_counts,
+    num_kept,
+)
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
+from lightning_sparse.sparsity.methods.gradual_random import GradualRandom
 from lightning_sparse.sparsity.view import SparseView
-from tests.reference.sparsity import gradual_sparsities
+from lightning_sparse.streams import stream_generator
+from tests.reference.before_training import ranked_together
+from tests.reference.sparsity import gradual_sparsities, sorted_top_k
+from tests.sparsity.simulation import flat, simulate
 
 SHAPES = {"conv1": (8, 3, 3, 3), "conv2": (16, 8, 3, 3), "fc": (10, 16)}
 
 
-def gradual(**changes):
+def gradual(method_type=GradualMagnitude, **changes):
     defaults = {
         "sparsity": 0.9,
         "start_step": 10,
@@ -21,7 +30,7 @@ def gradual(**changes):
         "update_every": 4,
         "distribution": Uniform(),
     }
-    return GradualMagnitude(**{**defaults, **changes})
+    return method_type(**{**defaults, **changes})
 
 
 def random_weights(seed=0):
@@ -147,3 +156,54 @@ def test_a_bad_field_is_named_with_its_value(field, value):
 def test_fields_cannot_change_afterwards():
     with pytest.raises(AttributeError):
         gradual().sparsity = 0.5
+
+
+@pytest.mark.parametrize("method_type", [GradualMagnitude, GradualRandom])
+def test_without_a_distribution_all_layers_are_ranked_together(method_type):
+    method = gradual(method_type, distribution=None)
+    in_force = gradual_sparsities(num_steps=40, begin=10, end=25, frequency=4, final=0.9)
+    for change in simulate(method, 40):
+        kept, total = kept_and_prunable(change.after)
+        assert kept == num_kept(total, in_force[change.step])
+        if method.is_due(change.step):
+            scores = kept_scores(method_type, change)
+            assert flat_masks(change.after) == ranked_together(scores, kept)
+
+
+def test_random_pruning_keeps_any_of_what_is_still_kept():
+    method, last = gradual(GradualRandom), None
+    for change in simulate(method, 40):
+        last = change
+        if method.is_due(change.step):
+            scores = kept_scores(GradualRandom, change)
+            assert flat_masks(change.after) == {
+                name: sorted_top_k(scores[name], int(mask.sum()))
+                for name, mask in change.after.items()
+            }
+    assert all(
+        layer.kept == num_kept(layer.prunable, 0.9) for layer in layer_counts(last.after).values()
+    )
+
+
+def kept_scores(method_type, change):
+    """Score what was kept, and everything else below it, as lists."""
+    generator = stream_generator(0, "mask", change.step)
+    draws = {name: torch.rand(shape, generator=generator) for name, shape in SHAPES.items()}
+    scores = change.weights if method_type is GradualMagnitude else draws
+    return {
+        name: [
+            abs(s) if kept else -1 for s, kept in zip(flat(scores[name]), flat(mask), strict=True)
+        ]
+        for name, mask in change.before.items()
+    }
+
+
+def flat_masks(masks):
+    return {name: flat(mask) for name, mask in masks.items()}
+
+
+@pytest.mark.parametrize("method_type", [GradualMagnitude, GradualRandom])
+def test_a_run_that_ends_before_the_sparsity_is_reached_is_refused(method_type):
+    gradual(method_type).check_length(25)
+    with pytest.raises(UserError, match=r"^end_step=25: the run ends at step 24, before the"):
+        gradual(method_type).check_length(24)
