@@ -16,6 +16,23 @@ class UserError(Exception):
     """
 
 
+class NotHereError(UserError):
+    """Files that are not on this machine; the one that a run is submitted to may have them."""
+
+
+def is_not_here(error: BaseException) -> bool:
+    """Tell whether an error comes of files that are not there, by itself or by its causes.
+
+    Example:
+        >>> is_not_here(NotHereError("no images at data/train"))
+        True
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, NotHereError | FileNotFoundError):
+        cause = cause.__cause__
+    return cause is not None
+
+
 @contextlib.contextmanager
 def theirs(what: str, remedy: str = "") -> Iterator[None]:
     """Run code that is not ours: whatever it raises becomes one line that says whose it is.

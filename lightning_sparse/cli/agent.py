@@ -8,9 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning_sparse.cli.compose import Settings, compose_settings
+from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.multirun import plan_points
 from lightning_sparse.cli.sweep_file import PROGRAM, Sweep, corner_points, parse_sweep
 from lightning_sparse.cli.tracking import require_server
+from lightning_sparse.cli.worker import look_at
 from lightning_sparse.errors import UserError
 from lightning_sparse.preemption import asked_at_good_moments
 
@@ -21,7 +23,9 @@ def run(settings: Settings) -> None:
     """Start ``wandb agent``, once it is seen that its runs could begin here."""
     sweep_id = checked_id(settings)
     require_server()
-    _require_data(_registered(sweep_id))
+    sweep = _registered(sweep_id)
+    # Three failed runs would end the agent.
+    look_at(plan_points(sweep, corner_points(sweep), settings))
     # The sweep names its program without a folder: it is the one beside this interpreter.
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program = Path(sys.executable).with_name("wandb")
@@ -94,11 +98,3 @@ def _registered(sweep_id: str) -> Sweep:
             "`make sweep` registers one"
         ) from error
     return parse_sweep(body, Path(sweep_id))
-
-
-def _require_data(sweep: Sweep) -> None:
-    """See that the data are on this machine: three failed runs would end the agent."""
-    from lightning_sparse.cli.build import build_data  # torch: 8 seconds
-
-    for point in corner_points(sweep):
-        build_data(compose_settings([*sweep.overrides, *point]))

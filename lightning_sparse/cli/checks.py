@@ -62,8 +62,7 @@ def check_ranges(settings: Mapping[str, Any]) -> None:
 
 
 def _check_traits(name: str, value: Any, traits: Traits) -> None:
-    if traits.at_least is not None and value < traits.at_least:
-        raise UserError(f"{name}={value}: must be at least {traits.at_least}")
+    traits.check_range(name, value)
     if traits.choices and value not in traits.choices:
         raise UserError(f"{name}={value}: choose one of {', '.join(map(str, traits.choices))}")
     is_name = value.isprintable() and 0 < len(value) <= _LONGEST_PLACE if traits.is_place else True

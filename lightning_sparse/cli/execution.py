@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ from lightning_sparse.errors import UserError, is_out_of_memory
 from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.models.starts import check_starts
 from lightning_sparse.paths.end_points import load_end_point, load_run_record
-from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.run import PathIdentity, make_path
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.locks import held
@@ -51,7 +50,6 @@ from lightning_sparse.training.progress import History, Progress
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.run import HISTORY_FILE, RunIdentity, train_endpoint
 from lightning_sparse.training.trainer import check_trainer
-from lightning_sparse.training.validation import validate
 
 
 def execute(
@@ -83,28 +81,6 @@ def execute(
         if is_sweep_point:
             tell_tracker_again(job)
         return job.record()
-
-
-def look_before(jobs: Sequence[Job]) -> None:
-    """Look at the networks of jobs, and the data that they share, before the first one is run.
-
-    Each looks again when its turn comes; but what a scratch run or a path would be refused for
-    should not show after its pruned run was trained.
-
-    Raises:
-        UserError: Naming what is wrong.
-    """
-    composed = [compose_settings(job.overrides) for job in jobs]
-    data = build_data(composed[0])
-    for job, settings in zip(jobs, composed, strict=True):
-        network = build_network(settings, data.source)
-        if job.kind == "path":
-            WeightLayout(network)
-        elif not settings["method"]["rewound"]:
-            build = functools.partial(build_network, settings, data.source)
-            check_starts(network, settings["method"]["start"], build)
-        is_masked = job.kind == "path" or settings["method"]["name"] != "dense"
-        validate(network, data, is_masked=is_masked)
 
 
 def lock_file(job: Job) -> Path:
@@ -229,7 +205,7 @@ def remove_unfinished_files(run_dir: Path) -> None:
 
 def _train(settings: Settings, job: Job, history: History, report: Progress | None) -> Record:
     method = settings["method"]
-    mask_dir = _mask_dir(settings)
+    mask_dir = mask_dir_of(settings)
     rewind_step = settings["rewind_step"] if method["rewound"] else 0
     data = build_data(settings, first_step=rewind_step)
     network = build_network(settings, data.source)
@@ -257,7 +233,7 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
         run_dir=job.run_dir,
         capture_steps=settings["capture_steps"],
         remarks=remarks,
-        recalibration=_recalibration(settings, data),
+        recalibration=recalibration_of(settings, data),
         allow_tf32=settings["evaluation"]["allow_tf32"],
         trainer_options=_trainer_options(settings),
         checkpointing=build_checkpointing(settings),
@@ -273,7 +249,8 @@ def _trainer_options(settings: Settings) -> dict[str, Any]:
     return {**trainer, "deterministic": value} if value else trainer
 
 
-def _recalibration(settings: Settings, data: ImageDataModule) -> FixedBatches | None:
+def recalibration_of(settings: Settings, data: ImageDataModule) -> FixedBatches | None:
+    """Return the batches over which a trained network's statistics are computed anew, if any."""
     if settings["recalibrate_batch_norm"] is None:
         return None
     evaluation = settings["evaluation"]
@@ -325,7 +302,8 @@ def recorded(settings: Settings) -> Mapping[str, object]:
     return {name: value for name, value in settings.items() if name not in left_out}
 
 
-def _mask_dir(settings: Settings) -> Path | None:
+def mask_dir_of(settings: Settings) -> Path | None:
+    """Return the folder of the pruned run whose masks a run takes; None if it takes none."""
     if not settings["method"]["needs_masks"]:
         return None
     if settings["mask_source"] is not None:

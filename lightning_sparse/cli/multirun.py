@@ -1,6 +1,7 @@
 """``lightning-sparse multirun``: points of a file, or typed, with no server. No torch in here."""
 
 import contextlib
+import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from lightning_sparse.cli.sweep_file import (
     read_sweep,
     typed_sweep,
 )
-from lightning_sparse.cli.worker import run_job
+from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.runner import run_jobs
@@ -52,7 +53,8 @@ def run(settings: Settings, swept: Sequence[str] = ()) -> None:
         highlight=False,
     )
     at = places(_where(sweep, chosen, settings), console, "sweep")
-    run_jobs(mine, run_job, places=at, console=console)
+    look = functools.partial(look_at, jobs)
+    run_jobs(mine, run_job, places=at, console=console, first=look)
     if settings["sweep"]["seeds"] or sweep.method == "random":
         _compare(sweep, chosen, settings, console)
 

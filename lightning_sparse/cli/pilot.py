@@ -1,5 +1,6 @@
 """``lightning-sparse pilot``: tune each arm on the pilot seeds by its own objective."""
 
+import functools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +14,17 @@ from lightning_sparse.cli.compose import Settings, with_curve, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.schema import leaves
 from lightning_sparse.cli.session import one_device_each, places
-from lightning_sparse.cli.worker import run_job
+from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
-from lightning_sparse.pipeline.places import AbstractPlaces
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.records import RunRecord
 from lightning_sparse.storage import write_text_atomic
 
 Trials = dict[str, list[list[str]]]
 Plan = Callable[[Settings, str, Sequence[str]], Job]
+Trial = tuple[str, list[str], list[Job]]
+"""What is tuned, by which overrides, and the job of each seed."""
 
 
 def run(settings: Settings) -> None:
@@ -43,10 +45,15 @@ def run(settings: Settings) -> None:
         "arm": (arm_trials(settings), plan_arm),
         "curve": (curve_trials(settings), plan_curve),
     }
+    planned = {
+        stage: _plan_stage(settings, trials, plan) for stage, (trials, plan) in stages.items()
+    }
+    look = functools.partial(look_at, [job for trials in planned.values() for job in _jobs(trials)])
+    for stage, trials in planned.items():
+        console.print(f"pilot, {stage}s:")
+        run_jobs(_jobs(trials), run_job, places=at, console=console, first=look)
     entries = [
-        entry
-        for stage, (trials, plan) in stages.items()
-        for entry in _run_stage(settings, stage, trials, plan, console, at)
+        entry for stage, trials in planned.items() for entry in _entries(stage, trials, seeds)
     ]
     file = Path(settings["runs_dir"]) / f"pilot_{settings['experiment_name']}.jsonl"
     write_text_atomic(file, "".join(json.dumps(entry) + "\n" for entry in entries))
@@ -56,24 +63,21 @@ def run(settings: Settings) -> None:
     console.print(f"{file}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _run_stage(
-    settings: Settings,
-    stage: str,
-    trials: Trials,
-    plan: Plan,
-    console: Console,
-    at: AbstractPlaces,
-) -> list[dict[str, Any]]:
-    """Run all trials of one stage; return what each reached, seed by seed."""
+def _plan_stage(settings: Settings, trials: Trials, plan: Plan) -> list[Trial]:
     seeds = settings["pilot"]["seeds"]
-    planned = [
+    return [
         (name, overrides, [plan(settings, name, [f"seed={seed}", *overrides]) for seed in seeds])
         for name, choices in trials.items()
         for overrides in choices
     ]
-    console.print(f"pilot, {stage}s:")
-    jobs = [job for _, _, seeded in planned for job in seeded]
-    run_jobs(jobs, run_job, places=at, console=console)
+
+
+def _jobs(planned: Sequence[Trial]) -> list[Job]:
+    return [job for _, _, seeded in planned for job in seeded]
+
+
+def _entries(stage: str, planned: Sequence[Trial], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Return what each trial of a stage reached, seed by seed."""
     return [
         {
             "stage": stage,

@@ -1,5 +1,6 @@
 """``lightning-sparse reproduce``: train, connect, judge and report everything. No torch in here."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from lightning_sparse.cli.objects import build_curve
 from lightning_sparse.cli.planning import of_arm, plan_path, plan_training
 from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.shipped import choices
-from lightning_sparse.cli.worker import run_job
+from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job, unfinished
 from lightning_sparse.pipeline.locks import held
@@ -34,7 +35,13 @@ def run(settings: Settings) -> None:
     _check_ranks(settings, jobs)
     folder = report.report_dir(settings)
     with held(folder / ".lock", _refuse):
-        run_jobs(jobs, run_job, places=places(given, console), console=console)
+        run_jobs(
+            jobs,
+            run_job,
+            places=places(given, console),
+            console=console,
+            first=functools.partial(look_at, jobs),
+        )
         lines = [to_json(job.record()) for job in jobs]
         write_text_atomic(folder / report.RECORDS_FILE, "\n".join(lines) + "\n")
         report.run(settings)

@@ -36,6 +36,15 @@ def _schema(_: tuple[Path, ...]) -> Mapping[str, Any]:
     return {**{name: of for name, of in _SCHEMA.items() if name != "tuned.learning_rate"}, **rates}
 
 
+def _declared(name: str) -> Any:
+    """Return the type of one setting that is not open; None if there is no such setting.
+
+    Folders are looked into for the names of arms alone: this is asked hundreds of times a command.
+    """
+    is_of_arms = f"{name}.".startswith("tuned.learning_rate.")
+    return (schema() if is_of_arms else _SCHEMA).get(name)
+
+
 _KINDS: Mapping[Any, tuple[str, str]] = {
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
@@ -71,7 +80,7 @@ def check_name(name: str, value: Any) -> None:
     Raises:
         UserError: Saying what was probably meant.
     """
-    if name in schema() or is_open(name):
+    if _declared(name) is not None or is_open(name):
         return
     below = next((known for known in schema() if known.startswith(f"{name}.")), None)
     if below is not None and not value:
@@ -102,13 +111,12 @@ def check_type(name: str, value: Any, default: Any = None) -> None:
     Raises:
         UserError: If it does not fit.
     """
-    if name in schema():
-        expected = schema()[name]
-    elif value is None or default is None or name.startswith("trainer."):
-        # Whether null is something, a class declares; and Lightning takes numbers, lists and words
-        # for the same arguments of its Trainer.
-        return
-    else:
+    expected = _declared(name)
+    if expected is None:
+        if value is None or default is None or name.startswith("trainer."):
+            # Whether null is something, a class declares; and Lightning takes numbers, lists and
+            # words for the same arguments of its Trainer.
+            return
         expected = type(default)
     if not fits(value, expected):
         example = LEAVES[name].traits.example if name in LEAVES else None

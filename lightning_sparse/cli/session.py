@@ -12,7 +12,7 @@ from rich.console import Console
 from lightning_sparse.cli.batches import num_nodes
 from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.launch import is_first_of_run
-from lightning_sparse.cli.worker import run_job
+from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 from lightning_sparse.pipeline.places import (
     AbstractPlaces,
@@ -109,9 +109,7 @@ def run_wanted(job: Job, console: Console) -> None:
     if any(item.overrides and "method=prune" in item.overrides for item in needed):
         say("to take the masks of another pruned run, give its folder: mask_source=FOLDER")
     if needed:
-        from lightning_sparse.cli.execution import look_before  # torch: 8 seconds
-
-        look_before([*needed, job])
+        look_at([job])
     # Agents of one sweep share what their points need.
     waits = "WANDB_SWEEP_ID" in os.environ
     make = functools.partial(run_job, waits=waits, wanted=job.run_id)

@@ -11,6 +11,7 @@ from lightning_sparse.cli.batches import num_devices, num_nodes
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.cli.slurm_job import run_command
+from lightning_sparse.cli.worker import look_at
 from lightning_sparse.cluster.settings import SlurmSettings
 from lightning_sparse.cluster.submission import Resources, Submitted, Submitter
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
@@ -40,6 +41,7 @@ def submitter(settings: Settings) -> Submitter:
 
 def submit(settings: Settings, jobs: Sequence[Job]) -> None:
     """Submit jobs and what they need, and say so; those that need nothing are one array."""
+    look_at(jobs, is_here=False)
     waiting = unfinished(with_needs(jobs))
     submitted = submitter(settings).submit_jobs(
         jobs, resources_of(settings), words_of, array_name=settings["experiment_name"]

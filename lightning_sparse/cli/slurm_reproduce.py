@@ -5,6 +5,7 @@ from rich.console import Console
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.reproduce import check, plan_all
 from lightning_sparse.cli.slurm import resources_of, say, submitter, words_of
+from lightning_sparse.cli.worker import look_at
 from lightning_sparse.pipeline.jobs import unfinished
 
 
@@ -12,6 +13,7 @@ def run(settings: Settings) -> None:
     """Submit every run and path that is missing, and a job that reports on all of them."""
     check(settings)
     jobs = plan_all(settings)
+    look_at(jobs, is_here=False)
     queue = submitter(settings)
     submitted = queue.submit_jobs(jobs, resources_of(settings), words_of)
     report = queue.submit(

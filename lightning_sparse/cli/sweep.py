@@ -8,6 +8,7 @@ from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.multirun import passed_on, plan_points, sweep_name
 from lightning_sparse.cli.sweep_file import corner_points, points, read_sweep
 from lightning_sparse.cli.tracking import require_server
+from lightning_sparse.cli.worker import look_at
 from lightning_sparse.errors import UserError
 
 
@@ -18,6 +19,7 @@ def run(settings: Settings) -> None:
         sweep, points(sweep) if sweep.method == "grid" else corner_points(sweep), settings
     )
     require_server()
+    look_at(jobs, is_here=False)
     sweep_id = _registered(sweep.with_overrides(passed_on(settings)))
     console = Console()
     number = f"{len(jobs)} different runs" if sweep.method == "grid" else sweep.method

@@ -2,10 +2,10 @@
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lightning_sparse.cli.summaries import in_short
-from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 
 
 def run_job(
@@ -31,6 +31,25 @@ def run_job(
     except SystemExit as stop:
         # Lightning makes this of Ctrl-C.
         raise KeyboardInterrupt from stop
+
+
+def look_at(jobs: Sequence[Job], *, is_here: bool = True) -> None:
+    """Look at what is to be made, with what it needs, before the first of it begins.
+
+    Args:
+        jobs: What is wanted; what is finished needs no look.
+        is_here: Whether they run on this machine.
+
+    Raises:
+        UserError: Naming what a job would be refused for.
+    """
+    waiting = unfinished(with_needs(jobs))
+    if not waiting:
+        return
+    from lightning_sparse.cli.look import look_before  # torch: 8 seconds
+
+    silence_lightning()
+    look_before(waiting, is_here=is_here)
 
 
 def silence_lightning() -> None:

@@ -38,7 +38,7 @@ from torch import Tensor
 from lightning_sparse.data.image_folder import normalised_levels
 from lightning_sparse.data.source import ChooseViews
 from lightning_sparse.data.view_kernel import MAX_THREADS, fill_views
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import NotHereError, UserError
 
 IMAGE_FIELD, LABEL_FIELD = "image", "label"
 
@@ -68,7 +68,9 @@ def check_beton(file: Path) -> None:
             "this runs as"
         ) from error
     if not is_there:
-        raise UserError(f"no file {file}; {again}, or name another place with data.root=<folder>")
+        raise NotHereError(
+            f"no file {file}; {again}, or name another place with data.root=<folder>"
+        )
     if header is None:
         raise UserError(f"{file}: is no .beton file, it has only {num_bytes} bytes; {again}")
     if header["version"] != CURRENT_VERSION:

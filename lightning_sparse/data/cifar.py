@@ -10,7 +10,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 
 from lightning_sparse.data.augmentation import RandomCropFlip
 from lightning_sparse.data.source import ImageSource, TensorImages
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import NotHereError, UserError
 
 
 def build_cifar10(root: str | Path) -> ImageSource:
@@ -49,8 +49,10 @@ def _build(dataset_type: type[CIFAR10], name: str, root: str | Path) -> ImageSou
         ) from error
     except RuntimeError as error:
         folder = Path(root).absolute() / dataset_type.base_folder
-        state = "incomplete or damaged" if folder.is_dir() else "missing"
-        raise UserError(
+        state, kind = (
+            ("incomplete or damaged", UserError) if folder.is_dir() else ("missing", NotHereError)
+        )
+        raise kind(
             f"{name} is {state}: looked in {folder}; download {dataset_type.url} and unpack it in "
             f"{folder.parent}, or set DATA_DIR to the folder above"
         ) from error

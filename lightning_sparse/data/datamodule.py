@@ -83,7 +83,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.first_batch = first_batch
         self.batches_per_step = batches_per_step
         self._loader: AbstractTrainingLoader | None = None
-        self._train_subset = self._subset("train_subset_size", train_subset_size)
+        self._train_subset = self._subset("evaluation.train_subset_size", train_subset_size)
 
     @property
     def train_subset_hash(self) -> str:
@@ -177,10 +177,11 @@ class ImageDataModule(pl.LightningDataModule):
         """
         if num_images % batch_size:
             raise UserError(
-                f"recalibration batch_size={batch_size}: must divide the {num_images} images into "
-                "equal batches; choose another number of either"
+                f"evaluation.recalibration_batch_size={batch_size}: must divide "
+                f"num_recalibration_images={num_images} into equal batches; choose another number "
+                "of either"
             )
-        indices = self._subset("num_recalibration_images", num_images)
+        indices = self._subset("evaluation.num_recalibration_images", num_images)
         mine = self._share(indices, batch_size, shared=shared)
         if not (augmented and len(mine)):
             return self._evaluation_batches("training", indices, batch_size, shared=shared)

@@ -14,7 +14,7 @@ from lightning_sparse.data.augmentation import ProgressiveSize, RandomResizedCro
 from lightning_sparse.data.class_folders import ClassFolders, list_class_folders, told_if_unreadable
 from lightning_sparse.data.decoding import decoded
 from lightning_sparse.data.source import ImageSource
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import NotHereError, UserError
 
 # Of ImageNet's training pixels, per channel; what every published recipe uses.
 _MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
@@ -119,7 +119,7 @@ def _class_folders(folder: Path, field: str) -> ClassFolders:
     with told_if_unreadable(folder):
         is_there = folder.is_dir()
     if not is_there:
-        raise UserError(
+        raise NotHereError(
             f"no images at {folder}: expected one folder per class in it; put them there, or name "
             f"another place with {field}=<folder>"
         )

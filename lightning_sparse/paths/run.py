@@ -120,9 +120,9 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         network,
         data,
         is_masked=start.masks is not None or end.masks is not None,
-        recalibrates=evaluation.batch_norm not in {"interpolated", "stored"},
+        recalibrates=recalibrates(evaluation),
     )
-    check_batches_of_one(network, data, _batches_of_statistics(data, evaluation))
+    check_batches_of_one(network, data, batches_of_statistics(data, evaluation))
     remarks = findings.remarks()
     say(remarks)
     checkpoints = RunCheckpoints(
@@ -195,7 +195,12 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     return record
 
 
-def _batches_of_statistics(
+def recalibrates(evaluation: EvaluationSettings) -> bool:
+    """Whether statistics are those of images that go through each point of the path."""
+    return evaluation.batch_norm not in {"interpolated", "stored"}
+
+
+def batches_of_statistics(
     data: ImageDataModule, evaluation: EvaluationSettings
 ) -> list[FixedBatches]:
     """Return the batches that the network will normalise by their own statistics."""

@@ -1,10 +1,18 @@
 """Settings of lines and curves, and of how they are measured. No torch in here."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.fields import ARGUMENT, CURVE, PATH, RECALIBRATED, RUN, setting, traits_of
+from lightning_sparse.fields import (
+    ARGUMENT,
+    CURVE,
+    PATH,
+    RECALIBRATED,
+    RUN,
+    check_ranges_of,
+    setting,
+)
 from lightning_sparse.training.settings import RecipeSettings
 
 BatchNormPolicy = Literal["recalibrated", "recalibrated_plain", "batch", "interpolated", "stored"]
@@ -16,7 +24,7 @@ Space = Literal["dense", "start_mask", "end_mask", "union", "intersection"]
 class CurveRecipeSettings(RecipeSettings):
     """How a curve is fitted; on a line the objective is still measured with its weight decay."""
 
-    weight_decay: float = setting(1e-4, decides=(PATH,))
+    weight_decay: float = setting(1e-4, at_least=0, decides=(PATH,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +87,7 @@ class EvaluationSettings:
             raise UserError(
                 f"evaluation.batch_norm={self.batch_norm}: choose one of {', '.join(policies)}"
             )
-        for declared in fields(self):
-            value, least = getattr(self, declared.name), traits_of(declared).at_least
-            if least is not None and value is not None and value < least:
-                raise UserError(f"evaluation.{declared.name}={value}: must be at least {least}")
+        check_ranges_of(self, "evaluation")
         if not {0.0, 1.0} <= set(self.grid()):
             raise UserError(
                 f"evaluation.num_points={self.num_points}: {self.num_points} points on "

@@ -68,12 +68,12 @@ class Display:
         self._finished_cost += job.cost
         self._num_finished += 1
         if outcome.trace:
-            self._print(outcome.trace.rstrip())
+            self.show(outcome.trace.rstrip())
         result = (
             f"failed: {outcome.error}" if outcome.error is not None else outcome.summary or "done"
         )
         place = f"[{self._num_finished:>{len(str(len(self._costs)))}}/{len(self._costs)}]"
-        self._print(f"{place} {job.title}: {result}{self._remaining()}")
+        self.show(f"{place} {job.title}: {result}{self._remaining()}")
         self.refresh()
 
     def refresh(self) -> None:
@@ -82,7 +82,8 @@ class Display:
             remaining = self._remaining().removeprefix(", ")
             self._progress.update(self._all, completed=self._share(), remaining=remaining)
 
-    def _print(self, text: str) -> None:
+    def show(self, text: str) -> None:
+        """Print something above the bars."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _share(self) -> float:

@@ -14,6 +14,8 @@ from lightning_sparse.errors import UserError
 def held(lock_file: Path, when_busy: Callable[[str], None]) -> Iterator[None]:
     """Hold ``lock_file`` while the block runs, and remove it afterwards.
 
+    Folders that were made for it go with it, if nothing else was written there.
+
     The lock is the kernel's, on the open file: it ends with the process that holds it, however that
     ends, so that a file left behind by a killed process stops nobody.
 
@@ -25,8 +27,8 @@ def held(lock_file: Path, when_busy: Callable[[str], None]) -> Iterator[None]:
     Raises:
         UserError: If the file cannot be written.
     """
+    made = [folder for folder in lock_file.parents if not folder.exists()]
     try:
-        lock_file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _acquired(lock_file, when_busy)
     except OSError as error:
         raise UserError(
@@ -40,6 +42,9 @@ def held(lock_file: Path, when_busy: Callable[[str], None]) -> Iterator[None]:
         # Removed while it is held: whoever waits for it then finds that its file is gone, and looks
         # again.
         lock_file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            for folder in made:
+                folder.rmdir()
         os.close(descriptor)
 
 
@@ -51,7 +56,12 @@ def _this_process() -> str:
 def _acquired(lock_file: Path, when_busy: Callable[[str], None]) -> int:
     has_said = False
     while True:
-        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            # Another process had made the folder, and has just removed it.
+            continue
         try:
             if not _try_lock(descriptor):
                 if not has_said:

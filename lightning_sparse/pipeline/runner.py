@@ -10,11 +10,16 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.display import Display
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 from lightning_sparse.pipeline.places import AbstractPlaces
-from lightning_sparse.pipeline.workers import Advance, Execute, Outcome, Workers
+from lightning_sparse.pipeline.workers import Advance, Execute, First, Outcome, Workers
 
 
 def run_jobs(
-    jobs: Sequence[Job], execute: Execute, *, places: AbstractPlaces, console: Console
+    jobs: Sequence[Job],
+    execute: Execute,
+    *,
+    places: AbstractPlaces,
+    console: Console,
+    first: First | None = None,
 ) -> None:
     """Run the jobs that are not finished, and whatever they need, each once, side by side.
 
@@ -23,9 +28,12 @@ def run_jobs(
         execute: Runs one job; a function of a module, so that other processes find it.
         places: Where they run, and so how many at once; each is one process.
         console: Where progress is shown.
+        first: Done before the first job begins, if any is to be made, in the process that then
+            makes it; None for nothing.
 
     Raises:
-        UserError: If jobs failed, after all others that do not need them have finished.
+        UserError: If ``first`` raises it, with no job begun; or if jobs failed, after all others
+            that do not need them have finished.
     """
     wanted = with_needs(jobs)
     waiting = unfinished(wanted)
@@ -34,6 +42,8 @@ def run_jobs(
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     schedule = _Schedule(waiting)
     with Display(waiting, console) as display, Workers(execute) as workers:
+        if first is not None and waiting:
+            _do_first(first, workers, places, display)
         while schedule.waiting or workers.running:
             while (place := places.next_free(workers.places)) and (
                 job := schedule.next_ready(workers.running)
@@ -51,6 +61,16 @@ def run_jobs(
             display.refresh()
     if schedule.failures:
         raise UserError(_describe(schedule))
+
+
+def _do_first(first: First, workers: Workers, places: AbstractPlaces, display: Display) -> None:
+    place = places.next_free([])
+    assert place is not None
+    outcome = workers.do_first(first, place)
+    if outcome.trace:
+        display.show(outcome.trace.rstrip())
+    if outcome.error is not None:
+        raise UserError(outcome.error)
 
 
 def run_here(jobs: Sequence[Job], execute: Execute, *, console: Console) -> None:

@@ -21,6 +21,9 @@ Report = Callable[[int, int], None]
 Execute = Callable[[Job, Report | None], str]
 """Runs one job, reporting steps done and steps in all, and says in a few words what came out."""
 
+First = Callable[[], None]
+"""What is done once, before any job; it travels to another process."""
+
 
 _STOPPED = 128 + signal.SIGTERM  # exit status, as a shell would give it
 # A process that is stopped finishes its step and writes a checkpoint first.
@@ -100,6 +103,21 @@ class Workers:
         self._running[worker] = job
         worker.begin(job)
 
+    def do_first(self, first: First, place: Place) -> Outcome:
+        """Do something before any job, in a process that then waits for the first of them."""
+        worker = _Worker(self._execute, place)
+        try:
+            worker.begin(first)
+            outcome = worker.receive()
+        except BaseException:
+            worker.ask_to_stop(is_busy=True)
+            worker.stop()
+            raise
+        assert isinstance(outcome, Outcome)
+        if worker.is_alive:
+            self._idle.append(worker)
+        return outcome
+
     def wait(self, seconds: float) -> Iterator[tuple[Job, Advance | Outcome]]:
         """Yield what running jobs have sent, after waiting for it for at most ``seconds``."""
         by_connection = {worker.connection: worker for worker in self._running}
@@ -127,10 +145,10 @@ class _Worker:
         theirs.close()
         self.is_alive = True
 
-    def begin(self, job: Job) -> None:
+    def begin(self, work: Job | First) -> None:
         # If the process has died meanwhile, that is found when its answer is read.
         with contextlib.suppress(OSError):
-            self.connection.send(job)
+            self.connection.send(work)
 
     def receive(self) -> Advance | Outcome:
         """Read one message; the end of the process is an outcome too."""
@@ -179,20 +197,20 @@ def _without_interrupts() -> Iterator[None]:
 
 
 def _serve(connection: Connection, execute: Execute, place: Place) -> None:
-    """Run the jobs that arrive until the connection is closed."""
+    """Do what arrives until the connection is closed."""
     # Read by CUDA when it is first used, which is after this.
     os.environ.update(place.variables)
     # What it writes, it writes whole.
     end_with_parent()
     while True:
         try:
-            job = connection.recv()
+            work = connection.recv()
         except (EOFError, OSError):
             # Closed by the parent, or reset because it was killed.
             return
         try:
             with ends_when_asked():
-                outcome = _outcome(connection, execute, job)
+                outcome = _outcome(connection, execute, work)
             connection.send(outcome)
         except Preempted as preempted:
             sys.exit(preempted.exit_status)
@@ -202,12 +220,15 @@ def _serve(connection: Connection, execute: Execute, place: Place) -> None:
             sys.exit(_STOPPED)
 
 
-def _outcome(connection: Connection, execute: Execute, job: Job) -> Outcome:
+def _outcome(connection: Connection, execute: Execute, work: Job | First) -> Outcome:
     def report(done: int, total: int) -> None:
         connection.send(Advance(done=done, total=total))
 
     try:
-        return Outcome(summary=execute(job, report))
+        if isinstance(work, Job):
+            return Outcome(summary=execute(work, report))
+        work()
+        return Outcome()
     except UserError as error:
         return Outcome(error=str(error))
     except Exception as error:  # noqa: BLE001 (whatever it is, the other jobs go on)

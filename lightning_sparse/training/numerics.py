@@ -83,7 +83,9 @@ def is_deterministic(setting: bool | None, trainer_options: Mapping[str, Any]) -
     """
     by_hand = trainer_options.get("deterministic")
     chosen = setting if by_hand is None else by_hand
-    value: Deterministic = accelerator_of(trainer_options) == "cuda" if chosen is None else chosen
+    # A GPU that is asked for and is not here may be CUDA's: where runs are submitted from.
+    is_cuda = accelerator_of(trainer_options) in {"cuda", "gpu"}
+    value: Deterministic = is_cuda if chosen is None else chosen
     if value and trainer_options.get("benchmark"):
         raise UserError(
             "trainer.benchmark=true: chooses algorithms by their speed at the moment, so that "

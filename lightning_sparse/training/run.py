@@ -168,7 +168,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
         Preempted: If a signal asked for it; calling again goes on.
     """
     first_step = identity.rewind_step
-    _check_steps(capture_steps, first_step, settings.num_steps)
+    check_steps(capture_steps, first_step, settings.num_steps)
     method.check_length(settings.num_steps)
     findings = validate(
         network,
@@ -330,7 +330,12 @@ def measure_both(
     return train, test
 
 
-def _check_steps(capture_steps: Sequence[int], first_step: int, num_steps: int) -> None:
+def check_steps(capture_steps: Sequence[int], first_step: int, num_steps: int) -> None:
+    """Refuse steps that a run does not take.
+
+    Raises:
+        UserError: Naming them.
+    """
     if not 0 <= first_step < num_steps:
         raise UserError(f"rewind_step={first_step}: must lie in [0, num_steps={num_steps})")
     for step in capture_steps:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_sparse.errors import UserError
-from lightning_sparse.fields import NOTHING, setting
+from lightning_sparse.fields import NOTHING, check_ranges_of, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +22,11 @@ class FitSettings:
     """
 
     num_steps: int = setting(at_least=1)
-    learning_rate: float
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.0
-    gradient_clip_norm: float | None = setting(None, example=1.0)
+    learning_rate: float = setting(above=0)
+    momentum: float = setting(0.9, at_least=0, below=1)
+    weight_decay: float = setting(1e-4, at_least=0)
+    label_smoothing: float = setting(0.0, at_least=0, below=1)
+    gradient_clip_norm: float | None = setting(None, above=0, example=1.0)
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be fitted with.
@@ -35,20 +34,7 @@ class FitSettings:
         Raises:
             UserError: Naming the setting.
         """
-        checks = {
-            "num_steps": (self.num_steps >= 1, "at least 1"),
-            "learning_rate": (self.learning_rate > 0, "above 0"),
-            "momentum": (0 <= self.momentum < 1, "in [0, 1)"),
-            "weight_decay": (self.weight_decay >= 0, "at least 0"),
-            "label_smoothing": (0 <= self.label_smoothing < 1, "in [0, 1)"),
-            "gradient_clip_norm": (
-                self.gradient_clip_norm is None or self.gradient_clip_norm > 0,
-                "above 0 or null",
-            ),
-        }
-        for name, (is_valid, expected) in checks.items():
-            if not is_valid:
-                raise UserError(f"training.{name}={getattr(self, name)}: must be {expected}")
+        check_ranges_of(self, "training")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +59,8 @@ class CheckpointSettings:
         keep: Whether a finished run keeps its last checkpoint, which holds the optimizer's state.
     """
 
-    every_seconds: float = setting(30.0, decides=NOTHING)
-    largest_share: float = setting(0.01, decides=NOTHING)
+    every_seconds: float = setting(30.0, above=0, decides=NOTHING)
+    largest_share: float = setting(0.01, above=0, at_most=1, decides=NOTHING)
     keep: bool = setting(default=False, decides=NOTHING)
 
     def __post_init__(self) -> None:
@@ -83,7 +69,4 @@ class CheckpointSettings:
         Raises:
             UserError: Naming the setting.
         """
-        if not self.every_seconds > 0:
-            raise UserError(f"checkpoint.every_seconds={self.every_seconds}: must be above 0")
-        if not 0 < self.largest_share <= 1:
-            raise UserError(f"checkpoint.largest_share={self.largest_share}: must lie in (0, 1]")
+        check_ranges_of(self, "checkpoint")

@@ -171,6 +171,9 @@ REFUSED = {
     "rewind_step=99999": "rewind_step=99999: must be below training.num_steps=",
     "capture_steps=[99999]": "capture_steps=[99999]: must be steps from 0 to training.num_steps=",
     "capture_steps=[a]": "capture_steps=['a']: must be steps from 0",
+    "training.momentum=1": "training.momentum=1: must lie in [0, 1)",
+    "path.training.learning_rate=-1": "path.training.learning_rate=-1: must be above 0",
+    "checkpoint.largest_share=2": "checkpoint.largest_share=2: must lie in (0, 1]",
     "distribution.first_layer=abc": "distribution.first_layer='abc': must be a number",
 }
 

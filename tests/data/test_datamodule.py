@@ -143,7 +143,10 @@ def test_plain_recalibration_batches_are_equal_and_unaugmented():
         (lambda: data_module(train_subset_size=21), "train_subset_size=21: noise has 20"),
         (lambda: data_module(train_subset_size=0), "train_subset_size=0"),
         (lambda: data_module().recalibration_batches(24, 4), "num_recalibration_images=24"),
-        (lambda: data_module().recalibration_batches(10, 4), "batch_size=4: must divide the 10"),
+        (
+            lambda: data_module().recalibration_batches(10, 4),
+            "batch_size=4: must divide num_recal",
+        ),
     ],
 )
 def test_what_the_data_cannot_give_is_refused(ask, message):

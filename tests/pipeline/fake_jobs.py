@@ -48,6 +48,14 @@ def note(work: Job, event: str) -> None:
         log.write(f"{event} {work.run_id} {os.getpid()}\n")
 
 
+def look(folder: Path, refusal: str = "") -> None:
+    """What is done before all jobs."""
+    with (folder / "log").open("a") as log:
+        log.write(f"look - {os.getpid()}\n")
+    if refusal:
+        raise UserError(refusal)
+
+
 def events(folder: Path) -> list[tuple[str, str]]:
     """Return what was noted: (event, job)."""
     log = folder / "log"

@@ -1,3 +1,4 @@
+import functools
 import io
 import os
 import signal
@@ -41,6 +42,29 @@ def test_needs_come_first_and_nothing_runs_twice(tmp_path, console):
     assert sorted(begun) == ["lottery", "mask", "path", "scratch"]
     assert "job path: made by" in printed(console)
     assert "[4/4]" in printed(console)
+
+
+def look_and_run(folder, console, **refusal):
+    run_jobs(
+        [job(folder, name) for name in ("a", "b")],
+        fake_jobs.execute,
+        places=Anywhere(1),
+        console=console,
+        first=functools.partial(fake_jobs.look, folder, **refusal),
+    )
+
+
+def test_what_comes_first_is_done_before_all_jobs_by_the_process_that_makes_them(tmp_path, console):
+    look_and_run(tmp_path, console)
+    assert events(tmp_path)[0] == ("look", "-")
+    assert len(events(tmp_path)) == 5
+    assert len(pids(tmp_path)) == 1
+
+
+def test_no_job_begins_when_what_comes_first_refuses(tmp_path, console):
+    with pytest.raises(UserError, match=r"^path\.space=start_mask: no$"):
+        look_and_run(tmp_path, console, refusal="path.space=start_mask: no")
+    assert events(tmp_path) == [("look", "-")]
 
 
 def test_finished_jobs_are_skipped(tmp_path, console):

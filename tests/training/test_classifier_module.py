@@ -61,10 +61,10 @@ def test_the_objective_is_the_smoothed_cross_entropy():
         ({"num_steps": 0}, "training.num_steps=0: must be at least 1"),
         ({"learning_rate": 0.0}, "training.learning_rate=0.0: must be above 0"),
         ({"learning_rate": float("nan")}, "training.learning_rate=nan: must be above 0"),
-        ({"momentum": 1.0}, r"training.momentum=1.0: must be in \[0, 1\)"),
+        ({"momentum": 1.0}, r"training.momentum=1.0: must lie in \[0, 1\)"),
         ({"weight_decay": -1.0}, "training.weight_decay=-1.0: must be at least 0"),
-        ({"label_smoothing": 1.0}, r"training.label_smoothing=1.0: must be in \[0, 1\)"),
-        ({"gradient_clip_norm": 0.0}, "training.gradient_clip_norm=0.0: must be above 0 or null"),
+        ({"label_smoothing": 1.0}, r"training.label_smoothing=1.0: must lie in \[0, 1\)"),
+        ({"gradient_clip_norm": 0.0}, "training.gradient_clip_norm=0.0: must be above 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, message):

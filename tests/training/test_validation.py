@@ -9,7 +9,7 @@ from torch.nn import functional
 from lightning_sparse.cli.build import build_data, build_network
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.errors import UserError
-from lightning_sparse.paths.run import _batches_of_statistics
+from lightning_sparse.paths.run import batches_of_statistics
 from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.training.validation import (
     check_batches_of_one,
@@ -251,4 +251,4 @@ def test_a_path_asks_for_its_own_batches_before_it_is_fitted(policy):
         batch_norm=policy, num_recalibration_images=4, recalibration_batch_size=1
     )
 
-    assert min(batches.smallest for batches in _batches_of_statistics(data, evaluation)) == 1
+    assert min(batches.smallest for batches in batches_of_statistics(data, evaluation)) == 1

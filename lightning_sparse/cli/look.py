@@ -1,0 +1,245 @@
+"""What would jobs be refused for? Asked of all of them before the first one begins."""
+
+import copy
+import functools
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+from torch import nn
+
+from lightning_sparse.cli.build import (
+    build_checkpointing,
+    build_data,
+    build_evaluation,
+    build_method,
+    build_network,
+    build_training,
+    rewind_,
+)
+from lightning_sparse.cli.checks import check_precision
+from lightning_sparse.cli.compose import Settings, compose_settings
+from lightning_sparse.cli.execution import mask_dir_of, recalibration_of
+from lightning_sparse.cli.objects import build_curve, build_object
+from lightning_sparse.cli.planning import PlannedPoint, plan_ends
+from lightning_sparse.errors import UserError, is_not_here
+from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.models.starts import check_starts
+from lightning_sparse.paths.end_points import EndPoint, load_end_point, load_run_record
+from lightning_sparse.paths.layout import WeightLayout
+from lightning_sparse.paths.run import batches_of_statistics, recalibrates
+from lightning_sparse.paths.subspace import subspace_masks
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.sparsity.masks import Masks, full_masks
+from lightning_sparse.sparsity.view import AbstractNetworkProbe, SparseView
+from lightning_sparse.training.numerics import accelerator_of, is_deterministic
+from lightning_sparse.training.run import MASKS_FILE, check_steps
+from lightning_sparse.training.trainer import check_trainer
+from lightning_sparse.training.validation import (
+    Findings,
+    check_batches_of_one,
+    check_ranks_can_wait,
+    validate,
+)
+
+_SHARED = (
+    "data", "model", "batch_size", "evaluation", "num_workers", "channels_last", "compile",
+    "trainer",
+)  # fmt: skip
+
+
+def look_before(jobs: Sequence[Job], *, is_here: bool = True) -> None:
+    """Look at settings, data and networks of jobs; jobs that differ in their seed alone are one.
+
+    Each job looks again when its turn comes; but what a scratch run or a path would be refused for
+    should not show after its pruned run was trained.
+
+    Args:
+        jobs: In the order in which they are made.
+        is_here: Whether they run on this machine. If not, what only a machine with their devices
+            can tell is left to it, and if their data are not here, so are the networks.
+
+    Raises:
+        UserError: Naming what is wrong.
+    """
+    planned = _distinct(jobs)
+    for job, settings in planned:
+        _check_settings(job, settings, is_here=is_here)
+    groups: dict[str, list[tuple[Job, Settings]]] = {}
+    for job, settings in planned:
+        groups.setdefault(_text({name: settings[name] for name in _SHARED}), []).append(
+            (job, settings)
+        )
+    for group in groups.values():
+        try:
+            _check_networks(group, is_here=is_here)
+        except UserError as error:
+            if is_here or not is_not_here(error):
+                raise
+            print(f"note: left to the machine that runs it: {error}", file=sys.stderr)
+
+
+def _distinct(jobs: Iterable[Job]) -> list[tuple[Job, Settings]]:
+    found: dict[object, Job] = {}
+    for job in jobs:
+        others = tuple(word for word in job.overrides if not word.startswith("seed="))
+        found.setdefault((job.kind, others), job)
+    return [(job, compose_settings(job.overrides)) for job in found.values()]
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, default=str)
+
+
+def _check_settings(job: Job, settings: Settings, *, is_here: bool) -> None:
+    """Build what needs neither data nor network."""
+    trainer = settings["trainer"]
+    if is_here:
+        check_precision(trainer.get("precision"), accelerator_of(trainer))
+        check_trainer(trainer)
+    else:
+        check_trainer(_without_devices(trainer))
+    is_deterministic(settings["deterministic"], trainer)
+    build_checkpointing(settings)
+    if job.kind == "path":
+        build_training(settings["path"]["training"], "path.training")
+        build_evaluation(settings)
+        _check_space(settings)
+        return
+    build_object(settings["method"]["sparse_method"], "method")
+    num_steps = build_training(settings["training"], "training").num_steps
+    check_steps(settings["capture_steps"], _first_step(settings), num_steps)
+
+
+def _without_devices(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what can be told where the devices are."""
+    elsewhere = {"accelerator", "devices", "num_nodes", "strategy", "precision", "plugins"}
+    kept = {name: value for name, value in trainer.items() if name not in elsewhere}
+    return {**kept, "accelerator": "cpu", "devices": 1}
+
+
+def _first_step(settings: Settings) -> int:
+    return int(settings["rewind_step"]) if settings["method"]["rewound"] else 0
+
+
+def _check_space(settings: Settings) -> None:
+    if build_curve(settings).is_fitted:
+        ends = [_masks_of(end) for end in plan_ends(settings)]
+        subspace_masks(settings["path"]["space"], *ends)
+
+
+def _masks_of(end: PlannedPoint) -> Masks | None:
+    """Say whether there are masks, by any at all: which they are, is seen when they are there."""
+    if end.job is None:
+        return None if _loaded(end).masks is None else {}
+    return {} if end.sparsity > 0 else None
+
+
+def _loaded(end: PlannedPoint) -> EndPoint:
+    return load_end_point(end.run_dir, end.moment, name=end.name)
+
+
+def _check_networks(group: Sequence[tuple[Job, Settings]], *, is_here: bool) -> None:
+    shared = _Shared(group[0][1])
+    for job, settings in group:
+        if job.kind == "path":
+            _check_path(settings, shared)
+        else:
+            _check_run(settings, shared, is_here=is_here)
+
+
+@final
+class _Shared:
+    """Data and networks of several jobs, each looked at once for all of them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.data = build_data(settings)
+        self._networks: dict[str, nn.Module] = {}
+        self._starts: set[str] = set()
+        self._findings: dict[tuple[bool, bool], Findings] = {}
+
+    def network(self, settings: Settings) -> nn.Module:
+        """Return the network at its start weights, which are those of its stream."""
+        stream = settings["method"]["start"]
+        if stream not in self._networks:
+            self._networks[stream] = build_network(settings, self.data.source)
+        return self._networks[stream]
+
+    def check_starts(self, settings: Settings) -> None:
+        """See that start weights are those of their stream, and of no other."""
+        stream = settings["method"]["start"]
+        if stream not in self._starts:
+            build = functools.partial(build_network, settings, self.data.source)
+            check_starts(self.network(settings), stream, build)
+            self._starts.add(stream)
+
+    def findings(self, network: nn.Module, *, is_masked: bool, recalibrates: bool) -> Findings:
+        """Return what `validate` finds."""
+        key = (is_masked, recalibrates)
+        if key not in self._findings:
+            self._findings[key] = validate(
+                network, self.data, is_masked=is_masked, recalibrates=recalibrates
+            )
+        return self._findings[key]
+
+
+def _check_run(settings: Settings, shared: _Shared, *, is_here: bool) -> None:
+    network, method = shared.network(settings), settings["method"]
+    recalibration = recalibration_of(settings, shared.data)
+    findings = shared.findings(
+        network, is_masked=method["name"] != "dense", recalibrates=recalibration is not None
+    )
+    check_batches_of_one(network, shared.data, [recalibration] if recalibration else [])
+    if is_here:
+        check_ranks_can_wait(findings, settings["trainer"])
+    if not method["rewound"]:
+        shared.check_starts(settings)
+    mask_dir = mask_dir_of(settings)
+    if mask_dir is None or (mask_dir / MASKS_FILE).is_file():
+        _check_method(settings, network, mask_dir)
+
+
+def _check_method(settings: Settings, network: nn.Module, mask_dir: Path | None) -> None:
+    """Ask a method for its first masks; those of a run that is still to be made are left out."""
+    method, weights = build_method(settings, mask_dir), prunable_weights(network)
+    method.check_length(settings["training"]["num_steps"])
+    if settings["method"]["rewound"] and mask_dir is not None:
+        pruned = load_run_record(mask_dir)
+        rewind_(copy.deepcopy(network), pruned, mask_dir, settings["rewind_step"])
+    view = SparseView(
+        step=0,
+        weights=weights,
+        masks=full_masks(weights),
+        state={},
+        seed=settings["seed"],
+        probe=_left_for_the_run,
+    )
+    try:
+        method.initial_masks(view)
+    except _AskedTheNetwork:
+        return
+
+
+class _AskedTheNetwork(Exception):  # noqa: N818 (no error)
+    """A method that looks at gradients for its first masks has found its layers right."""
+
+
+def _left_for_the_run() -> AbstractNetworkProbe:
+    raise _AskedTheNetwork
+
+
+def _check_path(settings: Settings, shared: _Shared) -> None:
+    ends, evaluation = plan_ends(settings), build_evaluation(settings)
+    network = shared.network(settings)
+    WeightLayout(network)
+    for end in ends:
+        if end.job is None:
+            _loaded(end).check_fits(network)
+    shared.findings(
+        network,
+        is_masked=any(_masks_of(end) is not None for end in ends),
+        recalibrates=recalibrates(evaluation),
+    )
+    check_batches_of_one(network, shared.data, batches_of_statistics(shared.data, evaluation))
