@@ -26,7 +26,7 @@ def run(*words: str, cwd: Path, **environment: str):
     return subprocess.run(
         [sys.executable, "-c", COMMAND, *words],
         cwd=cwd, env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 

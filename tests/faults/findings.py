@@ -5,6 +5,10 @@ import os
 from pathlib import Path
 
 
+IS_ASKED = "RELIABILITY" in os.environ
+"""Whether the page is what the tests are run for."""
+
+
 def note(**found: object) -> None:
     """Append what was found to the file that `RELIABILITY` names, if it names one."""
     if file := os.environ.get("RELIABILITY"):

@@ -113,7 +113,7 @@ def in_a_process(*arguments) -> int | None:
     context.set_forkserver_preload(["tests.faults.interrupted"])
     process = context.Process(target=_exit_with, args=arguments)
     process.start()
-    process.join(timeout=120)
+    process.join(timeout=300)
     if process.is_alive():
         process.kill()
         pytest.fail("a run of 24 steps took more than two minutes")

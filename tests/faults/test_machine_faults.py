@@ -181,7 +181,7 @@ def test_a_run_for_which_there_is_no_memory_says_so_and_goes_on_when_there_is(tm
         words = ["train", str(step), NO_MORE_MEMORY, "0", *LARGE_EVALUATION, f"runs_dir={folder}"]
         return subprocess.run(
             [sys.executable, "-m", "tests.faults.interrupted", *words],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 
     assert run(tmp_path / "straight", 0).returncode == 0

@@ -179,7 +179,7 @@ def test_an_interrupt_stops_everything_within_seconds(deed, program, tmp_path):
 
 
 def test_workers_never_see_ctrl_c_which_reaches_the_whole_group_of_a_terminal(program):
-    output, errors = program("interrupt").communicate(timeout=120)
+    output, errors = program("interrupt").communicate(timeout=300)
 
     assert errors == ""
     assert "[3/3]" in output

@@ -81,7 +81,7 @@ def seen_by(chromium, page: str, folder) -> list[object]:
     file.write_text(page.replace("<head>", PROBE), encoding="utf-8")
     command = [str(chromium), *FLAGS.split(), f"--user-data-dir={folder}/profile"]
     command += ["--virtual-time-budget=3000", "--dump-dom", file.as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
     found = re.findall(r'data-probe="(.*?)"', shown)
     return json.loads(html.unescape(found[0]))
 

@@ -170,7 +170,7 @@ def test_a_run_that_is_started_again_goes_on_as_the_same_one(stand_in, tmp_path)
     words = (sys.executable, "run.py")
     stopped = subprocess.run(
         [*words, "1", "4", "1"], cwd=tmp_path, env=environment(stand_in, tmp_path),
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     (run,) = stand_in.runs.values()
     assert "Preempted: stopped by SIGUSR1" in stopped.stderr
@@ -225,7 +225,7 @@ def test_a_service_that_does_not_end_does_not_keep_a_process_alive(stand_in, tmp
             stdout=said, stderr=said,
         )  # fmt: skip
         try:
-            assert process.wait(timeout=120) == 3
+            assert process.wait(timeout=300) == 3
         finally:
             process.kill()
             service = int((tmp_path / "service").read_text())
