@@ -4,7 +4,6 @@ import json
 import os
 from pathlib import Path
 
-
 IS_ASKED = "RELIABILITY" in os.environ
 """Whether the page is what the tests are run for."""
 
