@@ -7,7 +7,7 @@ from typing import final
 
 from torch import Tensor
 
-from lightning_sparse.sparsity.checks import check_count, check_end, check_sparsity, check_window
+from lightning_sparse.sparsity.checks import check_count, check_sparsity, check_window
 from lightning_sparse.sparsity.distributions import AbstractDistribution, Shapes
 from lightning_sparse.sparsity.masks import Masks, full_masks, layerwise_masks, num_kept
 from lightning_sparse.sparsity.method import AbstractSparseMethod
@@ -87,11 +87,6 @@ class AbstractGradual(AbstractSparseMethod):
     def target_sparsity(self, step: int) -> float:
         """Cubic from 0 to ``sparsity``."""
         return self._scheduled(step, self.sparsity)
-
-    @final
-    def check_length(self, num_steps: int) -> None:
-        """Refuse a run that ends before the sparsity is reached."""
-        check_end(self.end_step, num_steps)
 
     @final
     def layer_sparsities(self, shapes: Shapes, step: int) -> dict[str, float]:

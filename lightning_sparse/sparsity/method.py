@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, final
 
 from lightning_sparse.sparsity.masks import Masks
+from lightning_sparse.sparsity.reparameterisation import AbstractReparameterisation
 from lightning_sparse.sparsity.view import SparseView
 
 Momentum = Literal["zero", "keep"]
@@ -95,6 +96,13 @@ class AbstractSparseMethod(ABC):
             sparse: Those with the masks in force.
         """
         return 2 * sparse + (dense if self.needs_gradients(step) else sparse)
+
+    def reparameterisation(self) -> AbstractReparameterisation | None:
+        """Say which function of the trained weights the network computes with; None: themselves.
+
+        With one, ``view.weights`` are the trained weights everywhere.
+        """
+        return None
 
 
 class AbstractStaticMethod(AbstractSparseMethod):

@@ -95,7 +95,8 @@ class SparseView:
     Attributes:
         step: Optimizer steps completed, counted from the start of the schedule: the masks that are
             asked for hold after it. An update that replaces the step counts as one.
-        weights: The prunable parameters, on their device; not to be changed.
+        weights: The prunable parameters, on their device; not to be changed. Of a method that
+            reparameterises, the trained weights.
         masks: Those in force, by the same names; everything is kept before the initial masks.
         gradients: Called, gives the loss's gradients of ``weights`` as they were before masking,
             over the whole global batch: the mean over ranks and over the batches that the step

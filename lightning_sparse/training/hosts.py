@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.core.optimizer import _MockOptimizer
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from pytorch_lightning.utilities import rank_zero_only
@@ -50,6 +51,15 @@ def check_optimizers(trainer: pl.Trainer) -> None:
             f"{number} optimizers: a sparse run needs one; give all parameters to one optimizer, "
             "in groups if they differ"
         )
+
+
+def length_of(trainer: pl.Trainer) -> int | None:
+    """Count the optimizer steps of the whole fit, where anybody can know them beforehand."""
+    try:
+        length = trainer.estimated_stepping_batches
+    except MisconfigurationException:  # batches are accumulated, now more and now fewer
+        return None
+    return length if isinstance(length, int) else None
 
 
 def named_weights(network: nn.Module) -> Mapping[str, nn.Parameter]:

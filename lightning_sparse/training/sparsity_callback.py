@@ -1,6 +1,7 @@
 """When masks act: asks the method whether a change is due, and keeps masked entries at zero."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -25,11 +26,13 @@ from lightning_sparse.training.after_step import AfterStepCallback
 from lightning_sparse.training.hosts import (
     check_host,
     check_optimizers,
+    length_of,
     named_weights,
     say_weights_are_moved,
     say_what_stays_dense,
 )
 from lightning_sparse.training.network_probe import Batches, NetworkProbe
+from lightning_sparse.training.reparameterised import TrainedWeights
 
 
 class SparsityCallback(AfterStepCallback):
@@ -83,6 +86,8 @@ class SparsityCallback(AfterStepCallback):
         self._application = MaskApplication({}, {})
         self._used_at = 0  # the step after which the masks in force began to hold
         self._masks_weights = method.removed_momentum == "keep"
+        rule = method.reparameterisation()
+        self._trained = TrainedWeights(rule) if rule else None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Refuse what cannot be done right.
@@ -100,6 +105,7 @@ class SparsityCallback(AfterStepCallback):
             "masks": pack_masks(self.masks),
             "kept_by_step": self.kept_by_step,
             "method": self._state,
+            **({"trained": self._trained.weights} if self._trained else {}),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -107,6 +113,8 @@ class SparsityCallback(AfterStepCallback):
         self.masks = unpack_masks(state_dict["masks"])
         self.kept_by_step = dict(state_dict["kept_by_step"])
         self._state = dict(state_dict.get("method", {}))
+        if self._trained:
+            self._trained.weights = dict(state_dict["trained"])
 
     def observations(self) -> Mapping[str, float]:
         """Return what the method reports of itself by now."""
@@ -133,11 +141,15 @@ class SparsityCallback(AfterStepCallback):
         super().on_train_start(trainer, pl_module)
         check_optimizers(trainer)
         step = self._first_step + trainer.global_step
+        if (length := length_of(trainer)) is not None:
+            self.method.check_length(self._first_step + length)
         weights = self._weights(pl_module)
         if self._announces:
             say_what_stays_dense(pl_module.get_submodule(self._network))
         device = next(iter(weights.values())).device
         self._state = tree_map_only(Tensor, lambda tensor: tensor.to(device), self._state)
+        if self._trained:
+            self._trained.begin(weights)
         if not self.masks:
             masks = full_masks(weights)
             self.masks = self.method.initial_masks(
@@ -146,7 +158,7 @@ class SparsityCallback(AfterStepCallback):
         check_masks_fit(self.masks, weights)
         # A checkpoint's masks are on the CPU.
         self.masks = {name: mask.to(weights[name].device) for name, mask in self.masks.items()}
-        self._use(self.masks, weights, trainer, step)
+        self._use(trainer, pl_module, step)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
@@ -158,21 +170,41 @@ class SparsityCallback(AfterStepCallback):
         if self.method.replaces_update and self.method.is_due(step):
             self._update(trainer, pl_module, step)
             _leave_out_step_(optimizer)
+        elif self._trained:
+            self._trained.before_step_(*self._shown(trainer, pl_module, step))
         else:
             self._application.mask_gradients_()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Let the network compute again, if an optimizer has had the trained weights."""
+        if self._trained and self._trained.in_network:
+            step = self._first_step + trainer.global_step
+            self._trained.after_step_(*self._shown(trainer, pl_module, step))
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def after_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         """Change the masks if that is due at this optimizer step."""
         step += self._first_step
+        if not self._trained:
+            self._keep_at_zero(trainer, step)
+        if not self.method.replaces_update and self.method.is_due(step):
+            self._update(trainer, module, step)
+        self._gradients = {}
+
+    def _keep_at_zero(self, trainer: pl.Trainer, step: int) -> None:
         if self._masks_weights:
             self._application.mask_weights_()
         elif _is_power_of_two(step - self._used_at) and self._application.leaks():
             say_weights_are_moved(trainer.optimizers[0])
             self._masks_weights = True
             self._application.mask_weights_()
-        if not self.method.replaces_update and self.method.is_due(step):
-            self._update(trainer, module, step)
-        self._gradients = {}
 
     def _update(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         weights = self._weights(module)
@@ -182,7 +214,7 @@ class SparsityCallback(AfterStepCallback):
                 grown = {name: mask & ~self.masks[name] for name, mask in masks.items()}
                 reset_state_(trainer.optimizers[0], weights, grown)
             self.masks = masks
-            self._use(masks, weights, trainer, step)
+            self._use(trainer, module, step)
 
     def _view(
         self,
@@ -194,7 +226,7 @@ class SparsityCallback(AfterStepCallback):
     ) -> SparseView:
         return SparseView(
             step=step,
-            weights=weights,
+            weights=self._trained.weights if self._trained else weights,
             masks=masks,
             state=self._state,
             seed=self._seed,
@@ -204,24 +236,36 @@ class SparsityCallback(AfterStepCallback):
             ),
         )
 
+    def _shown(
+        self, trainer: pl.Trainer, module: pl.LightningModule, step: int
+    ) -> tuple[Mapping[str, nn.Parameter], SparseView]:
+        """Give the parameters that show trained weights, and a view with their gradients."""
+        weights = self._weights(module)
+        view = self._view(trainer, module, weights, self.masks, step)
+        return weights, replace(view, gradients=lambda: _copied_gradients(weights))
+
     @property
     def _begins_afresh(self) -> bool:
         """Whether grown weights may find state of their own, and are not to have it."""
         method = self.method
         return method.removed_momentum == "keep" and method.new_momentum == "zero"
 
-    def _use(self, masks: Masks, weights: Weights, trainer: pl.Trainer, step: int) -> None:
-        """Zero weights, gradients and state outside ``masks``; mask gradients from now on."""
+    def _use(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        """Zero weights, gradients and state outside the masks; mask gradients from now on."""
+        masks, optimizer, weights = self.masks, trainer.optimizers[0], self._weights(module)
         check_ranks_agree(masks, trainer, step)
         counts = {name: layer.kept for name, layer in layer_counts(masks).items()}
         # A resumed run has counted its masks before.
         if not self.kept_by_step or self.kept_by_step[max(self.kept_by_step)] != counts:
             self.kept_by_step[step] = counts
-        self._application = MaskApplication(weights, masks)
-        self._application.mask_all_(
-            trainer.optimizers[0], keeps_state=self.method.removed_momentum == "keep"
-        )
         self._used_at = step
+        if self._trained:
+            shown = self._shown(trainer, module, step)
+            self._trained.show_(*shown)
+            self._trained.settle_(*shown, optimizer)
+            return
+        self._application = MaskApplication(weights, masks)
+        self._application.mask_all_(optimizer, keeps_state=self.method.removed_momentum == "keep")
 
     def _weights(self, module: pl.LightningModule) -> Mapping[str, nn.Parameter]:
         return named_weights(module.get_submodule(self._network))

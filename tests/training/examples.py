@@ -13,6 +13,7 @@ from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.sparsity.methods.gradual_random import GradualRandom
 from lightning_sparse.sparsity.methods.granet import GraNet
 from lightning_sparse.sparsity.methods.grasp import GraSP
+from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
 from lightning_sparse.sparsity.methods.rigl import RigL
 from lightning_sparse.sparsity.methods.set import SET
@@ -20,6 +21,7 @@ from lightning_sparse.sparsity.methods.snfs import SNFS
 from lightning_sparse.sparsity.methods.snip import SNIP
 from lightning_sparse.sparsity.methods.sparse_momentum import SparseMomentum
 from lightning_sparse.sparsity.methods.synflow import SynFlow
+from lightning_sparse.sparsity.methods.top_kast import TopKAST
 from lightning_sparse.sparsity.regrowth import SwapSchedule
 from tests.training.problems import make_masks, make_pruning
 
@@ -54,6 +56,10 @@ EXAMPLES = {
     "SNFS": SNFS(**RANDOM, swaps=SWAPS),
     "sparse momentum": SparseMomentum(**RANDOM, swaps=ITOP),
     "GraNet": GraNet(**RANDOM, start_step=2, end_step=6, swaps=SWAPS),
+    "powerpropagation": Powerpropagation(
+        sparsity=0.5, start_step=2, end_step=7, update_every=2, distribution=None, exponent=2.0
+    ),
+    "Top-KAST": TopKAST(**RANDOM, backward_sparsity=0.3, update_every=2),
     "SNIP": SNIP(sparsity=0.6),
     "SNIP per layer": SNIP(**RANDOM, training=True, num_batches=2, control="shuffled"),
     "GraSP": GraSP(sparsity=0.6, control="reinitialised"),

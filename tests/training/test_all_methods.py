@@ -1,10 +1,14 @@
 """What holds for every sparse method of the package, in a real Trainer."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils._pytree import tree_flatten
 
+from lightning_sparse.cli.shipped import choices
 from lightning_sparse.training.classifier_module import ClassifierModule
 from lightning_sparse.training.sparsity_callback import SparsityCallback
 from lightning_sparse.training.trainer import quiet_trainer
@@ -18,6 +22,13 @@ STOP, NUM_STEPS = 5, 8
 
 def test_every_method_of_the_package_is_here():
     assert {type(method) for method in EXAMPLES.values()} == method_types()
+
+
+def test_every_arm_of_the_package_has_its_place_in_the_docs():
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text("utf-8")
+    named = set(re.findall(r"`(\w+)`", page))
+    controls = ("_shuffled", "_reinitialised")
+    assert {arm for arm in choices("method") if not arm.endswith(controls)} <= named
 
 
 def same_trees(first, second):

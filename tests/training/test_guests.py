@@ -13,10 +13,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.sparsity.application import state_of
+from lightning_sparse.sparsity.distributions import Uniform
 from lightning_sparse.sparsity.masks import num_kept
+from lightning_sparse.sparsity.methods.set import SET
+from lightning_sparse.sparsity.regrowth import SwapSchedule
 from lightning_sparse.training.hosts import check_host
 from lightning_sparse.training.sparsity_callback import SparsityCallback
-from tests.training.problems import make_pruning
+from tests.training.problems import make_pruning, same_bits
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers:UserWarning",
@@ -304,6 +307,17 @@ def test_a_module_that_steps_its_optimizers_itself_is_refused():
 def test_a_module_without_an_optimizer_is_refused():
     with pytest.raises(UserError, match=r"^0 optimizers: a sparse run needs one"):
         fit(Guest(Plain(), lambda _: None))
+
+
+def test_a_period_in_which_nothing_would_change_is_refused_before_the_first_step():
+    module = Guest(Plain())
+    before = copy.deepcopy(module.state_dict())
+    swaps = SwapSchedule(end_step=100, update_every=NUM_STEPS + 1)
+
+    with pytest.raises(UserError, match=r"^update_every=11: no change of masks falls into steps 0"):
+        fit(module, method=SET(sparsity=0.6, distribution=Uniform(), swaps=swaps))
+
+    assert same_bits(module.state_dict(), before)
 
 
 def test_a_weight_that_has_no_shape_yet_is_refused():

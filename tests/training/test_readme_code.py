@@ -9,6 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
+from torchvision.models import VisionTransformer
+
+from lightning_sparse.sparsity.masks import kept_and_prunable
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -32,10 +35,50 @@ def network_of(seed):
     return nn.Sequential(nn.Linear(6, 20), nn.Tanh(), nn.Linear(20, 2))
 
 
+def blocks_of_code():
+    section = README.read_text("utf-8").split("## In your own code")[1].split("\n## ")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+
+
+class Classification(Regression):
+    def training_step(self, batch):
+        return functional.cross_entropy(self.network(batch[0]), batch[1])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec:FutureWarning")
+def test_the_same_lines_train_a_vision_transformer_of_torchvision(tmp_path, monkeypatch):
+    pruned, _ = blocks_of_code()
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(5)
+    network = VisionTransformer(
+        image_size=8, patch_size=4, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=16,
+        num_classes=3,
+    )  # fmt: skip
+    labels = torch.arange(32) % 3
+    images = torch.randn(32, 3, 8, 8) + labels[:, None, None, None]
+    names = {
+        "your_module": Classification(network),
+        "your_loader": DataLoader(TensorDataset(images, labels), batch_size=16),
+    }
+
+    exec(pruned, names)  # noqa: S102
+
+    sparsity, state = names["sparsity"], network.state_dict()
+    masks = {name.removeprefix("network."): mask for name, mask in sparsity.masks.items()}
+    assert [name.rpartition("encoder_layer_0.")[2] for name in masks] == [
+        "conv_proj.weight", "self_attention.in_proj_weight", "self_attention.out_proj.weight",
+        "mlp.0.weight", "mlp.3.weight", "heads.head.weight",
+    ]  # fmt: skip
+    kept, prunable = kept_and_prunable(masks)
+    assert 0 <= kept - 0.1 * prunable < len(masks)
+    assert all(not state[name][~mask].any() for name, mask in masks.items())
+    assert 0.1 < sparsity.observations()["share_ever_kept"] < 1
+    assert len(sparsity.kept_by_step) == 1
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*LeafSpec:FutureWarning")
 def test_what_the_readme_shows_runs_as_it_stands_there(tmp_path, monkeypatch, capsys):
-    section = README.read_text("utf-8").split("## In your own code")[1].split("\n## ")[0]
-    pruned, joined = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    pruned, joined = blocks_of_code()
     monkeypatch.chdir(tmp_path)
     inputs = torch.randn(64, 6, generator=torch.Generator().manual_seed(0))
     module = Regression(network_of(1))

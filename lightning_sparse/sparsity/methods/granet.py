@@ -23,7 +23,7 @@ class GraNet(AbstractRegrowth):
     sparsity 0.5, with swaps of 0.5 to 0.005 along a cosine to the end of training, rounded up.
     Deviations from the authors' code: the step at which the schedule ends prunes too, where there
     the final sparsity is never reached; of N weights floor(N (1 - s)) stay, in exact arithmetic;
-    masks at the start have exact counts. A change costs 2 f_S + 1 dense forward passes, a step 3.
+    masks at the start have exact counts. Costs 3 f_S dense forward passes, 2 f_S + 1 at a change.
 
     Attributes:
         sparsity: Overall at the end, a fraction in [0, 1).

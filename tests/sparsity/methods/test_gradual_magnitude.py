@@ -200,10 +200,3 @@ def kept_scores(method_type, change):
 
 def flat_masks(masks):
     return {name: flat(mask) for name, mask in masks.items()}
-
-
-@pytest.mark.parametrize("method_type", [GradualMagnitude, GradualRandom])
-def test_a_run_that_ends_before_the_sparsity_is_reached_is_refused(method_type):
-    gradual(method_type).check_length(25)
-    with pytest.raises(UserError, match=r"^end_step=25: the run ends at step 24, before the"):
-        gradual(method_type).check_length(24)

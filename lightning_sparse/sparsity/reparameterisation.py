@@ -1,0 +1,126 @@
+"""Weights that the network computes with, as a function of those that are trained."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.sparsity.masks import Masks, Weights
+from lightning_sparse.sparsity.view import SparseView
+
+_LARGER = "larger"
+
+
+class AbstractReparameterisation(ABC):
+    """What the forward pass sees of the trained weights, and how its gradients come back to them.
+
+    The network's parameters hold what the forward pass sees at all times but for the moment of the
+    optimizer's step, for which they hold the trained weights: state dicts, measurements and exports
+    are plain. In every view that is handed in here, ``weights`` are the trained ones.
+    """
+
+    def trained(self, weights: Weights) -> dict[str, Tensor]:
+        """Give the trained weights that the start weights stand for: by default equal ones."""
+        return {name: weight.detach().clone() for name, weight in weights.items()}
+
+    @abstractmethod
+    def seen(self, view: SparseView) -> Weights:
+        """Give what the forward pass computes with: exactly zero outside ``view.masks``."""
+
+    @abstractmethod
+    def gradients(self, view: SparseView) -> Weights:
+        """Give the gradients of the trained weights; ``view.gradients`` are of what was seen."""
+
+    def moving(self, view: SparseView) -> Masks:
+        """Say which trained weights a step moves; gradients and momentum of others are zero."""
+        return view.masks
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Power(AbstractReparameterisation):
+    """A weight is v |v|^(exponent - 1) of a trained v: large ones move more, small ones less.
+
+    Schwarz et al. 2021 (https://arxiv.org/abs/2110.00296).
+
+    Attributes:
+        exponent: At least 1, where it changes nothing.
+
+    Example:
+        >>> import torch
+        >>> view = SparseView.at_start({"a": torch.tensor([0.5])})
+        >>> Power(exponent=3.0).seen(view)
+        {'a': tensor([0.1250])}
+    """
+
+    exponent: float
+
+    def __post_init__(self) -> None:
+        """Check the field."""
+        if not self.exponent >= 1:
+            raise UserError(f"exponent={self.exponent!r}: must be a number of at least 1")
+
+    def trained(self, weights: Weights) -> dict[str, Tensor]:
+        """Take roots, so that the network begins as it was."""
+        return {
+            name: weight.detach().sign() * weight.detach().abs().pow(1 / self.exponent)
+            for name, weight in weights.items()
+        }
+
+    def seen(self, view: SparseView) -> Weights:
+        """Take powers inside the masks."""
+        return {
+            name: v * v.abs().pow(self.exponent - 1) * view.masks[name]
+            for name, v in view.weights.items()
+        }
+
+    def gradients(self, view: SparseView) -> Weights:
+        """Multiply by exponent |v|^(exponent - 1) inside the masks."""
+        gradients = view.gradients()
+        return {
+            name: gradients[name]
+            * self.exponent
+            * v.abs().pow(self.exponent - 1)
+            * view.masks[name]
+            for name, v in view.weights.items()
+        }
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LargerSet(AbstractReparameterisation):
+    """Seen inside the masks, trained in a set around them, which lies in the method's state.
+
+    Attributes:
+        density: Share of weights that is seen, in (0, 1].
+        penalty: Decay of what is seen; others that are trained decay 1 / ``density`` times as fast.
+    """
+
+    density: float
+    penalty: float
+
+    def seen(self, view: SparseView) -> Weights:
+        """Mask the trained weights."""
+        return {name: weight * view.masks[name] for name, weight in view.weights.items()}
+
+    def gradients(self, view: SparseView) -> Weights:
+        """Pass gradients on as they are, and add those of the penalty."""
+        gradients = view.gradients()
+        return {
+            name: gradients[name]
+            + self.penalty * torch.where(view.masks[name], weight, weight / self.density)
+            for name, weight in view.weights.items()
+        }
+
+    def moving(self, view: SparseView) -> Masks:
+        """Move the larger set."""
+        masks: Masks = view.state[_LARGER]
+        return masks
+
+    @staticmethod
+    def remember(view: SparseView, masks: Masks) -> None:
+        """Keep the larger set for later steps."""
+        view.state[_LARGER] = dict(masks)

@@ -1,0 +1,81 @@
+"""Training of weights that the network sees a function of, in a plain loop. No package imports."""
+
+import torch
+from torch.func import functional_call
+
+
+def largest(tensor, number):
+    """Mark the largest magnitudes, earlier first among equals."""
+    flat = tensor.abs().flatten().tolist()
+    order = sorted(range(len(flat)), key=lambda place: (-flat[place], place))
+    mask = torch.zeros(len(flat), dtype=torch.bool)
+    mask[order[:number]] = True
+    return mask.view(tensor.shape)
+
+
+def train_powers(network, loss_of, batches, *, exponent, masks_after, sgd):
+    """Train v with autograd through v |v|^(exponent - 1) inside masks; return what is seen.
+
+    ``masks_after`` maps a step to how many weights of each layer stay from then on.
+    """
+    names = [name for name, weight in network.named_parameters() if weight.dim() > 1]
+    start = {name: tensor.detach().clone() for name, tensor in network.named_parameters()}
+    for name in names:
+        start[name] = start[name].sign() * start[name].abs() ** (1 / exponent)
+    trained = {name: tensor.requires_grad_() for name, tensor in start.items()}
+    masks = {name: torch.ones_like(trained[name]) for name in names}
+    optimizer = torch.optim.SGD(list(trained.values()), **sgd)
+
+    def seen():
+        return {
+            name: v * v.abs() ** (exponent - 1) * masks[name] if name in masks else v
+            for name, v in trained.items()
+        }
+
+    for step, batch in enumerate(batches, start=1):
+        optimizer.zero_grad()
+        loss_of(lambda inputs: functional_call(network, seen(), inputs), batch).backward()
+        optimizer.step()
+        for name, number in masks_after.get(step, {}).items():
+            masks[name] = largest(trained[name].detach() * masks[name], number).float()
+    return {name: tensor.detach() for name, tensor in seen().items()}
+
+
+def train_top_sets(network, loss_of, batches, *, counts, penalty, sgd):
+    """Train the larger of two sets, of which the smaller is seen; both chosen after every step.
+
+    ``counts`` maps each layer to its numbers of seen and of trained weights.
+    """
+    trained = {name: tensor.detach().clone() for name, tensor in network.named_parameters()}
+    velocity = {name: torch.zeros_like(tensor) for name, tensor in trained.items()}
+    sets = {}
+
+    def choose():
+        for name, (small, large) in counts.items():
+            sets[name] = (largest(trained[name], small), largest(trained[name], large))
+            velocity[name][~sets[name][1]] = 0
+
+    def seen():
+        return {
+            name: torch.where(sets[name][0], v, 0.0) if name in sets else v
+            for name, v in trained.items()
+        }
+
+    choose()
+    for batch in batches:
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in seen().items()}
+        loss_of(lambda inputs, w=leaves: functional_call(network, w, inputs), batch).backward()
+        for name, v in trained.items():
+            gradient = leaves[name].grad.clone()
+            moves = torch.ones_like(v, dtype=torch.bool)
+            if name in sets:
+                inner, moves = sets[name]
+                density = counts[name][0] / v.numel()
+                gradient[inner] += penalty * v[inner]
+                ring = moves & ~inner
+                gradient[ring] += penalty * v[ring] / density
+            velocity[name] = sgd["momentum"] * velocity[name] + gradient + sgd["weight_decay"] * v
+            velocity[name][~moves] = 0
+            v[moves] -= sgd["lr"] * velocity[name][moves]
+        choose()
+    return seen()

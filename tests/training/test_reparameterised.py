@@ -1,0 +1,197 @@
+"""Methods that train other weights than the network computes with, in a stranger's Trainer."""
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.sparsity.distributions import Uniform
+from lightning_sparse.sparsity.masks import num_kept
+from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
+from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
+from lightning_sparse.sparsity.methods.top_kast import TopKAST
+from lightning_sparse.sparsity.reparameterisation import LargerSet, Power
+from lightning_sparse.sparsity.schedules import cubic_sparsity
+from lightning_sparse.sparsity.view import SparseView
+from lightning_sparse.training.sparsity_callback import SparsityCallback
+from tests.reference.reparameterised import train_powers, train_top_sets
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers:UserWarning",
+    "ignore:.*LeafSpec.*deprecated:FutureWarning",
+    "ignore:.*`srun` command is available:UserWarning",
+)
+
+SGD = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+SIZES = {"0.weight": 60, "2.weight": 30}
+PRUNING = {"sparsity": 0.6, "start_step": 2, "end_step": 8, "update_every": 3}
+
+
+def network():
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 3))
+
+
+def batches():
+    generator = torch.Generator().manual_seed(0)
+    return [(torch.randn(8, 6, generator=generator), torch.arange(8) % 3) for _ in range(12)]
+
+
+def loss_of(forward, batch):
+    return functional.cross_entropy(forward(batch[0]), batch[1])
+
+
+class Guest(pl.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.network = network()
+
+    def training_step(self, batch):
+        return loss_of(self.network, batch)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), **SGD)
+
+
+class Watch(pl.Callback):
+    """Compares, whenever a batch has ended, what the network holds with the masks."""
+
+    def __init__(self, sparsity):
+        self.sparsity = sparsity
+        self.counts = []
+
+    def on_train_batch_end(self, trainer, pl_module, *_):
+        for name, mask in self.sparsity.masks.items():
+            weight = pl_module.network.get_parameter(name)
+            assert not weight[~mask].any()
+            momentum = trainer.optimizers[0].state[weight].get("momentum_buffer", weight * 0)
+            moving = self.sparsity._state.get("larger", self.sparsity.masks)[name]
+            assert not momentum[~moving].any()
+        self.counts.append({name: int(mask.sum()) for name, mask in self.sparsity.masks.items()})
+
+
+def fitted(method, *, data=None, **options):
+    module, sparsity = Guest(), SparsityCallback(method, network="network")
+    watch = Watch(sparsity)
+    trainer = pl.Trainer(
+        accelerator="cpu", devices=1, max_epochs=1, logger=False, callbacks=[sparsity, watch],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, **options
+    )  # fmt: skip
+    trainer.fit(module, DataLoader(data or batches(), batch_size=None))
+    return module.network.state_dict(), sparsity, watch
+
+
+def alike(state, expected):
+    assert state.keys() == expected.keys()
+    for name, tensor in state.items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6)
+        assert torch.equal(tensor == 0, expected[name] == 0), name
+
+
+def test_powerpropagation_is_a_loop_with_autograd_through_powers():
+    method = Powerpropagation(**PRUNING, distribution=Uniform(), exponent=3.0)
+    due = [step for step in range(13) if method.is_due(step)]
+    shares = {step: cubic_sparsity(step, start=2, end=8, initial=0.0, final=0.6) for step in due}
+    masks_after = {
+        step: {name: num_kept(size, share) for name, size in SIZES.items()}
+        for step, share in shares.items()
+    }
+
+    state, _, watch = fitted(method)
+
+    expected = train_powers(
+        network(), loss_of, batches(), exponent=3.0, masks_after=masks_after, sgd=SGD
+    )
+    alike(state, expected)
+    assert watch.counts[-1] == masks_after[8]
+    assert [watch.counts[step - 1] for step in due] == [masks_after[step] for step in due]
+
+
+def test_top_kast_is_a_loop_that_sees_one_set_and_trains_another():
+    method = TopKAST(sparsity=0.8, backward_sparsity=0.5, distribution=Uniform(), penalty=0.02)
+    counts = {name: (num_kept(n, 0.8), num_kept(n, 0.5)) for name, n in SIZES.items()}
+
+    state, sparsity, watch = fitted(method)
+
+    expected = train_top_sets(network(), loss_of, batches(), counts=counts, penalty=0.02, sgd=SGD)
+    alike(state, expected)
+    assert watch.counts == [{name: small for name, (small, _) in counts.items()}] * 12
+    trained = sparsity.state_dict()["trained"]
+    assert all(int((trained[name] != 0).sum()) == size for name, size in SIZES.items())
+
+
+def test_with_an_exponent_of_one_it_is_pruning_as_it_always_was():
+    plain, *_ = fitted(GradualMagnitude(**PRUNING, distribution=Uniform()))
+    powers, *_ = fitted(Powerpropagation(**PRUNING, distribution=Uniform(), exponent=1.0))
+    alike(powers, plain)
+
+
+def test_gradients_of_accumulated_batches_are_of_the_weights_that_were_seen():
+    method = Powerpropagation(
+        **{**PRUNING, "end_step": 6, "distribution": Uniform(), "exponent": 2.0}
+    )
+    pairs = [
+        (torch.cat([a, b]), torch.cat([x, y]))
+        for (a, x), (b, y) in zip(batches()[::2], batches()[1::2], strict=True)
+    ]
+
+    halves, *_ = fitted(method, accumulate_grad_batches=2)
+    wholes, *_ = fitted(method, data=pairs)
+
+    alike(halves, wholes)
+
+
+def test_the_network_begins_as_it_was():
+    weights = dict(network().named_parameters())
+    rule = Power(exponent=4.0)
+    trained = rule.trained(weights)
+    view = SparseView.at_start(trained)
+    for name, seen in rule.seen(view).items():
+        torch.testing.assert_close(seen, weights[name].detach())
+
+
+def test_the_chain_rule_is_that_of_the_paper():
+    view = SparseView(
+        step=1, weights={"a": torch.tensor([0.5, -0.5, 0.5])},
+        masks={"a": torch.tensor([True, True, False])},
+        gradients=lambda: {"a": torch.ones(3)},
+    )  # fmt: skip
+    rule = Power(exponent=3.0)
+    assert rule.seen(view)["a"].tolist() == [0.125, -0.125, 0.0]
+    assert rule.gradients(view)["a"].tolist() == [0.75, 0.75, 0.0]
+
+
+def test_the_penalty_falls_harder_on_what_is_trained_but_not_seen():
+    view = SparseView(
+        step=1, weights={"a": torch.tensor([2.0, 1.0, 0.5])},
+        masks={"a": torch.tensor([True, False, False])},
+        gradients=lambda: {"a": torch.zeros(3)}, state={},
+    )  # fmt: skip
+    LargerSet.remember(view, {"a": torch.tensor([True, True, False])})
+    rule = LargerSet(density=0.25, penalty=0.5)
+    assert rule.gradients(view)["a"][:2].tolist() == [1.0, 2.0]
+    assert rule.moving(view)["a"].tolist() == [True, True, False]
+
+
+def test_top_kast_costs_what_its_two_sets_cost():
+    method = TopKAST(sparsity=0.8, backward_sparsity=0.5, distribution=Uniform())
+    assert method.step_flops(1, dense=1.0, sparse=0.2) == pytest.approx(2 * 0.2 + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: TopKAST(sparsity=0.5, backward_sparsity=0.6), "backward_sparsity=0.6: must not"),
+        (lambda: TopKAST(sparsity=0.5, backward_sparsity=50), "backward_sparsity=50: must be a"),
+        (
+            lambda: Powerpropagation(**PRUNING, distribution=None, exponent=0.5),
+            "exponent=0.5: must",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused(make, message):
+    with pytest.raises(UserError, match=f"^{message}"):
+        make()
