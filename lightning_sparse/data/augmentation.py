@@ -228,7 +228,12 @@ class RandomResizedCropFlip(AbstractAugmentation):
         return torch.cat(results)
 
     def plain(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c size size"]:
-        """Resize the shorter side and cut the centre."""
+        """Resize the shorter side and cut the centre.
+
+        Of an image much longer than wide only the middle is resized: that of 1 x 3,000 pixels would
+        become one of 256 x 768,000 first, in 2.8 GB.
+        """
+        images = _middle(images)
         height, width = images.shape[2:]
         shorter = min(height, width)
         resized = _resized(images, height * self.resize // shorter, width * self.resize // shorter)
@@ -274,7 +279,9 @@ class RandomResizedCropFlip(AbstractAugmentation):
             np.rint(place * lengths / resized).astype(np.int64)
             for place in (first, first + self.size)
         )
-        return start, stop
+        # At least one pixel, of an image much longer than wide.
+        start = np.minimum(start, lengths - 1)
+        return start, np.maximum(stop, start + 1)
 
     def _box_sizes(
         self,
@@ -299,6 +306,17 @@ class RandomResizedCropFlip(AbstractAugmentation):
             np.where(fitted, tried_widths[rows, first], central_widths),
             fitted,
         )
+
+
+def _middle(images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c new_h new_w"]:
+    """Cut off equally much on both sides of what is longer than `_LONGEST` times its width."""
+    longest = _LONGEST * min(images.shape[2:])
+    top, left = (max(0, (length - longest) // 2) for length in images.shape[2:])
+    height, width = images.shape[2:]
+    return images[:, :, top : height - top, left : width - left]
+
+
+_LONGEST = 16
 
 
 def _resized(images: Float[Tensor, "b c h w"], height: int, width: int) -> Tensor:

@@ -166,6 +166,27 @@ def test_plain_views_are_those_of_torchvision_to_the_pixel(size):
         assert torch.allclose(ours.plain(image), theirs(image), atol=1e-5), (height, width)
 
 
+@pytest.mark.parametrize("shape", [(1, 600), (600, 1), (2, 401), (3, 3000), (1, 60_000)])
+def test_of_an_image_much_longer_than_wide_the_middle_is_seen_and_no_more_resized(shape):
+    """By way of the whole image, 1 x 60,000 pixels would take 40 GB."""
+    height, width = shape
+    augmentation = RandomResizedCropFlip(size=224, resize=256)
+    ramp = torch.linspace(-1, 1, max(shape)).view(1, 1, *(shape if 1 in shape else (1, width)))
+    plain = augmentation.plain(ramp.expand(1, 3, *shape).contiguous())
+    assert plain.shape == (1, 3, 224, 224)
+    # The middle is zero, and a view shows fewer pixels than the image is wide.
+    assert plain.abs().max() <= 2 * min(shape) / max(shape)
+    assert plain.mean().abs() < 1e-4
+
+    top, left, box_height, box_width = augmentation.central_views(
+        np.array([height]), np.array([width])
+    ).boxes[0]
+    assert 0 < box_height <= height - top
+    assert 0 < box_width <= width - left
+    assert abs(top + box_height / 2 - height / 2) <= 1
+    assert abs(left + box_width / 2 - width / 2) <= 1
+
+
 @pytest.mark.parametrize("size", [224, 223])
 def test_central_views_begin_where_torchvision_cuts_after_resizing(size):
     augmentation = RandomResizedCropFlip(size=size, resize=256)

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 
 from lightning_sparse.data.datamodule import ImageDataModule
-from lightning_sparse.data.image_folder import DecodedImages
+from lightning_sparse.data.image_folder import DecodedImages, normalised_levels
 from lightning_sparse.data.imagenet_ffcv import build_imagenet_ffcv
 from lightning_sparse.data.loader import DatasetLoader, ViewLoader
 from lightning_sparse.errors import UserError
@@ -106,6 +107,41 @@ def test_images_that_need_no_resizing_are_exactly_those_of_torchvision(tmp_path)
     ]
 
     assert_same_batches(*batches)
+
+
+@pytest.mark.usefixtures("ffcv_installed")
+@pytest.mark.parametrize("shape", [(1, 600), (600, 1)])
+def test_a_thin_image_among_others_is_read_with_and_without_ffcv(tmp_path, shape):
+    """Neither the first nor the last of its set, at which a look before training ends."""
+    from lightning_sparse.data.beton_writer import BetonSettings, write_beton
+    from lightning_sparse.data.image_folder import build_image_folder, open_folders
+    from tests.data.conftest import smooth_image
+
+    ramp = np.linspace(0, 200, 600).astype(np.uint8).reshape(*shape, 1).repeat(3, axis=2)
+    for part in ("train", "val"):
+        folder = tmp_path / part / "a"
+        folder.mkdir(parents=True)
+        for number in range(4):
+            smooth_image(number).save(folder / f"{number}.png")
+        Image.fromarray(ramp).save(folder / "1_thin.png")
+    for part, found in zip(("train", "val"), open_folders(tmp_path, "x"), strict=True):
+        write_beton(
+            found.samples, tmp_path / f"{part}.beton", BetonSettings(mode="raw"),
+            root=tmp_path, num_workers=1,
+        )  # fmt: skip
+
+    for source in (
+        build_imagenet_ffcv(tmp_path, "nowhere", SIZE, RESIZE),
+        build_image_folder(tmp_path, SIZE, RESIZE),
+    ):
+        data = ImageDataModule(source, batch_size=5, seed=1, evaluation_batch_size=5)
+        ((tested, _),) = copied(data.test_batches())
+        trained, _ = next(iter(data.train_dataloader()))
+        middle = normalised_levels(torch.full((3, 1, 1), 100, dtype=torch.uint8))
+        differences = (tested - middle).abs().amax(dim=(1, 2, 3))
+        assert differences.min() < 0.02, "the middle of the thin one"
+        assert torch.isfinite(trained).all()
+        assert trained.shape == tested.shape == (5, 3, SIZE, SIZE)
 
 
 def test_training_views_and_their_order_are_those_of_torchvision(source, folder_source):
