@@ -71,6 +71,13 @@ def test_other_contents_are_another_set_in_records(folder):
     assert after.train_subset_hash != before.train_subset_hash
 
 
+def test_a_set_is_read_once_in_a_process(folder):
+    source = build_idx_folder(folder)
+
+    assert build_idx_folder(folder) is source
+    assert build_idx_folder(folder, max_shift=1) is not source
+
+
 def test_one_set_of_several_in_a_folder_is_chosen_by_its_prefix(tmp_path):
     write_idx_folder(tmp_path / "emnist", "emnist-digits-")
     # EMNIST calls its test files so.
