@@ -105,6 +105,27 @@ def inside(scores: Tensor, places: Tensor, *, out: Tensor | None = None) -> Tens
     return torch.where(places, scores, scores.new_full((), -torch.inf), out=out)
 
 
+def groupwise_mask(scores: Tensor, num_kept: int, *, group: int) -> Tensor:
+    """Keep the highest of each ``group`` neighbours along the second axis, the input channels.
+
+    Ties by position.
+
+    Args:
+        scores: Larger is kept longer; the second axis is a multiple of ``group``.
+        num_kept: Of each group.
+        group: Size of a group.
+
+    Example:
+        >>> groupwise_mask(torch.tensor([[3.0, 1.0, 2.0, 2.0]]), 1, group=2)
+        tensor([[ True, False,  True, False]])
+    """
+    channels_last = scores.movedim(1, -1)
+    groups = channels_last.reshape(-1, group)
+    order = groups.sort(dim=1, descending=True, stable=True).indices[:, :num_kept]
+    kept = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, order, value=True)
+    return kept.view(channels_last.shape).movedim(-1, 1).contiguous()
+
+
 def random_scores(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
     """Draw one uniform number in [0, 1) per weight, in the order of the layers.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.sparsity.masks import Masks, Weights
+from lightning_sparse.sparsity.masks import Masks, Weights, full_masks
 from lightning_sparse.sparsity.view import SparseView
 
 _LARGER = "larger"
@@ -124,3 +124,31 @@ class LargerSet(AbstractReparameterisation):
     def remember(view: SparseView, masks: Masks) -> None:
         """Keep the larger set for later steps."""
         view.state[_LARGER] = dict(masks)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Refined(AbstractReparameterisation):
+    """Seen inside the masks, trained everywhere: sparse-refined straight-through gradients.
+
+    Attributes:
+        decay: Times each weight outside the masks, added to its gradient.
+    """
+
+    decay: float
+
+    def seen(self, view: SparseView) -> Weights:
+        """Mask the trained weights."""
+        return {name: weight * view.masks[name] for name, weight in view.weights.items()}
+
+    def gradients(self, view: SparseView) -> Weights:
+        """Pass gradients on as they are, and let what is not seen decay."""
+        gradients = view.gradients()
+        return {
+            name: gradients[name] + self.decay * weight.masked_fill(view.masks[name], 0)
+            for name, weight in view.weights.items()
+        }
+
+    def moving(self, view: SparseView) -> Masks:
+        """Move everything."""
+        return full_masks(view.weights)

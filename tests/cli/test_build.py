@@ -60,7 +60,8 @@ def test_every_distribution_keeps_its_promise_of_sparsities(name):
 @pytest.mark.parametrize("name", choices("method"))
 def test_every_method_is_built_and_its_file_is_called_like_it(name, tmp_path):
     save_masks({"weight": torch.ones(2, 3, dtype=torch.bool)}, tmp_path / "masks.safetensors")
-    settings = compose_settings([f"method={name}"])
+    # A sparsity of which whole numbers stay of every four.
+    settings = compose_settings([f"method={name}", "sparsity=0.75"])
     assert settings["method"]["name"] == name
     assert isinstance(build_method(settings, tmp_path), AbstractSparseMethod)
 

@@ -44,7 +44,7 @@ SETTINGS = (
     "model.widths=[4,6]", f"batch_size={BATCH_SIZE}", "evaluation.batch_size=16",
     f"training.num_steps={NUM_STEPS}", "training.learning_rate=0.1",
     f"pruning.start_step={FIRST_PRUNING}", f"pruning.end_step={LAST_PRUNING}",
-    "pruning.update_every=2", "sparsity=0.8", "seed=5", f"path.training.num_steps={NUM_STEPS}",
+    "pruning.update_every=2", "sparsity=0.75", "seed=5", f"path.training.num_steps={NUM_STEPS}",
     "path.training.learning_rate=0.1", "evaluation.num_points=8",
     "evaluation.num_recalibration_images=32", "evaluation.recalibration_batch_size=16",
     "evaluation.max_refinements=0", "checkpoint.keep=true", "checkpoint.every_seconds=0.000001",

@@ -79,3 +79,49 @@ def train_top_sets(network, loss_of, batches, *, counts, penalty, sgd):
             v[moves] -= sgd["lr"] * velocity[name][moves]
         choose()
     return seen()
+
+
+def largest_of_groups(tensor, number, group):
+    """Mark the largest of each group of input channels, walking over outputs and positions."""
+    mask = torch.zeros_like(tensor, dtype=torch.bool)
+    rows = tensor.reshape(tensor.shape[0], tensor.shape[1], -1)
+    marks = mask.view(rows.shape)
+    for output in range(rows.shape[0]):
+        for position in range(rows.shape[2]):
+            for first in range(0, rows.shape[1], group):
+                values = rows[output, first : first + group, position]
+                marks[output, first : first + group, position] = largest(values, number)
+    return mask
+
+
+def train_refined(network, loss_of, batches, *, groups, decay, sgd):
+    """Train everything by gradients of the masked weights, chosen anew after every step.
+
+    ``groups`` says how many of how many stay.
+    """
+    number, group = groups
+    trained = {name: tensor.detach().clone() for name, tensor in network.named_parameters()}
+    velocity = {name: torch.zeros_like(tensor) for name, tensor in trained.items()}
+
+    def masks():
+        return {
+            name: largest_of_groups(v, number, group)
+            for name, v in trained.items()
+            if v.dim() > 1 and v.shape[1] % group == 0
+        }
+
+    def seen():
+        chosen = masks()
+        return {n: torch.where(chosen[n], v, 0.0) if n in chosen else v for n, v in trained.items()}
+
+    for batch in batches:
+        chosen = masks()
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in seen().items()}
+        loss_of(lambda inputs, w=leaves: functional_call(network, w, inputs), batch).backward()
+        for name, v in trained.items():
+            gradient = leaves[name].grad + sgd["weight_decay"] * v
+            if name in chosen:
+                gradient[~chosen[name]] += decay * v[~chosen[name]]
+            velocity[name] = sgd["momentum"] * velocity[name] + gradient
+            trained[name] = v - sgd["lr"] * velocity[name]
+    return seen()

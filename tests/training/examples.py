@@ -13,6 +13,7 @@ from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.sparsity.methods.gradual_random import GradualRandom
 from lightning_sparse.sparsity.methods.granet import GraNet
 from lightning_sparse.sparsity.methods.grasp import GraSP
+from lightning_sparse.sparsity.methods.n_of_m import NOfM
 from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
 from lightning_sparse.sparsity.methods.rigl import RigL
@@ -60,6 +61,7 @@ EXAMPLES = {
         sparsity=0.5, start_step=2, end_step=7, update_every=2, distribution=None, exponent=2.0
     ),
     "Top-KAST": TopKAST(**RANDOM, backward_sparsity=0.3, update_every=2),
+    "N of M": NOfM(sparsity=0.5, group=4),
     "SNIP": SNIP(sparsity=0.6),
     "SNIP per layer": SNIP(**RANDOM, training=True, num_batches=2, control="shuffled"),
     "GraSP": GraSP(sparsity=0.6, control="reinitialised"),

@@ -11,13 +11,19 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.distributions import Uniform
 from lightning_sparse.sparsity.masks import num_kept
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
+from lightning_sparse.sparsity.methods.n_of_m import NOfM
 from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.methods.top_kast import TopKAST
 from lightning_sparse.sparsity.reparameterisation import LargerSet, Power
 from lightning_sparse.sparsity.schedules import cubic_sparsity
 from lightning_sparse.sparsity.view import SparseView
 from lightning_sparse.training.sparsity_callback import SparsityCallback
-from tests.reference.reparameterised import train_powers, train_top_sets
+from tests.reference.reparameterised import (
+    largest_of_groups,
+    train_powers,
+    train_refined,
+    train_top_sets,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers:UserWarning",
@@ -68,8 +74,9 @@ class Watch(pl.Callback):
             weight = pl_module.network.get_parameter(name)
             assert not weight[~mask].any()
             momentum = trainer.optimizers[0].state[weight].get("momentum_buffer", weight * 0)
-            moving = self.sparsity._state.get("larger", self.sparsity.masks)[name]
-            assert not momentum[~moving].any()
+            if not isinstance(self.sparsity.method, NOfM):  # which moves everything
+                moving = self.sparsity._state.get("larger", self.sparsity.masks)[name]
+                assert not momentum[~moving].any()
         self.counts.append({name: int(mask.sum()) for name, mask in self.sparsity.masks.items()})
 
 
@@ -121,6 +128,32 @@ def test_top_kast_is_a_loop_that_sees_one_set_and_trains_another():
     assert watch.counts == [{name: small for name, (small, _) in counts.items()}] * 12
     trained = sparsity.state_dict()["trained"]
     assert all(int((trained[name] != 0).sum()) == size for name, size in SIZES.items())
+
+
+def test_n_of_m_is_a_loop_that_trains_everything_by_gradients_of_the_masked_weights():
+    """Of six inputs and of ten two of each three and of each five go; layers of others stay."""
+    for group, number, counts in ((3, 1, (20, 30)), (5, 2, (60, 12))):
+        method = NOfM(sparsity=1 - number / group, group=group, decay=0.05)
+
+        state, sparsity, watch = fitted(method)
+
+        expected = train_refined(
+            network(), loss_of, batches(), groups=(number, group), decay=0.05, sgd=SGD
+        )
+        alike(state, expected)
+        assert watch.counts == [dict(zip(SIZES, counts, strict=True))] * 12
+        assert len(sparsity.kept_by_step) == 1
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (2, 4, 3, 3)])
+def test_of_every_group_of_input_channels_the_largest_stay(shape):
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0)).round(decimals=1)
+    method = NOfM(sparsity=0.5, group=4)
+    mask = method.initial_masks(SparseView.at_start({"a": weight}))["a"]
+    assert torch.equal(mask, largest_of_groups(weight, 2, 4))
+    assert torch.equal(
+        mask.movedim(1, -1).reshape(-1, 4).sum(1), torch.full((mask.numel() // 4,), 2)
+    )
 
 
 def test_with_an_exponent_of_one_it_is_pruning_as_it_always_was():
