@@ -42,7 +42,7 @@ def build_question(name: str) -> Question:
 def build_object(settings: Mapping[str, Any], name: str) -> Any:
     """Instantiate a ``_target_``; an error becomes one line that names the setting."""
     try:
-        check_arguments(_located(settings.get("_target_")), settings, name)
+        _check_arguments(settings, name)
         return instantiate(dict(settings))
     except InstantiationException as error:
         first = _first_cause(error)
@@ -53,6 +53,14 @@ def build_object(settings: Mapping[str, Any], name: str) -> Any:
             f"{name}._target_={settings.get('_target_')}: {reason}; name something that can be "
             "imported, as package.module.Name, and give arguments that it takes"
         ) from error
+
+
+def _check_arguments(settings: Mapping[str, Any], name: str) -> None:
+    """Check those of a class, and of classes that are its arguments."""
+    check_arguments(_located(settings.get("_target_")), settings, name)
+    for argument, value in settings.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            _check_arguments(value, f"{name}.{argument}")
 
 
 def _located(target: Any) -> Any:

@@ -18,7 +18,7 @@ DATA_FOR_MODEL = {
     "resnet50": "synthetic",
     "resnet_small": "digits",
 }
-NEEDS_FILES = {"cifar10", "cifar100", "image_folder", "imagenet_ffcv"}
+NEEDS_FILES = {"cifar10", "cifar100", "idx_folder", "image_folder", "imagenet_ffcv"}
 NEEDS_NO_FILES = {"digits", "digits28", "synthetic"}
 
 
@@ -64,6 +64,21 @@ def test_every_method_is_built_and_its_file_is_called_like_it(name, tmp_path):
     settings = compose_settings([f"method={name}", "sparsity=0.75"])
     assert settings["method"]["name"] == name
     assert isinstance(build_method(settings, tmp_path), AbstractSparseMethod)
+
+
+def test_a_choice_that_a_method_does_not_have_is_refused_with_those_that_it_has(tmp_path):
+    settings = compose_settings(["method=snip", "method.sparse_method.control=permuted"])
+    with pytest.raises(UserError, match=r"^method\.control='permuted': choose one of none, shuf"):
+        build_method(settings, tmp_path)
+
+
+def test_arguments_of_what_a_method_is_made_of_are_looked_at_too(tmp_path):
+    word = "method.sparse_method.swaps.rounding=sideways"
+    settings = compose_settings(["method=set_itop", word])
+    with pytest.raises(
+        UserError, match=r"^method\.swaps\.rounding='sideways': choose one of down, up"
+    ):
+        build_method(settings, tmp_path)
 
 
 def test_the_scratch_arm_starts_elsewhere_and_the_others_alike():
