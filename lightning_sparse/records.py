@@ -122,6 +122,8 @@ class RunRecord:
             before it was counted. Batch norm sees ``config["batch_size"]`` of them at a time.
         flops: What an image costs, in training and at the end; None likewise.
         num_parameters: Entries of all parameters, prunable or not; None likewise.
+        observations: What the sparse method says of the run at its end, as the share of weights
+            that was ever kept; None if nothing.
         remarks: What was said of network and data before the run, a sentence each; None if nothing.
     """
 
@@ -148,6 +150,7 @@ class RunRecord:
     global_batch_size: int | None = None
     flops: Flops | None = None
     num_parameters: int | None = None
+    observations: Mapping[str, float] | None = None
     remarks: Sequence[str] | None = None
 
     def __post_init__(self) -> None:

@@ -299,6 +299,7 @@ def _record(
             ),
         ),
         num_parameters=sum(parameter.numel() for parameter in module.network.parameters()),
+        observations=dict(fit.sparsity.observations()) or None,
         remarks=list(fit.remarks) or None,
     )
 

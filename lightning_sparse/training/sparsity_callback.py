@@ -114,7 +114,7 @@ class SparsityCallback(AfterStepCallback):
         self.kept_by_step = dict(state_dict["kept_by_step"])
         self._state = dict(state_dict.get("method", {}))
         if self._trained:
-            self._trained.weights = dict(state_dict["trained"])
+            self._trained.weights = dict(state_dict.get("trained", {}))
 
     def observations(self) -> Mapping[str, float]:
         """Return what the method reports of itself by now."""
@@ -126,11 +126,17 @@ class SparsityCallback(AfterStepCallback):
         """Refuse a checkpoint without masks, which Lightning would take without a word.
 
         Raises:
-            UserError: If there are none.
+            UserError: If there are none, or no trained weights where the method has some.
         """
-        if not checkpoint["callbacks"].get(self.state_key, {}).get("masks"):
+        state = checkpoint["callbacks"].get(self.state_key, {})
+        if not state.get("masks"):
             raise UserError(
                 "the checkpoint holds no masks; resume from one that this program wrote"
+            )
+        if self._trained and not state.get("trained"):
+            raise UserError(
+                f"the checkpoint holds no weights that {type(self.method).__name__} trains; resume "
+                "with the method that wrote it"
             )
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -19,6 +19,10 @@ def runs_dir(tmp_path_factory):
 
 # Controls are built like what they control (tests/cli/test_build.py), and told apart by their rule.
 ARMS = [name for name in choices("method") if not name.endswith(("_shuffled", "_reinitialised"))]
+MOVE_MASKS = {
+    "granet", "granet_sparse", "rigl", "rigl_inverted", "rigl_itop", "set", "set_itop", "snfs",
+    "sparse_momentum",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -31,6 +35,9 @@ def test_an_arm_trains_and_says_so_in_its_record(runs_dir, name):
     # Of this network only one layer has groups of input channels.
     assert -1 < excess < (record.prunable / 2 if name == "n_of_m" else len(record.layers))
     assert record.flops is not None
+    # Of methods whose masks move, the share of weights that training has visited.
+    visited = (record.observations or {}).get("share_ever_kept", 0.0)
+    assert (visited > record.kept / record.prunable) == (name in MOVE_MASKS)
     assert read_record(run_dir) == record
 
 

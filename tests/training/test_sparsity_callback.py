@@ -10,6 +10,7 @@ from lightning_sparse.sparsity.application import MaskApplication
 from lightning_sparse.sparsity.masks import full_masks, kept_and_prunable, num_kept
 from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
+from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.packed_masks import unpack_masks
 from lightning_sparse.training.classifier_module import ClassifierModule
 from lightning_sparse.training.sparsity_callback import SparsityCallback
@@ -229,6 +230,19 @@ def test_a_checkpoint_without_masks_is_refused(tmp_path, lack):
     with pytest.raises(UserError, match="the checkpoint holds no masks; resume from one"):
         fit_with_checkpoints(
             tmp_path / "again", Dense(), num_steps=12, resume_from=tmp_path / "stripped.ckpt"
+        )
+
+
+@own_fit
+def test_a_checkpoint_of_a_method_that_trains_the_networks_own_weights_is_refused(tmp_path):
+    fit_with_checkpoints(tmp_path, make_pruning(), num_steps=5)
+    powers = Powerpropagation(
+        sparsity=0.5, start_step=2, end_step=7, update_every=2, distribution=None
+    )
+
+    with pytest.raises(UserError, match="holds no weights that Powerpropagation trains; resume"):
+        fit_with_checkpoints(
+            tmp_path / "again", powers, num_steps=12, resume_from=tmp_path / "step=5.ckpt"
         )
 
 
