@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Literal, final
 
-from lightning_sparse.sparsity.masks import Masks
+from lightning_sparse.sparsity.masks import Masks, Weights
 from lightning_sparse.sparsity.reparameterisation import AbstractReparameterisation
 from lightning_sparse.sparsity.view import SparseView
 
@@ -59,6 +59,10 @@ class AbstractSparseMethod(ABC):
 
         Nominal: the layer policy may leave the measured overall sparsity below it.
         """
+
+    def start_weights(self, weights: Weights, masks: Masks) -> Weights | None:
+        """Give other start weights for the initial masks; None: those that there are."""
+        return None
 
     def check_length(self, num_steps: int) -> None:  # noqa: B027 (most have nothing to look at)
         """Look before the first step whether a run of so many steps does what the method says.

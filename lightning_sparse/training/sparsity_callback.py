@@ -157,14 +157,21 @@ class SparsityCallback(AfterStepCallback):
         if self._trained:
             self._trained.begin(weights)
         if not self.masks:
-            masks = full_masks(weights)
-            self.masks = self.method.initial_masks(
-                self._view(trainer, pl_module, weights, masks, step)
-            )
+            self._begin(trainer, pl_module, step)
         check_masks_fit(self.masks, weights)
         # A checkpoint's masks are on the CPU.
         self.masks = {name: mask.to(weights[name].device) for name, mask in self.masks.items()}
         self._use(trainer, pl_module, step)
+
+    def _begin(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        """Ask the method for masks, and for other start weights."""
+        weights = self._weights(module)
+        view = self._view(trainer, module, weights, full_masks(weights), step)
+        self.masks = self.method.initial_masks(view)
+        started = self.method.start_weights(view.weights, self.masks)
+        with torch.no_grad():
+            for name, value in (started or {}).items():
+                view.weights[name].copy_(value)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer

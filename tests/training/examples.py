@@ -17,6 +17,7 @@ from lightning_sparse.sparsity.methods.n_of_m import NOfM
 from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
 from lightning_sparse.sparsity.methods.rigl import RigL
+from lightning_sparse.sparsity.methods.scaled_start import ScaledStart
 from lightning_sparse.sparsity.methods.set import SET
 from lightning_sparse.sparsity.methods.snfs import SNFS
 from lightning_sparse.sparsity.methods.snip import SNIP
@@ -62,6 +63,7 @@ EXAMPLES = {
     ),
     "Top-KAST": TopKAST(**RANDOM, backward_sparsity=0.3, update_every=2),
     "N of M": NOfM(sparsity=0.5, group=4),
+    "RigL from a scaled start": ScaledStart(method=RigL(**RANDOM, swaps=SWAPS)),
     "SNIP": SNIP(sparsity=0.6),
     "SNIP per layer": SNIP(**RANDOM, training=True, num_batches=2, control="shuffled"),
     "GraSP": GraSP(sparsity=0.6, control="reinitialised"),

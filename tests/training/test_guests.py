@@ -15,6 +15,8 @@ from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.sparsity.application import state_of
 from lightning_sparse.sparsity.distributions import Uniform
 from lightning_sparse.sparsity.masks import num_kept
+from lightning_sparse.sparsity.methods.random_mask import RandomMask
+from lightning_sparse.sparsity.methods.scaled_start import ScaledStart
 from lightning_sparse.sparsity.methods.set import SET
 from lightning_sparse.sparsity.regrowth import SwapSchedule
 from lightning_sparse.training.hosts import check_host
@@ -307,6 +309,20 @@ def test_a_module_that_steps_its_optimizers_itself_is_refused():
 def test_a_module_without_an_optimizer_is_refused():
     with pytest.raises(UserError, match=r"^0 optimizers: a sparse run needs one"):
         fit(Guest(Plain(), lambda _: None))
+
+
+def test_start_weights_that_a_method_asks_for_are_where_training_begins():
+    module = Guest(Plain(), lambda parameters: torch.optim.SGD(parameters, 0.0, momentum=0.9))
+    before = copy.deepcopy(module.state_dict())
+    random = RandomMask(sparsity=0.6, distribution=Uniform())
+
+    sparsity, spy = fit(module, method=ScaledStart(method=random))
+
+    check_pruned(module, sparsity, spy)
+    for name, weight in prunable_weights(module).items():
+        mask = sparsity.masks[name]
+        units = mask.flatten(1).float().mean(1).sqrt().view(-1, *(1,) * (mask.dim() - 1))
+        torch.testing.assert_close(weight.detach(), before[name] * mask / units)
 
 
 def test_a_period_in_which_nothing_would_change_is_refused_before_the_first_step():
