@@ -28,11 +28,13 @@ class AbstractSparseMethod(ABC):
             ``zero``, or ``keep``, which lets it decay and has the weights masked after every step.
         new_momentum: What a weight that is grown begins with: ``zero``, or ``keep`` for what is
             left of its own, which is something only if that of removed weights is kept.
+        moves_weights: Whether `moved_weights` is asked after every step of the optimizer.
     """
 
     replaces_update: bool = False
     removed_momentum: Momentum = "zero"
     new_momentum: Momentum = "zero"
+    moves_weights: bool = False
 
     @abstractmethod
     def initial_masks(self, view: SparseView) -> Masks:
@@ -63,6 +65,16 @@ class AbstractSparseMethod(ABC):
     def start_weights(self, weights: Weights, masks: Masks) -> Weights | None:
         """Give other start weights for the initial masks; None: those that there are."""
         return None
+
+    def moved_weights(self, view: SparseView, rates: Mapping[str, float]) -> Weights:
+        """Give other weights in place of those that the optimizer's step has made.
+
+        Args:
+            view: After the step, whose ``gradients`` are those that the optimizer has had: masked,
+                and clipped.
+            rates: Learning rate of each weight in that step.
+        """
+        return view.weights
 
     def check_length(self, num_steps: int) -> None:  # noqa: B027 (most have nothing to look at)
         """Look before the first step whether a run of so many steps does what the method says.

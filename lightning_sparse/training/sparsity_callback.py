@@ -83,6 +83,7 @@ class SparsityCallback(AfterStepCallback):
         self._probe_batches = probe_batches
         self._state: dict[str, Any] = {}
         self._gradients: Weights = {}
+        self._rates: Mapping[str, float] = {}
         self._application = MaskApplication({}, {})
         self._used_at = 0  # the step after which the masks in force began to hold
         self._masks_weights = method.removed_momentum == "keep"
@@ -178,6 +179,8 @@ class SparsityCallback(AfterStepCallback):
     ) -> None:
         """Mask the gradients, after all ranks have averaged them, or update masks instead."""
         step = self._first_step + self._last_step + 1
+        if self.method.moves_weights:
+            self._rates = rates_of(optimizer, self._weights(pl_module))
         if self.method.needs_gradients(step):
             self._gradients = _copied_gradients(self._weights(pl_module))
         if self.method.replaces_update and self.method.is_due(step):
@@ -205,11 +208,23 @@ class SparsityCallback(AfterStepCallback):
     def after_step(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
         """Change the masks if that is due at this optimizer step."""
         step += self._first_step
+        if self.method.moves_weights:
+            self._move(trainer, module, step)
         if not self._trained:
             self._keep_at_zero(trainer, step)
         if not self.method.replaces_update and self.method.is_due(step):
             self._update(trainer, module, step)
         self._gradients = {}
+
+    def _move(self, trainer: pl.Trainer, module: pl.LightningModule, step: int) -> None:
+        """Let the method move what the optimizer has stepped, unless its step was left out."""
+        weights, view = self._shown(trainer, module, step)
+        if all(weight.grad is None for weight in weights.values()):
+            return
+        moved = self.method.moved_weights(view, self._rates)
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(moved[name])
 
     def _keep_at_zero(self, trainer: pl.Trainer, step: int) -> None:
         if self._masks_weights:
@@ -302,6 +317,16 @@ def _copied_gradients(weights: Mapping[str, nn.Parameter]) -> Weights:
         name: torch.zeros_like(weight) if weight.grad is None else weight.grad.detach().clone()
         for name, weight in weights.items()
     }
+
+
+def rates_of(optimizer: Optimizer, weights: Mapping[str, nn.Parameter]) -> dict[str, float]:
+    """Return the learning rate of each weight; 0 for one that the optimizer does not have."""
+    rates = {
+        parameter: float(group["lr"])
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    return {name: rates.get(weight, 0.0) for name, weight in weights.items()}
 
 
 def _leave_out_step_(optimizer: Optimizer) -> None:

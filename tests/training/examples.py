@@ -13,6 +13,7 @@ from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.sparsity.methods.gradual_random import GradualRandom
 from lightning_sparse.sparsity.methods.granet import GraNet
 from lightning_sparse.sparsity.methods.grasp import GraSP
+from lightning_sparse.sparsity.methods.ham import HAM
 from lightning_sparse.sparsity.methods.n_of_m import NOfM
 from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
@@ -63,6 +64,7 @@ EXAMPLES = {
     ),
     "Top-KAST": TopKAST(**RANDOM, backward_sparsity=0.3, update_every=2),
     "N of M": NOfM(sparsity=0.5, group=4),
+    "RigL with HAM": HAM(method=RigL(**RANDOM, swaps=SWAPS), alpha=2.0),
     "RigL from a scaled start": ScaledStart(method=RigL(**RANDOM, swaps=SWAPS)),
     "SNIP": SNIP(sparsity=0.6),
     "SNIP per layer": SNIP(**RANDOM, training=True, num_batches=2, control="shuffled"),
