@@ -38,10 +38,11 @@ def run(settings: Settings) -> int:
     torch.set_num_threads(settings["num_threads"])
     data = build_data(settings)
     network = build_network(settings, data.source)
+    is_masked = settings["method"]["name"] != "dense"
     findings = validate(
         network,
         data,
-        is_masked=settings["method"]["name"] != "dense",
+        is_masked=is_masked,
         recalibrates=bool(settings["recalibrate_batch_norm"]),
     )
     print(
@@ -51,7 +52,12 @@ def run(settings: Settings) -> int:
     for remark in findings.remarks():
         print(f"note: {remark}")
     found = rehearse(
-        network, data, build_training(settings["training"], "training"), settings["trainer"]
+        network,
+        data,
+        build_training(settings["training"], "training"),
+        settings["trainer"],
+        is_masked=is_masked,
+        is_compiled=bool(settings["compile"]),
     )
     warnings = [*_say_ranks(settings), *_say_rates(found, settings), *_say_memory(found)]
     warnings += [*_say_disk(found, settings), *_say_caches()]
@@ -94,14 +100,21 @@ def _say_memory(found: Rehearsal) -> Iterator[str]:
     free = _free_memory(found.device)
     print(
         f"memory: {_size(found.memory_bytes)} = weights {_size(found.weight_bytes)} + gradients "
-        f"{_size(found.gradient_bytes)} + momentum {_size(found.momentum_bytes)} + activations of "
-        f"{found.num_images} images {_size(found.activation_bytes)}, measured on one step; "
-        f"{_size(free)} are free"
+        f"{_size(found.gradient_bytes)} + momentum {_size(found.momentum_bytes)} + masks "
+        f"{_size(found.mask_bytes)} + the larger of activations of {found.num_images} images in a "
+        f"step {_size(found.activation_bytes)} and evaluation of {found.num_evaluated} images "
+        f"{_size(found.evaluation_bytes)}; {_size(free)} are free"
     )
     if found.memory_bytes > free:
+        is_evaluation = found.evaluation_bytes > found.activation_bytes
+        what, remedy = (
+            ("evaluation", "evaluation.batch_size")
+            if is_evaluation
+            else ("a step", "batch_size, with global_batch_size as the recipe's")
+        )
         yield (
-            f"a step needs {_size(found.memory_bytes)} of memory and {_size(free)} are free: lower "
-            "batch_size, with global_batch_size as the recipe's"
+            f"{what} needs {_size(found.memory_bytes)} of memory and {_size(free)} are free: lower "
+            f"{remedy}"
         )
 
 

@@ -3,21 +3,30 @@
 import contextlib
 import copy
 import time
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from typing_extensions import override
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
+from lightning_sparse.models.compiling import compile_
+from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.sparsity.application import MaskApplication
+from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.streams import global_generators_of
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.measurement import Batch
 from lightning_sparse.training.optimizers import build_optimizer
+from lightning_sparse.training.trainer import quiet
 
 _SECONDS = 1.5  # at most, for each of the two rates
 _MOST = 20  # steps
@@ -31,13 +40,19 @@ class Rehearsal:
 
     Attributes:
         loader_rate: Training images per second that the loader gives while nobody computes.
-        step_rate: Images per second of forward pass, backward pass and update alone.
+        step_rate: Images per second of forward pass, backward pass and update alone, masks and
+            compiling with them.
         num_images: Of the batch that was measured.
         device: Where it was computed.
         weight_bytes: Of parameters and buffers.
         gradient_bytes: Of gradients.
         momentum_bytes: Of the optimizer's state.
-        activation_bytes: Of what the forward pass of one batch keeps for the backward pass.
+        mask_bytes: Of the masks, and of their images that gradients are multiplied by.
+        activation_bytes: Of what the forward pass of one batch keeps for the backward pass, not
+            compiled.
+        evaluation_bytes: Of all that is alive at once while ``num_evaluated`` images are evaluated,
+            besides weights; measured on fewer.
+        num_evaluated: Images of a batch of evaluation.
     """
 
     loader_rate: float
@@ -47,12 +62,16 @@ class Rehearsal:
     weight_bytes: int
     gradient_bytes: int
     momentum_bytes: int
+    mask_bytes: int
     activation_bytes: int
+    evaluation_bytes: int
+    num_evaluated: int
 
     @property
     def memory_bytes(self) -> int:
-        """Of all of these together: what a step needs besides its images and the libraries."""
-        return self.weight_bytes + self.gradient_bytes + self.momentum_bytes + self.activation_bytes
+        """What a run needs besides the libraries: what stays, and a step or an evaluation."""
+        stays = self.weight_bytes + self.gradient_bytes + self.momentum_bytes + self.mask_bytes
+        return stays + max(self.activation_bytes, self.evaluation_bytes)
 
 
 def rehearse(
@@ -60,6 +79,9 @@ def rehearse(
     data: ImageDataModule,
     settings: TrainingSettings,
     trainer_options: Mapping[str, Any],
+    *,
+    is_masked: bool = False,
+    is_compiled: bool = False,
 ) -> Rehearsal:
     """Take a few batches from the loader and a few steps with the first one; nothing is written.
 
@@ -68,6 +90,8 @@ def rehearse(
         data: Gives training batches.
         settings: How a step is made.
         trainer_options: `pytorch_lightning.Trainer` arguments: accelerator and precision.
+        is_masked: Whether masks will act on it: they cost the same whatever they keep.
+        is_compiled: Whether it will be compiled.
 
     Raises:
         UserError: If the accelerator is not there, or the training set gives no batch.
@@ -78,6 +102,8 @@ def rehearse(
     precision = trainer_options.get("precision")
     with global_generators_of(data.seed, "network"):
         twin = copy.deepcopy(network).to(device).train()
+        masks = _any_masks(twin) if is_masked else {}
+        application = MaskApplication(prunable_weights(twin) if is_masked else {}, masks)
         optimizer = build_optimizer(
             twin,
             learning_rate=settings.learning_rate,
@@ -91,12 +117,19 @@ def rehearse(
                     twin(images), labels, label_smoothing=settings.label_smoothing
                 )
             loss.backward()
+            application.mask_gradients_()
             optimizer.step()
             optimizer.zero_grad(set_to_none=False)
 
         with _kept_for_backward(twin) as kept:
             step()
-        step_rate = _rate(step, len(images), device)
+        with _cast(device, precision):
+            evaluated = _alive_in_evaluation(twin, images)
+        with quiet():
+            if is_compiled:
+                compile_(twin)
+                step()
+            step_rate = _rate(step, len(images), device)
     return Rehearsal(
         loader_rate=loader_rate,
         step_rate=step_rate,
@@ -110,8 +143,60 @@ def rehearse(
             for value in state.values()
             if isinstance(value, Tensor)
         ),
+        # For each prunable weight a mask of bytes, and an image of the weight's own type.
+        mask_bytes=_size(masks.values()) + _size(prunable_weights(twin)[name] for name in masks),
         activation_bytes=sum(kept.values()),
+        evaluation_bytes=evaluated * data.evaluation_batch_size // len(images),
+        num_evaluated=data.evaluation_batch_size,
     )
+
+
+def _any_masks(network: nn.Module) -> Masks:
+    """Keep every second weight."""
+    return {
+        name: (torch.arange(weight.numel(), device=weight.device) % 2 == 0).view(weight.shape)
+        for name, weight in prunable_weights(network).items()
+    }
+
+
+@torch.no_grad()
+def _alive_in_evaluation(network: nn.Module, images: Tensor) -> int:
+    """Return the most bytes that are alive at once, the images with them and the weights without.
+
+    Network and images are left as they were.
+    """
+    network.eval()
+    with _Alive([*network.parameters(), *network.buffers(), images]) as alive:
+        network(images)
+    network.train()
+    return int(alive.most) + _size([images])
+
+
+@final
+class _Alive(TorchDispatchMode):
+    """Adds up the memory of the tensors that operations make, for as long as each is alive."""
+
+    def __init__(self, others: list[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.most: int = 0
+        self._sizes = {tensor.untyped_storage().data_ptr(): 0 for tensor in others}
+
+    @override
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor):
+                self._note(tensor.untyped_storage())
+        return made
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        place = storage.data_ptr()
+        if place not in self._sizes:
+            self._sizes[place] = storage.nbytes()
+            weakref.finalize(storage, self._sizes.pop, place, None)
+            self.most = max(self.most, sum(self._sizes.values()))
 
 
 def _device(trainer_options: Mapping[str, Any]) -> torch.device:

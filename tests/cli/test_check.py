@@ -4,10 +4,14 @@ import time
 from collections import namedtuple
 
 import pytest
+import torch
+from torch import nn
 
 from lightning_sparse.cli import check
 from lightning_sparse.cli.main import main
 from lightning_sparse.data import loader
+from lightning_sparse.models import compiling
+from lightning_sparse.training import rehearsal
 
 
 def words(folder, *others):
@@ -24,13 +28,38 @@ def test_a_run_that_nothing_stands_in_the_way_of_is_told_what_it_will_take(tmp_p
     )
     # 34,558 parameters of four bytes, and statistics of batch norm.
     assert re.search(
-        r"memory: [\d.]+ MB = weights 139 kB \+ gradients 138 kB \+ momentum 138 kB \+ activations "
-        r"of 64 images [\d.]+ kB, measured on one step; [\d.]+ GB are free",
+        r"memory: [\d.]+ MB = weights 139 kB \+ gradients 138 kB \+ momentum 138 kB "
+        r"\+ masks 171 kB \+ the larger of activations of 64 images in a step [\d.]+ [kM]B "
+        r"and evaluation of 512 images [\d.]+ MB; [\d.]+ GB are free",
         said,
     )
     assert "disk: 1.25 MB = 3 checkpoints of 278 kB + 3 sets of weights of 139 kB; " in said
     assert status == ("WARNING" in said)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dense_run_has_no_masks_and_compiled_steps_are_those_that_are_timed(
+    tmp_path, monkeypatch, capsys
+):
+    compiled = []
+
+    def compile_(network):
+        compiled.append(network)
+        compiling.compile_(network, backend="eager")
+
+    monkeypatch.setattr(rehearsal, "compile_", compile_)
+    main(words(tmp_path, "compile=true", "model._target_=tests.cli.narrow.NarrowNet"))
+    assert "+ masks 0 B +" in capsys.readouterr().out
+    (twin,) = compiled
+    assert twin._compiled_call_impl is not None
+
+
+def test_the_memory_of_evaluation_is_all_that_is_alive_at_once():
+    """Of float32: the images, the first hidden layer, and the second one or the logits with it."""
+    network = nn.Sequential(nn.Linear(10, 100), nn.Linear(100, 7), nn.Linear(7, 3))
+    images = torch.zeros(8, 10)
+    assert rehearsal._alive_in_evaluation(network, images) == 8 * 4 * (10 + 100 + 7)
+    assert network.training
 
 
 def test_a_loader_that_is_slower_than_a_step_is_named_with_both_rates(
@@ -60,7 +89,9 @@ def test_memory_and_disk_that_do_not_suffice_are_warned_of(tmp_path, monkeypatch
     monkeypatch.setattr(check, "_free_memory", lambda _: 1_000_000)
     assert main(words(tmp_path)) == 1
     said = capsys.readouterr().out
-    assert re.search(r"WARNING: a step needs [\d.]+ MB of memory and 1 MB are free: lower", said)
+    assert re.search(
+        r"WARNING: evaluation needs [\d.]+ MB of memory and 1 MB are free: lower ev", said
+    )
     assert "WARNING: the run needs 1.11 MB on disk and 1 MB are free in " in said
 
 
