@@ -9,13 +9,8 @@ from lightning_sparse.errors import UserError
 Moment = Literal["start", "end"] | int
 """The start or the end of a run, or one of its optimizer steps, from 0."""
 
-DENSE = "dense"
-
-SECOND_DENSE = "dense2"
-"""The arm of the second dense run of a seed, from the scratch arm's start."""
-
 # As points were written in earlier versions, and are in their records.
-_LETTERS = {"D": DENSE, "D2": SECOND_DENSE, "P": "prune", "S": "scratch", "L": "lottery"}
+_LETTERS = {"D": "dense", "D2": "dense2", "P": "prune", "S": "scratch", "L": "lottery"}
 _LETTER = re.compile(r"(D2?|P|S|L)-(start|end)")
 
 
@@ -34,11 +29,6 @@ class Point:
     def __str__(self) -> str:
         """Write it as `parse_point` reads it."""
         return f"{self.run}:{self.moment}"
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether it is of an arm without a mask."""
-        return self.run in {DENSE, SECOND_DENSE}
 
     @property
     def letters(self) -> str | None:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from lightning_sparse.arms import arm_as_recorded, is_masked_as_recorded, masks_as_recorded
 from lightning_sparse.errors import UserError
-from lightning_sparse.points import DENSE, SECOND_DENSE, Point, parse_point
+from lightning_sparse.points import Point, parse_point
 
 RECORD_VERSION = 1
 
@@ -101,8 +102,9 @@ class RunRecord:
     Attributes:
         run_id: Readable stem plus a hash of the settings that differ from the defaults.
         experiment: Name of the experiment configuration.
-        method: The arm.
-        start: Random stream of the start weights, ``init`` or ``init/scratch``.
+        method: The arm, or the one that it repeats from another start.
+        start: Random stream of the start weights, ``init`` or ``init/scratch``; or the point that
+            they are of, as the arm has it. Lottery runs of earlier versions have a stream.
         seed: The seed that names the family of random streams.
         target_sparsity: Nominal sparsity asked for, in [0, 1); 0 for dense runs.
         kept: Weights that the masks keep, over all prunable layers.
@@ -111,8 +113,8 @@ class RunRecord:
         num_steps: Optimizer steps of the whole schedule.
         train: On the fixed training subset.
         test: On the test set.
-        mask_source: Run id of the pruned run that gave the mask, if any.
-        rewind_step: Optimizer step the start weights come from (lottery), else 0.
+        mask_source: Run id of the run that gave the masks, if any.
+        rewind_step: Optimizer step that the start weights come from and the schedule goes on from.
         distance_from_start: Euclidean distance in weight space from start to end; None for a
             network that was trained elsewhere and whose start is not known.
         wall_seconds: Duration of the training; 0 for a network that was trained elsewhere.
@@ -125,6 +127,8 @@ class RunRecord:
         observations: What the sparse method says of the run at its end, as the share of weights
             that was ever kept; None if nothing.
         remarks: What was said of network and data before the run, a sentence each; None if nothing.
+        start_source: Run id of the run whose weights it started from; None for a random stream,
+            and in lottery runs of earlier versions, where it is ``mask_source``.
     """
 
     kind: ClassVar[str] = "run"
@@ -152,6 +156,7 @@ class RunRecord:
     num_parameters: int | None = None
     observations: Mapping[str, float] | None = None
     remarks: Sequence[str] | None = None
+    start_source: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse counts that no mask gives."""
@@ -161,9 +166,18 @@ class RunRecord:
 
     @property
     def arm(self) -> str:
-        """The arm as points name it: the second dense run of a seed is one of its own."""
-        is_second = self.method == DENSE and self.start != "init"
-        return SECOND_DENSE if is_second else self.method
+        """The arm as points name it."""
+        return arm_as_recorded(self.method, self.start, self.config.get("method"))
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether the arm has masks, and hence a sparsity."""
+        return is_masked_as_recorded(self.method, self.config.get("method"))
+
+    @property
+    def mask_arm(self) -> str:
+        """The arm that its masks are of, if ``mask_source`` names a run."""
+        return masks_as_recorded(self.config.get("method"))
 
     @property
     def measured_sparsity(self) -> float:
@@ -432,7 +446,15 @@ def _check_names(record: Record, where: str) -> None:
                 parse_point(point)
             except UserError as error:
                 raise UserError(f"{where}: {error}; the file is damaged") from None
-    fields = ("experiment", "run_id", "method", "mask_source", "start_run", "end_run")
+    fields = (
+        "experiment",
+        "run_id",
+        "method",
+        "mask_source",
+        "start_source",
+        "start_run",
+        "end_run",
+    )
     for name in fields:
         value = getattr(record, name, None)
         _require(

@@ -44,7 +44,5 @@ def test_what_names_no_run_or_no_moment_is_refused_with_an_example(text):
         parse_point(text)
 
 
-def test_only_the_two_dense_arms_have_no_mask():
-    dense = [text for text in (*LETTERS.values(), "rigl:end") if parse_point(text).is_dense]
-    assert dense == ["dense:start", "dense:end", "dense2:end"]
+def test_an_arm_of_today_has_no_letters():
     assert parse_point("rigl:end").letters is None

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from lightning_sparse.analysis.measured_rises import measure_rise
 from lightning_sparse.analysis.statistics import Interval, t_interval
+from lightning_sparse.arms import Arm
 from lightning_sparse.records import STRAIGHT_LINE, PathRecord, Record, RunRecord
 
 # Settings that say nothing of a run, or that are looked at as its arm or its ends.
@@ -66,12 +67,9 @@ class Series:
 
 def accuracy_against_sparsity(records: Iterable[Record]) -> list[Series]:
     """Test accuracy of each sparse arm, in [0, 1], against nominal sparsity."""
-    runs = [record for record in records if isinstance(record, RunRecord)]
+    runs = [record for record in records if isinstance(record, RunRecord) and record.is_masked]
     return _all_series(
-        {
-            method: [run for run in runs if run.method == method]
-            for method in ("prune", "scratch", "lottery")
-        },
+        _by_arm(runs),
         x=lambda run: run.target_sparsity,
         y=lambda run: run.test.accuracy,
         along=("sparsity", "mask_source"),
@@ -79,36 +77,42 @@ def accuracy_against_sparsity(records: Iterable[Record]) -> list[Series]:
 
 
 def gap_against_length(records: Iterable[Record]) -> list[Series]:
-    """Test accuracy that the pruned run has more than the run with its mask, against steps.
+    """Test accuracy that the run whose mask was given has more than the run with it, against steps.
 
-    Paired: each run with the pruned run that its mask is from.
+    Paired: each run with the one that its mask is from.
     """
-    runs = [record for record in records if isinstance(record, RunRecord)]
-    pruned = {run.run_id: run for run in runs if run.method == "prune"}
-    paired = [run for run in runs if run.mask_source in pruned]
+    runs = {record.run_id: record for record in records if isinstance(record, RunRecord)}
+    paired = [run for run in runs.values() if run.mask_source in runs and not run.rewind_step]
 
     def gap(run: RunRecord) -> float:
         assert run.mask_source is not None
-        return pruned[run.mask_source].test.accuracy - run.test.accuracy
+        return runs[run.mask_source].test.accuracy - run.test.accuracy
 
     return _all_series(
-        {
-            method: [run for run in paired if run.method == method and not run.rewind_step]
-            for method in ("scratch", "lottery")
-        },
+        _by_arm(paired),
         x=lambda run: float(run.num_steps),
         y=gap,
         along=("training.num_steps", "pruning", "training.lr_schedule", "mask_source"),
     )
 
 
-def rise_against_rewind_step(records: Iterable[Record]) -> list[Series]:
-    """Largest rise of the training loss, in nats, between the lottery and the pruned solution."""
+def rise_against_rewind_step(records: Iterable[Record], arms: Mapping[str, Arm]) -> list[Series]:
+    """Largest rise of the training loss, in nats, between a run and the one that it starts from.
+
+    Args:
+        records: Of paths.
+        arms: By name, which say where they start.
+    """
+    pairs = [
+        {f"{name}:end", f"{arm.start.run}:end"}
+        for name, arm in arms.items()
+        if arm.start and arm.start.moment != "end"
+    ]
     paths = [
         record
         for record in records
         if isinstance(record, PathRecord)
-        and {str(record.start_point), str(record.end_point)} == {"lottery:end", "prune:end"}
+        and {str(record.start_point), str(record.end_point)} in pairs
     ]
     return _all_series(
         {"line": [path for path in paths if path.curve == STRAIGHT_LINE]},
@@ -116,6 +120,14 @@ def rise_against_rewind_step(records: Iterable[Record]) -> list[Series]:
         y=lambda path: measure_rise(path).rise.value,
         along=("rewind_step", "capture_steps"),
     )
+
+
+def _by_arm(runs: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Group by arm: first the one that gives others its masks."""
+    found: dict[str, list[RunRecord]] = defaultdict(list)
+    for run in runs:
+        found[run.arm].append(run)
+    return dict(sorted(found.items(), key=lambda item: item[1][0].mask_source is not None))
 
 
 def _all_series(

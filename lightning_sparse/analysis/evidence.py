@@ -46,7 +46,7 @@ def path_evidence(
             for seed, items in paths.items()
         },
         records=[path.run_id for items in paths.values() for path in items],
-        missing=missing_words([label(route, sparsity) for route in routes], found),
+        missing=missing_words([experiment.label(route, sparsity) for route in routes], found),
         remarks=remarks,
     )
 
@@ -108,11 +108,6 @@ def complete(items: Sequence[_Recorded | None]) -> list[_Recorded]:
     """Return the items if none is missing, else nothing."""
     present = [item for item in items if item is not None]
     return present if len(present) == len(items) else []
-
-
-def label(route: Route, sparsity: float) -> str:
-    """Name a path for a remark."""
-    return route.name if route.is_between_dense_ends else f"{route.name} at sparsity {sparsity:g}"
 
 
 def missing_words(names: Sequence[str], found: Mapping[int, Sequence[Record | None]]) -> list[str]:

@@ -56,14 +56,9 @@ class Route(NamedTuple):
         return self.space != "line"
 
     @property
-    def is_in_mask(self) -> bool:
-        """Whether it leads from the scratch to the pruned solution inside their mask."""
-        return (self.start, self.end) == ("scratch:end", "prune:end") and self.space != "dense"
-
-    @property
-    def is_between_dense_ends(self) -> bool:
-        """Whether no mask is involved, so that the record's sparsity is 0."""
-        return all(parse_point(point).is_dense for point in (self.start, self.end))
+    def arms(self) -> tuple[str, str]:
+        """The arms of its ends."""
+        return parse_point(self.start).run, parse_point(self.end).run
 
 
 def route_of(path: PathRecord) -> Route:
@@ -76,14 +71,12 @@ def route_of(path: PathRecord) -> Route:
 
 
 class _RunKey(NamedTuple):
-    method: str
-    start: str
+    arm: str
     seed: int
     sparsity: float
 
     def __str__(self) -> str:
-        arm = f"{self.method} run from {self.start}"
-        return f"the {arm}, seed {self.seed}, sparsity {self.sparsity:g}"
+        return f"the {self.arm} run, seed {self.seed}, sparsity {self.sparsity:g}"
 
 
 class _PathKey(NamedTuple):
@@ -104,12 +97,14 @@ class ExperimentRecords:
             that a seed whose training failed cannot drop out of an average unseen.
         runs: All runs, in file order.
         paths: All paths, in file order.
+        unmasked: Arms without masks, whose runs have no sparsity, nor the paths between them.
     """
 
     seeds: tuple[int, ...]
     runs: tuple[RunRecord, ...]
     paths: tuple[PathRecord, ...]
-    _run_of_arm: Mapping[tuple[str, int, float], RunRecord]
+    unmasked: frozenset[str]
+    _run_of: Mapping[_RunKey, RunRecord]
     _path_of: Mapping[_PathKey, PathRecord]
 
     @classmethod
@@ -125,12 +120,12 @@ class ExperimentRecords:
         runs = tuple(record for record in records if isinstance(record, RunRecord))
         paths = tuple(record for record in records if isinstance(record, PathRecord))
         _check_one_experiment(records)
-        _unique((_run_key(run), run) for run in runs)
         experiment = cls(
             seeds=tuple(sorted({record.seed for record in records})),
             runs=runs,
             paths=paths,
-            _run_of_arm={(run.arm, run.seed, _rounded(run.target_sparsity)): run for run in runs},
+            unmasked=unmasked_arms(runs, paths),
+            _run_of=_unique((_run_key(run), run) for run in runs),
             _path_of=_unique((_path_key(path), path) for path in paths),
         )
         for run in runs:
@@ -141,15 +136,23 @@ class ExperimentRecords:
         return experiment
 
     def run(self, point: str, seed: int, sparsity: float) -> RunRecord | None:
-        """Return the run that a point belongs to; dense runs have no sparsity."""
-        of = parse_point(point)
-        sparsity = 0.0 if of.is_dense else sparsity
-        return self._run_of_arm.get((of.run, seed, _rounded(sparsity)))
+        """Return the run that a point belongs to; those without masks have no sparsity."""
+        arm = parse_point(point).run
+        sparsity = 0.0 if arm in self.unmasked else sparsity
+        return self._run_of.get(_RunKey(arm, seed, _rounded(sparsity)))
 
     def path(self, route: Route, seed: int, sparsity: float) -> PathRecord | None:
-        """Return a path; between dense ends there is no sparsity."""
-        sparsity = 0.0 if route.is_between_dense_ends else sparsity
+        """Return a path; between ends without masks there is no sparsity."""
+        sparsity = sparsity if self.has_sparsity(route) else 0.0
         return self._path_of.get(_PathKey(route, seed, _rounded(sparsity)))
+
+    def has_sparsity(self, route: Route) -> bool:
+        """Whether either end has masks."""
+        return not self.unmasked.issuperset(route.arms)
+
+    def label(self, route: Route, sparsity: float) -> str:
+        """Name a path for a remark."""
+        return f"{route.name} at sparsity {sparsity:g}" if self.has_sparsity(route) else route.name
 
     def lowest_sparsity(self, routes: Collection[Route], below: float) -> float | None:
         """Return the lowest sparsity below another that has a path along one of ``routes``."""
@@ -161,19 +164,21 @@ class ExperimentRecords:
         return min(found, default=None)
 
     def _check_mask_source(self, run: RunRecord) -> None:
-        pruned = self.run("prune:end", run.seed, run.target_sparsity)
-        if run.mask_source is None or pruned is None:
+        if run.mask_source is None:
             return
-        if run.mask_source != pruned.run_id:
+        source = self._run_of.get(_RunKey(run.mask_arm, run.seed, _rounded(run.target_sparsity)))
+        if source is None:
+            return
+        if run.mask_source != source.run_id:
             raise UserError(
-                f"run {run.run_id}: its mask is from {run.mask_source}, but the pruned run of its "
-                f"seed and sparsity is {pruned.run_id}; train it again"
+                f"run {run.run_id}: its mask is from {run.mask_source}, but the {source.arm} run "
+                f"of its seed and sparsity is {source.run_id}; train it again"
             )
         for count in ("kept", "prunable", "num_steps"):
-            if getattr(run, count) != getattr(pruned, count):
+            if getattr(run, count) != getattr(source, count):
                 raise UserError(
-                    f"run {run.run_id}: {count}={getattr(run, count)}, but {pruned.run_id}, whose "
-                    f"mask it has, says {getattr(pruned, count)}; train both alike"
+                    f"run {run.run_id}: {count}={getattr(run, count)}, but {source.run_id}, whose "
+                    f"mask it has, says {getattr(source, count)}; train both alike"
                 )
 
     def _check_ends(self, path: PathRecord) -> None:
@@ -202,7 +207,16 @@ def _unique(items: Iterable[tuple[_Key, _Recorded]]) -> dict[_Key, _Recorded]:
 
 
 def _run_key(run: RunRecord) -> _RunKey:
-    return _RunKey(run.method, run.start, run.seed, _rounded(run.target_sparsity))
+    return _RunKey(run.arm, run.seed, _rounded(run.target_sparsity))
+
+
+def unmasked_arms(runs: Iterable[RunRecord], paths: Iterable[PathRecord]) -> frozenset[str]:
+    """Return the arms without masks, by their runs, or else by paths that have no sparsity."""
+    masked = {run.arm: run.is_masked for run in runs}
+    ends = {arm for path in paths if not path.target_sparsity for arm in route_of(path).arms}
+    return frozenset(
+        {arm for arm, is_masked in masked.items() if not is_masked} | ends - set(masked)
+    )
 
 
 def _path_key(path: PathRecord) -> _PathKey:

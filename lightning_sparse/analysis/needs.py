@@ -1,6 +1,6 @@
 """What claims name: the paths and end points that an experiment makes and a report shows."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeVar
 
@@ -56,12 +56,21 @@ class Arms(NamedTuple):
     joined: tuple[str, ...]
 
 
-def arms_of(needs: Sequence[Needed], at: Literal["headline", "control"] = "headline") -> Arms:
+def arms_of(
+    needs: Sequence[Needed],
+    unmasked: Collection[str],
+    at: Literal["headline", "control"] = "headline",
+) -> Arms:
     """Return the arms that points and paths at one sparsity belong to.
+
+    Args:
+        needs: The points and paths.
+        unmasked: Arms without masks.
+        at: The sparsity.
 
     Example:
         >>> needs = [Needed(points=("prune:end",)), Needed(routes=(Route("x:start", "dense:end"),))]
-        >>> arms_of(needs)
+        >>> arms_of(needs, {"dense"})
         Arms(dense=('dense',), compared=('prune',), joined=('x',))
     """
     points = [parse_point(point) for needed in needs for point in needed.points]
@@ -73,10 +82,10 @@ def arms_of(needs: Sequence[Needed], at: Literal["headline", "control"] = "headl
     compared = {point.run for point in points if at == "headline"}
     asked = compared | {point.run for point in of_paths.get(at, ())}
     everywhere = dict.fromkeys([*points, *(end for ends in of_paths.values() for end in ends)])
-    runs = {point.run: point.is_dense for point in everywhere if point.run in asked}
-    masked = [run for run, is_dense in runs.items() if not is_dense]
+    runs = _once(point.run for point in everywhere if point.run in asked)
+    masked = [run for run in runs if run not in unmasked]
     return Arms(
-        dense=tuple(run for run, is_dense in runs.items() if is_dense),
+        dense=tuple(run for run in runs if run in unmasked),
         compared=tuple(run for run in masked if run in compared),
         joined=tuple(run for run in masked if run not in compared),
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightning_sparse.analysis.claim import BETWEEN_REMARKS, ClaimResult, Verdict
-from lightning_sparse.analysis.evidence import complete, label, missing_words
+from lightning_sparse.analysis.evidence import complete, missing_words
 from lightning_sparse.analysis.experiment import ExperimentRecords, Route
 from lightning_sparse.analysis.measured_descents import (
     MeasuredDescent,
@@ -121,7 +121,7 @@ def path_outcomes(
             for seed, items in paths.items()
         },
         records=[path.run_id for path in flat],
-        missing=missing_words([label(route, sparsity) for route in routes], found),
+        missing=missing_words([experiment.label(route, sparsity) for route in routes], found),
         remarks=unrefined_remarks(flat),
     )
 

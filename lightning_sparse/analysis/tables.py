@@ -33,7 +33,7 @@ def sparsity_table(experiment: ExperimentRecords) -> list[SparsityRow]:
     """Count kept weights per layer and overall, for the masked arms; layers in network order."""
     records: dict[tuple[float, str, int, int], list[str]] = {}
     for run in sorted(experiment.runs, key=lambda run: run.target_sparsity):
-        if run.method == "dense":
+        if not run.is_masked:
             continue
         counts = [(name, layer.kept, layer.prunable) for name, layer in run.layers.items()]
         for name, kept, prunable in [*counts, (ALL_LAYERS, run.kept, run.prunable)]:

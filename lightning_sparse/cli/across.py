@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lightning_sparse.cli.arms import arms
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import RECORD_FILE, Record, read_record
@@ -35,7 +36,7 @@ def run(settings: Settings) -> None:
     if missing:
         text = f"without a finished record in {runs_dir}: {', '.join(missing)}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
-    page = write_across(shown, missing, runs_dir / REPORT_DIR)
+    page = write_across(shown, missing, runs_dir / REPORT_DIR, arms(settings))
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -5,27 +5,29 @@ import inspect
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from lightning_sparse.arms import arm_of
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.objects import build_object
+from lightning_sparse.cli.planning import PlannedPoint
 from lightning_sparse.data.checks import check_source
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.models.build import build_model
 from lightning_sparse.models.compiling import compile_
+from lightning_sparse.paths.end_points import load_run_record
 from lightning_sparse.paths.settings import EvaluationSettings
-from lightning_sparse.records import RunRecord
 from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.streams import StartStream
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.classifier_module import TrainingSettings
-from lightning_sparse.training.run import MASKS_FILE, START_FILE, weights_at_step_file
+from lightning_sparse.training.run import MASKS_FILE, weights_file
 from lightning_sparse.training.settings import CheckpointSettings
 
 
@@ -55,11 +57,11 @@ def build_data(settings: Settings, *, first_step: int = 0) -> ImageDataModule:
 def build_network(
     settings: Settings, source: ImageSource, stream: StartStream | None = None
 ) -> nn.Module:
-    """Build the network at the start weights of ``stream``; None is the method's own stream."""
+    """Build the network at the start weights of ``stream``; None is the arm's own stream."""
     constructor = build_object({**settings["model"], "_partial_": True}, "model")
     constructor = _checked(constructor, settings["model"]["_target_"])
-    chosen = stream or settings["method"]["start"]
-    network = build_model(constructor, source, settings["seed"], chosen)
+    chosen = stream or arm_of(settings).stream
+    network = build_model(constructor, source, settings["seed"], cast("StartStream", chosen))
     if settings["channels_last"]:
         network = network.to(memory_format=torch.channels_last)
     if settings["compile"]:
@@ -93,33 +95,42 @@ def _checked(constructor: "functools.partial[Any]", target: str) -> "functools.p
 
 
 def build_method(settings: Settings, mask_source: Path | None) -> AbstractSparseMethod:
-    """Build the sparse method, with the masks of the pruned run if it needs any."""
-    method = build_object(settings["method"]["sparse_method"], "method")
-    if settings["method"]["needs_masks"]:
+    """Build the sparse method, with the masks of another run if its arm is given some."""
+    said, arm = settings["method"]["sparse_method"], arm_of(settings)
+    if arm.masks:
         assert mask_source is not None
-        method = method(masks=load_masks(mask_source / MASKS_FILE))
+        partial = build_object({**said, "_partial_": True}, "method")
+        method = partial(masks=load_masks(mask_source / MASKS_FILE))
+    else:
+        method = build_object(said, "method")
     if not isinstance(method, AbstractSparseMethod):
         raise UserError(f"method.sparse_method gave a {type(method).__name__}, not a sparse method")
+    if method.is_sparse != arm.is_masked:
+        raise UserError(
+            f"method.masks={settings['method']['masks']}: {type(method).__name__} "
+            + ("removes weights; write own" if method.is_sparse else "removes none; write none")
+        )
     return method
 
 
-def rewind_(network: nn.Module, pruned: RunRecord, pruned_dir: Path, step: int) -> None:
-    """Load the pruned run's own weights at ``step``, batch-norm parameters and all.
+def start_from_(network: nn.Module, source: PlannedPoint) -> None:
+    """Load the weights of a finished run at one moment, batch-norm parameters and all.
 
     Raises:
-        UserError: If the run did not keep its weights at that step.
+        UserError: If the run did not keep its weights of then.
     """
-    file = pruned_dir / (START_FILE if step == 0 else weights_at_step_file(step))
+    moment, run = source.moment, load_run_record(source.run_dir)
+    field, file = f"method.start={source.name}", source.run_dir / weights_file(moment)
     if not file.is_file():
-        remedy = f"train it with capture_steps=[{step}]"
-        if pruned.config.get("published"):
+        remedy = f"train it with capture_steps=[{moment}]"
+        if run.config.get("published"):
             remedy = "import it again with published.start=FILE, if that was published too"
-        raise UserError(f"rewind_step={step}: {pruned_dir} kept no weights of that step; {remedy}")
-    start_step = pruned.config.get("pruning", {}).get("start_step")
-    if start_step is not None and step > start_step:
+        raise UserError(f"{field}: {source.run_dir} kept no weights of that step; {remedy}")
+    start_step = run.config.get("pruning", {}).get("start_step")
+    if run.is_masked and isinstance(moment, int) and start_step and moment > start_step:
         warnings.warn(
-            f"rewind_step={step} lies after the start of pruning at step {start_step}: the weights "
-            "have been pruned in part already",
+            f"{field} lies after the start of pruning at step {start_step}: the weights have been "
+            "pruned in part already",
             stacklevel=2,
         )
     load_state_(network, load_tensors(file), file)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from lightning_sparse.arms import arm_of
 from lightning_sparse.cli.batches import num_devices, num_nodes
 from lightning_sparse.cli.build import build_data, build_network, build_training
 from lightning_sparse.cli.compose import Settings
@@ -38,7 +39,7 @@ def run(settings: Settings) -> int:
     torch.set_num_threads(settings["num_threads"])
     data = build_data(settings)
     network = build_network(settings, data.source)
-    is_masked = settings["method"]["name"] != "dense"
+    is_masked = arm_of(settings).is_masked
     findings = validate(
         network,
         data,

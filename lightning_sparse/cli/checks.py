@@ -4,6 +4,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
+from lightning_sparse.arms import arm_of
 from lightning_sparse.cli.schema import LEAVES, check_type, fits
 from lightning_sparse.cli.shipped import choices
 from lightning_sparse.errors import UserError
@@ -105,7 +106,12 @@ def check_precision(precision: Any, accelerator: str) -> None:
 
 
 def _check_sparsities(settings: Mapping[str, Any]) -> None:
-    for name in ("sparsity", "reproduce.sparsities", "reproduce.control_sparsity"):
+    for name in (
+        "sparsity",
+        "method.sparsity",
+        "reproduce.sparsities",
+        "reproduce.control_sparsity",
+    ):
         value = _look_up(settings, name)
         if value is None:
             continue
@@ -116,9 +122,12 @@ def _check_sparsities(settings: Mapping[str, Any]) -> None:
 
 def _check_places(settings: Mapping[str, Any]) -> None:
     """Refuse names that would lead out of ``runs_dir``."""
-    arm, arms = settings["method"]["name"], choices("method")
-    if arm not in arms:
-        raise UserError(f"method.name={arm}: choose one of {', '.join(arms)}")
+    arm_of(settings)
+    arms = choices("method")
+    for name in ("name", "repeats"):
+        arm = settings["method"][name]
+        if arm is not None and arm not in arms:
+            raise UserError(f"method.{name}={arm}: choose one of {', '.join(arms)}")
     name = settings["experiment_name"]
     if not is_plain_name(name):
         raise UserError(

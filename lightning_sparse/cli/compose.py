@@ -69,7 +69,7 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
 
 
 def _with_own_learning_rate(settings: Settings) -> Settings:
-    """Train at ``run_learning_rate``, which no other run gets: see `planning.plan_pruned_run`."""
+    """Train at ``run_learning_rate``, which no other run gets: see `planning.plan_sources`."""
     rate = settings["run_learning_rate"]
     if rate is None:
         return settings
@@ -162,6 +162,22 @@ def with_curve(settings: Settings, choice: str, overrides: Sequence[str] = ()) -
     """
     others = [item for item in settings["overrides"] if _name(item).partition(".")[0] != "curve"]
     return with_values({**settings, "overrides": others}, [f"curve={choice}", *overrides])
+
+
+def with_arm(settings: Settings, name: str, overrides: Sequence[str] = ()) -> Settings:
+    """Compose again as another arm, and with none of what was said of the first.
+
+    Args:
+        settings: As composed.
+        name: ``prune``, for example.
+        overrides: Whatever else is added.
+    """
+    others = [
+        item
+        for item in settings["overrides"]
+        if name == settings["method"]["name"] or _name(item).partition(".")[0] != "method"
+    ]
+    return with_values({**settings, "overrides": others}, [f"method={name}", *overrides])
 
 
 def as_yaml(settings: Settings) -> str:

@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
+from lightning_sparse.arms import arm_of
 from lightning_sparse.cli.build import (
     build_checkpointing,
     build_data,
@@ -21,20 +22,21 @@ from lightning_sparse.cli.build import (
     build_method,
     build_network,
     build_training,
-    rewind_,
+    start_from_,
 )
 from lightning_sparse.cli.checks import check_precision
 from lightning_sparse.cli.compose import Settings, compose_settings
+from lightning_sparse.cli.identity import nominal_sparsity
 from lightning_sparse.cli.launch import is_first_of_run
 from lightning_sparse.cli.objects import build_curve
-from lightning_sparse.cli.planning import plan_ends, plan_path, plan_pruned_run, plan_training
+from lightning_sparse.cli.planning import plan_ends, plan_path, plan_sources, plan_training
 from lightning_sparse.cli.tracking import tracker_for
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import FixedBatches, loader_deaths_said
 from lightning_sparse.errors import UserError, is_out_of_memory
 from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.models.starts import check_starts
-from lightning_sparse.paths.end_points import load_end_point, load_run_record
+from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.run import PathIdentity, make_path
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.locks import held
@@ -204,30 +206,30 @@ def remove_unfinished_files(run_dir: Path) -> None:
 
 
 def _train(settings: Settings, job: Job, history: History, report: Progress | None) -> Record:
-    method = settings["method"]
-    mask_dir = mask_dir_of(settings)
-    rewind_step = settings["rewind_step"] if method["rewound"] else 0
-    data = build_data(settings, first_step=rewind_step)
+    arm, sources = arm_of(settings), plan_sources(settings)
+    data = build_data(settings, first_step=arm.first_step)
     network = build_network(settings, data.source)
-    build = functools.partial(build_network, settings, data.source)
-    remarks = [] if method["rewound"] else check_starts(network, method["start"], build)
-    if method["rewound"]:
-        assert mask_dir is not None
-        rewind_(network, load_run_record(mask_dir), mask_dir, rewind_step)
+    remarks: Sequence[str] = ()
+    if sources.start:
+        start_from_(network, sources.start)
+    else:
+        build = functools.partial(build_network, settings, data.source)
+        remarks = check_starts(network, settings["method"]["start"], build)
     return train_endpoint(
         network=network,
-        method=build_method(settings, mask_dir),
+        method=build_method(settings, sources.masks.run_dir if sources.masks else None),
         data=data,
         settings=build_training(settings["training"], "training"),
         identity=RunIdentity(
             run_id=job.run_id,
             experiment=settings["experiment_name"],
-            method=method["name"],
-            start=method["start"],
+            method=arm.recorded_as,
+            start=settings["method"]["start"],
             seed=settings["seed"],
-            target_sparsity=0.0 if method["name"] == "dense" else settings["sparsity"],
-            mask_source=load_run_record(mask_dir).run_id if mask_dir else None,
-            rewind_step=rewind_step,
+            target_sparsity=nominal_sparsity(settings),
+            mask_source=sources.masks.run_id if sources.masks else None,
+            start_source=sources.start.run_id if sources.start else None,
+            rewind_step=arm.first_step,
             config=recorded(settings),
         ),
         run_dir=job.run_dir,
@@ -299,13 +301,6 @@ def recorded(settings: Settings) -> Mapping[str, object]:
         "log_every_steps", "slurm", "sweep", "report", "export", "published",
         "training_steps_multiplier", "run_learning_rate",
     }  # fmt: skip
-    return {name: value for name, value in settings.items() if name not in left_out}
-
-
-def mask_dir_of(settings: Settings) -> Path | None:
-    """Return the folder of the pruned run whose masks a run takes; None if it takes none."""
-    if not settings["method"]["needs_masks"]:
-        return None
-    if settings["mask_source"] is not None:
-        return Path(settings["mask_source"])
-    return plan_pruned_run(settings).run_dir
+    kept = {name: value for name, value in settings.items() if name not in left_out}
+    method = {name: value for name, value in settings["method"].items() if name != "trials"}
+    return {**kept, "method": method}

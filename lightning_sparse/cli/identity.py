@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_sparse.arms import Arm, arm_of
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import slug
@@ -17,7 +19,7 @@ _DECIDES_TRAINING = (
     "compile", "deterministic", "training", "trainer", "evaluation.batch_size",
     "evaluation.train_subset_size", "evaluation.allow_tf32",
 )  # fmt: skip
-_DECIDES_ARM = ("name", "start", "needs_masks", "rewound", "sparse_method")
+_DECIDES_ARM = ("name", "start", "masks", "repeats", "sparse_method")
 _DECIDES_RECALIBRATION = (
     "recalibrate_batch_norm", "evaluation.num_recalibration_images",
     "evaluation.recalibration_batch_size",
@@ -46,26 +48,42 @@ def decisive(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
     )
 
 
-def training_id(settings: Settings, *, mask_source: str | None) -> str:
-    """Return the id of a training run, for example ``digits-prune-s0.98-seed11-1f0a93bd``."""
-    method = settings["method"]
+def training_id(
+    settings: Settings, *, mask_source: str | None = None, start_source: str | None = None
+) -> str:
+    """Return the id of a training run, for example ``digits-prune-s0.98-seed11-1f0a93bd``.
+
+    Args:
+        settings: What it is trained with.
+        mask_source: Id of the run whose masks it is given.
+        start_source: Id of the run whose weights it starts from.
+    """
+    method, arm = settings["method"], arm_of(settings)
     parts = decisive(settings, _DECIDES_TRAINING)
-    parts["method"] = {name: method[name] for name in _DECIDES_ARM}
+    # In the words of when start and masks came from one pruned run or none.
+    parts["method"] = {
+        "name": arm.recorded_as,
+        "start": arm.stream,
+        "needs_masks": arm.masks is not None,
+        "rewound": arm.start is not None,
+        "sparse_method": method["sparse_method"],
+    }
     if settings["recalibrate_batch_norm"]:
         parts |= decisive(settings, _DECIDES_RECALIBRATION)
     if mask_source:
         parts["mask_source"] = mask_source
-        if method["rewound"] and settings["rewind_step"]:
-            parts["rewind_step"] = settings["rewind_step"]
+    if arm.start and (start_source != mask_source or arm.start.moment == "end"):
+        parts["start_source"] = f"{start_source}:{arm.start.moment}"
+    elif arm.first_step:
+        parts["rewind_step"] = arm.first_step
     if settings["capture_steps"]:
         parts["capture_steps"] = settings["capture_steps"]
     # What was trained elsewhere is what its file says it is, whatever the settings.
     published = settings["published"] or {}
     if "sha256" in published:
         parts["published"] = published["sha256"]
-    sparsity = [] if method["name"] == "dense" else [f"s{settings['sparsity']}"]
-    start = [method["start"].replace("/", "_")] if method["name"] == "dense" else []
-    stem = [settings["experiment_name"], method["name"], *sparsity, *start]
+    stem = [settings["experiment_name"], arm.recorded_as]
+    stem += [f"s{nominal_sparsity(settings)}"] if arm.is_masked else [_start_words(arm)]
     return _name([*stem, f"seed{settings['seed']}"], parts)
 
 
@@ -110,7 +128,8 @@ def recorded_id(record: Record) -> str:
     settings = _Recorded(record.config)
     try:
         if isinstance(record, RunRecord):
-            return training_id(settings, mask_source=record.mask_source)
+            source = record.start_source or record.mask_source
+            return training_id(settings, mask_source=record.mask_source, start_source=source)
         ends = [
             f"{run_id}:{point.moment}"
             for point, run_id in (
@@ -137,9 +156,22 @@ class _Recorded(dict[str, Any]):
         return None
 
 
+def nominal_sparsity(settings: Mapping[str, Any]) -> float:
+    """Return what an arm's masks are asked for, in [0, 1); 0 where it has none."""
+    if not arm_of(settings).is_masked:
+        return 0.0
+    own: float | None = settings["method"].get("sparsity")
+    return settings["sparsity"] if own is None else own
+
+
 def run_dir(settings: Settings, run_id: str) -> Path:
     """Return the folder of a run: a pure function of its id."""
     return Path(settings["runs_dir"]) / run_id
+
+
+def _start_words(arm: Arm) -> str:
+    start = str(arm.start or arm.stream)
+    return re.sub(r"[^\w.-]", "_", start)
 
 
 def _without_nulls(part: dict[str, Any]) -> dict[str, Any]:

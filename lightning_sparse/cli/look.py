@@ -10,6 +10,7 @@ from typing import Any, final
 
 from torch import nn
 
+from lightning_sparse.arms import arm_of
 from lightning_sparse.cli.build import (
     build_checkpointing,
     build_data,
@@ -17,25 +18,26 @@ from lightning_sparse.cli.build import (
     build_method,
     build_network,
     build_training,
-    rewind_,
+    start_from_,
 )
 from lightning_sparse.cli.checks import check_precision
 from lightning_sparse.cli.compose import Settings, compose_settings
-from lightning_sparse.cli.execution import mask_dir_of, recalibration_of
+from lightning_sparse.cli.execution import recalibration_of
 from lightning_sparse.cli.objects import build_curve, build_object
-from lightning_sparse.cli.planning import PlannedPoint, plan_ends
+from lightning_sparse.cli.planning import PlannedPoint, plan_ends, plan_sources
 from lightning_sparse.errors import UserError, is_not_here
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.models.starts import check_starts
-from lightning_sparse.paths.end_points import EndPoint, load_end_point, load_run_record
+from lightning_sparse.paths.end_points import EndPoint, load_end_point
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.run import batches_of_statistics, recalibrates
 from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.records import RECORD_FILE
 from lightning_sparse.sparsity.masks import Masks, full_masks
 from lightning_sparse.sparsity.view import AbstractNetworkProbe, SparseView
 from lightning_sparse.training.numerics import accelerator_of, is_deterministic
-from lightning_sparse.training.run import MASKS_FILE, check_steps
+from lightning_sparse.training.run import check_steps
 from lightning_sparse.training.trainer import check_trainer
 from lightning_sparse.training.validation import (
     Findings,
@@ -108,9 +110,11 @@ def _check_settings(job: Job, settings: Settings, *, is_here: bool) -> None:
         build_evaluation(settings)
         _check_space(settings)
         return
-    build_object(settings["method"]["sparse_method"], "method")
+    is_given = arm_of(settings).masks is not None
+    said = settings["method"]["sparse_method"]
+    build_object({**said, "_partial_": True} if is_given else said, "method")
     num_steps = build_training(settings["training"], "training").num_steps
-    check_steps(settings["capture_steps"], _first_step(settings), num_steps)
+    check_steps(settings["capture_steps"], arm_of(settings).first_step, num_steps)
 
 
 def _without_devices(trainer: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,10 +122,6 @@ def _without_devices(trainer: Mapping[str, Any]) -> dict[str, Any]:
     elsewhere = {"accelerator", "devices", "num_nodes", "strategy", "precision", "plugins"}
     kept = {name: value for name, value in trainer.items() if name not in elsewhere}
     return {**kept, "accelerator": "cpu", "devices": 1}
-
-
-def _first_step(settings: Settings) -> int:
-    return int(settings["rewind_step"]) if settings["method"]["rewound"] else 0
 
 
 def _check_space(settings: Settings) -> None:
@@ -162,7 +162,7 @@ class _Shared:
 
     def network(self, settings: Settings) -> nn.Module:
         """Return the network at its start weights, which are those of its stream."""
-        stream = settings["method"]["start"]
+        stream = arm_of(settings).stream
         if stream not in self._networks:
             self._networks[stream] = build_network(settings, self.data.source)
         return self._networks[stream]
@@ -186,28 +186,31 @@ class _Shared:
 
 
 def _check_run(settings: Settings, shared: _Shared, *, is_here: bool) -> None:
-    network, method = shared.network(settings), settings["method"]
+    network, arm = shared.network(settings), arm_of(settings)
     recalibration = recalibration_of(settings, shared.data)
     findings = shared.findings(
-        network, is_masked=method["name"] != "dense", recalibrates=recalibration is not None
+        network, is_masked=arm.is_masked, recalibrates=recalibration is not None
     )
     check_batches_of_one(network, shared.data, [recalibration] if recalibration else [])
     if is_here:
         check_ranks_can_wait(findings, settings["trainer"])
-    if not method["rewound"]:
+    if not arm.start:
         shared.check_starts(settings)
-    mask_dir = mask_dir_of(settings)
-    if mask_dir is None or (mask_dir / MASKS_FILE).is_file():
-        _check_method(settings, network, mask_dir)
+    sources = plan_sources(settings)
+    if sources.start and _is_there(sources.start):
+        start_from_(copy.deepcopy(network), sources.start)
+    if sources.masks is None or _is_there(sources.masks):
+        _check_method(settings, network, sources.masks.run_dir if sources.masks else None)
+
+
+def _is_there(point: PlannedPoint) -> bool:
+    return (point.run_dir / RECORD_FILE).is_file()
 
 
 def _check_method(settings: Settings, network: nn.Module, mask_dir: Path | None) -> None:
     """Ask a method for its first masks; those of a run that is still to be made are left out."""
     method, weights = build_method(settings, mask_dir), prunable_weights(network)
     method.check_length(settings["training"]["num_steps"])
-    if settings["method"]["rewound"] and mask_dir is not None:
-        pruned = load_run_record(mask_dir)
-        rewind_(copy.deepcopy(network), pruned, mask_dir, settings["rewind_step"])
     view = SparseView(
         step=0,
         weights=weights,

@@ -1,6 +1,7 @@
 """``lightning-sparse pilot``: tune each arm on the pilot seeds by its own objective."""
 
 import functools
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +11,13 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings, with_curve, with_values
+from lightning_sparse.analysis.experiment import Route
+from lightning_sparse.analysis.needs import arms_of, ordered
+from lightning_sparse.cli.arms import arms
+from lightning_sparse.cli.compose import Settings, with_arm, with_curve
 from lightning_sparse.cli.planning import plan_path, plan_training
+from lightning_sparse.cli.report import asked
+from lightning_sparse.cli.reproduce import curve_file
 from lightning_sparse.cli.schema import leaves
 from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.worker import look_at, run_job
@@ -30,8 +36,8 @@ Trial = tuple[str, list[str], list[Job]]
 def run(settings: Settings) -> None:
     """Run every trial on every pilot seed, print a table, and keep it as JSON Lines.
 
-    Arms come first, since the masks of scratch and lottery runs and the ends of curves are those of
-    the settings in force; adopt the pruned arm's choice before tuning what builds on it.
+    Arms come first, since masks that are given and the ends of curves are those of the settings in
+    force; adopt the choice of an arm before tuning what builds on it.
     """
     seeds = settings["pilot"]["seeds"]
     if set(seeds) & set(settings["reproduce"]["seeds"]):
@@ -92,13 +98,14 @@ def _entries(stage: str, planned: Sequence[Trial], seeds: Sequence[int]) -> list
 
 def arm_trials(settings: Settings) -> Trials:
     """Return, per arm, the overrides of each trial: as many for one arm as for another."""
-    pilot = settings["pilot"]
-    rates = pilot["learning_rates"]
-    trials: Trials = {
-        name: [[f"tuned.learning_rate.{name}={rate}"] for rate in rates]
-        for name in ("dense", "scratch", "lottery")
+    known = arms(settings)
+    unmasked = [name for name, arm in known.items() if not arm.is_masked]
+    of_claims = itertools.chain(*arms_of(asked(settings).needs, unmasked))
+    trials = {
+        name: _trials_of(settings, name)
+        for name in of_claims
+        if name not in known or not known[name].repeats
     }
-    trials["prune"] = [_prune_overrides(trial) for trial in pilot["prune_trials"]]
     _require_equal_numbers(trials)
     return trials
 
@@ -108,7 +115,7 @@ def curve_trials(settings: Settings) -> Trials:
     rates = settings["pilot"]["path_learning_rates"]
     trials = {
         space: [[f"tuned.path_learning_rate.{space}={rate}"] for rate in rates]
-        for space in ("end_mask", "dense")
+        for space in _tuned_curves(settings)
     }
     _require_equal_numbers(trials)
     return trials
@@ -149,21 +156,39 @@ def objective(job: Job) -> float:
 
 def plan_arm(settings: Settings, method: str, overrides: Sequence[str]) -> Job:
     """Plan the run of one arm."""
-    return plan_training(with_values(settings, [f"method={method}", *overrides]))
+    return plan_training(with_arm(settings, method, overrides))
 
 
 def plan_curve(settings: Settings, space: str, overrides: Sequence[str]) -> Job:
-    """Plan the quadratic curve that learning rates of curves are tuned on."""
-    ends = ["path.start=scratch:end", "path.end=prune:end", f"path.space={space}"]
-    return plan_path(with_curve(settings, "quadratic", [*ends, *overrides]))
+    """Plan the curve that learning rates in a space are tuned on."""
+    route = _tuned_curves(settings)[space]
+    ends = [f"path.start={route.start}", f"path.end={route.end}", f"path.space={space}"]
+    return plan_path(with_curve(settings, curve_file(settings, route), [*ends, *overrides]))
 
 
-def _prune_overrides(trial: dict[str, Any]) -> list[str]:
+def _tuned_curves(settings: Settings) -> dict[str, Route]:
+    """Return the first curve of the claims in each space that they have curves in."""
+    fitted = [route for route in ordered(asked(settings).needs) if route.is_fitted]
+    spaces = {"sparse": "end_mask", "dense": "dense"}
+    first: dict[str, Route] = {}
+    for route in fitted:
+        first.setdefault(spaces[route.space], route)
+    return first
+
+
+def _trials_of(settings: Settings, arm: str) -> list[list[str]]:
+    own = with_arm(settings, arm)["method"]["trials"]
+    if own is None:
+        own = [{"learning_rate": rate} for rate in settings["pilot"]["learning_rates"]]
+    return [_overrides_of(trial, arm) for trial in own]
+
+
+def _overrides_of(trial: dict[str, Any], arm: str) -> list[str]:
     if "learning_rate" not in trial:
-        raise UserError(f"pilot.prune_trials: {trial} needs a learning_rate, as every trial does")
+        raise UserError(f"method={arm}: trials: {trial} needs a learning_rate, as every trial does")
     others = {name: value for name, value in trial.items() if name != "learning_rate"}
     return [
-        f"tuned.learning_rate.prune={trial['learning_rate']}",
+        f"tuned.learning_rate.{arm}={trial['learning_rate']}",
         *(f"{name}={value}" for name, value in leaves(others)),
     ]
 

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_sparse.cli.compose import Settings, with_values
-from lightning_sparse.cli.identity import path_id, run_dir, training_id
+from lightning_sparse.arms import Arm, arm_of
+from lightning_sparse.cli.compose import Settings, with_arm, with_values
+from lightning_sparse.cli.identity import nominal_sparsity, path_id, run_dir, training_id
 from lightning_sparse.cli.objects import build_curve
 from lightning_sparse.cli.shipped import choices
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
-from lightning_sparse.points import SECOND_DENSE, Moment, Point, parse_point
+from lightning_sparse.points import Moment, Point, parse_point
 from lightning_sparse.records import RunRecord, read_record
 
 
@@ -43,63 +44,116 @@ class PlannedPoint:
         return f"{self.run_id}:{self.moment}"
 
 
-def plan_training(settings: Settings) -> Job:
-    """Plan one training run, and the pruned run before it if it needs masks."""
-    method = settings["method"]
-    if method["name"] == "prune" and settings["rewind_step"]:
-        return plan_pruned_run(settings)
-    needs: tuple[Job, ...] = ()
-    mask_source = None
-    if method["needs_masks"]:
-        if settings["mask_source"] is None:
-            pruned = plan_pruned_run(settings)
-            needs, mask_source = (pruned,), pruned.run_id
-        else:
-            mask_source = given_mask_source(settings).run_id
-    run_id = training_id(settings, mask_source=mask_source)
-    sparsity = "" if method["name"] == "dense" else f" at sparsity {settings['sparsity']:g}"
-    start = f" from {method['start']}" if method["name"] == "dense" else ""
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What must be there before a training run begins.
+
+    Attributes:
+        start: Where its weights come from; None for a random stream.
+        masks: Where its masks come from; None if its method makes its own, or none.
+    """
+
+    start: PlannedPoint | None = None
+    masks: PlannedPoint | None = None
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """What makes them, each once."""
+        jobs = [point.job for point in (self.masks, self.start) if point and point.job]
+        return tuple({job.run_id: job for job in jobs}.values())
+
+
+def plan_training(settings: Settings, above: Sequence[str] = ()) -> Job:
+    """Plan one training run, and before it the runs that its start and its masks are of.
+
+    Args:
+        settings: What it is trained with.
+        above: Arms whose runs need this one.
+
+    Raises:
+        UserError: If an arm would have to be there before itself, or a source is none.
+    """
+    arm = arm_of(settings)
+    if arm.name in above:
+        raise UserError(
+            f"method={arm.name}: needs itself, by way of {' -> '.join((*above, arm.name))}; begin "
+            "with an arm that starts from a random stream and makes its own masks"
+        )
+    settings = _keeping(settings, arm)
+    sources = plan_sources(settings, above)
+    run_id = training_id(
+        settings,
+        mask_source=sources.masks.run_id if sources.masks else None,
+        start_source=sources.start.run_id if sources.start else None,
+    )
+    sparsity = f" at sparsity {nominal_sparsity(settings):g}" if arm.is_masked else ""
+    start = "" if arm.is_masked else f" from {settings['method']['start']}"
     return Job(
         run_id=run_id,
         kind="train",
-        title=f"train {method['name']}{start}{sparsity}, seed {settings['seed']}",
+        title=f"train {arm.recorded_as}{start}{sparsity}, seed {settings['seed']}",
         run_dir=run_dir(settings, run_id),
         overrides=tuple(settings["overrides"]),
-        needs=needs,
+        needs=sources.jobs,
         cost=float(settings["training"]["num_steps"]),
     )
 
 
-def plan_pruned_run(settings: Settings) -> Job:
-    """Plan the pruned run that masks come from; it keeps the weights to rewind to."""
-    step = settings["rewind_step"]
-    captured = settings["capture_steps"] if settings["method"]["name"] == "prune" else []
-    steps = sorted({*captured, *([step] if step else [])})
-    overrides = ["method=prune", "rewind_step=0", f"capture_steps={steps}"]
-    if settings["method"]["name"] != "prune" and settings["run_learning_rate"] is not None:
-        overrides.append("run_learning_rate=null")
-    return plan_training(with_values(settings, overrides))
+def _keeping(settings: Settings, arm: Arm) -> Settings:
+    """Have a run keep the steps that its arm keeps, besides those that were asked for."""
+    steps = sorted({*settings["capture_steps"], *arm.keeps})
+    if not arm.keeps or steps == settings["capture_steps"]:
+        return settings
+    return with_values(settings, [f"capture_steps={steps}"])
 
 
-def given_mask_source(settings: Settings) -> RunRecord:
-    """Read the record of the pruned run that ``mask_source`` names.
+def plan_sources(settings: Settings, above: Sequence[str] = ()) -> Sources:
+    """Find the points that an arm's start weights and masks are of.
 
     Raises:
-        UserError: If it is no finished pruned run, or one of another sparsity.
+        UserError: As `plan_training` does.
     """
+    arm = arm_of(settings)
+    if arm.masks and (given := _given_run(settings)):
+        _check_given_run(settings, given, arm.masks.run)
+    own = settings["capture_steps"] or settings["run_learning_rate"] is not None
+    others = with_values(settings, _OF_THIS_RUN) if own else settings
+
+    def plan(field: str, point: Point | None) -> PlannedPoint | None:
+        if point is None:
+            return None
+        kept = [at.moment for at in arm.sources if at.run == point.run]
+        steps = sorted({step for step in kept if isinstance(step, int)})
+        field = f"method.{field}={point}"
+        return plan_point(others, point, field, steps, (*above, arm.name))
+
+    return Sources(start=plan("start", arm.start), masks=plan("masks", arm.masks))
+
+
+# What is said of one run and of none that it needs.
+_OF_THIS_RUN = ("capture_steps=[]", "run_learning_rate=null")
+
+
+def _given_run(settings: Settings) -> RunRecord | None:
+    """Read the record of the run that ``mask_source`` names, which stands for its arm's."""
+    if settings["mask_source"] is None:
+        return None
     folder = Path(settings["mask_source"])
-    field = f"mask_source={folder}"
-    record = _finished_run(
-        folder, field, "leave mask_source out to train the pruned run, or name one that exists"
-    )
-    if record.method != "prune":
-        raise UserError(f"{field}: is a {record.method} run; name a run of method=prune")
-    if record.target_sparsity != settings["sparsity"]:
+    remedy = "leave mask_source out to train the run, or name one that exists"
+    return _finished_run(folder, f"mask_source={folder}", remedy)
+
+
+def _check_given_run(settings: Settings, record: RunRecord, arm: str) -> None:
+    """Refuse a run that cannot stand for that of an arm."""
+    field = f"mask_source={settings['mask_source']}"
+    if record.arm != arm:
+        raise UserError(f"{field}: is a {record.arm} run; name a run of method={arm}")
+    wanted = nominal_sparsity(with_arm(settings, arm))
+    if record.target_sparsity != wanted:
         raise UserError(
-            f"{field}: was pruned to sparsity {record.target_sparsity:g}, not "
-            f"{settings['sparsity']:g}; say sparsity={record.target_sparsity:g}"
+            f"{field}: was pruned to sparsity {record.target_sparsity:g}, not {wanted:g}; say "
+            f"sparsity={record.target_sparsity:g}"
         )
-    return record
 
 
 def plan_path(settings: Settings) -> Job:
@@ -163,7 +217,11 @@ def _steps(settings: Settings, run: str, points: Sequence[Point]) -> list[int]:
 
 
 def plan_point(
-    settings: Settings, point: Point, field: str, capture_steps: Sequence[int] = ()
+    settings: Settings,
+    point: Point,
+    field: str,
+    capture_steps: Sequence[int] = (),
+    above: Sequence[str] = (),
 ) -> PlannedPoint:
     """Find the run of an arm, or take a folder as it is.
 
@@ -172,46 +230,39 @@ def plan_point(
         point: The point.
         field: Where it was said, for messages.
         capture_steps: Steps whose weights the arm's run keeps.
+        above: Arms whose runs need the point.
 
     Raises:
         UserError: If there is neither.
     """
-    if point.run == "prune" and settings["mask_source"] is not None:
-        record, folder = given_mask_source(settings), Path(settings["mask_source"])
-        return _recorded_point(str(point), folder, point.moment, record)
-    if point.run in arms():
-        return _planned_point(settings, point, capture_steps)
+    given = _given_run(settings)
+    if given and given.arm == point.run:
+        _check_given_run(settings, given, point.run)
+        return _recorded_point(str(point), Path(settings["mask_source"]), point.moment, given)
+    arms = choices("method")
+    if point.run in arms:
+        return _planned_point(settings, point, capture_steps, above)
     folder = Path(point.run)
-    record = _finished_run(folder, field, f"train it first, or name an arm: {', '.join(arms())}")
+    record = _finished_run(folder, field, f"train it first, or name an arm: {', '.join(arms)}")
     return _recorded_point(f"{record.run_id}:{point.moment}", folder, point.moment, record)
 
 
-def arms() -> list[str]:
-    """Return the names of all arms: the files in ``conf/method/``, and the second dense run."""
-    return [*choices("method"), SECOND_DENSE]
-
-
-def of_arm(name: str) -> list[str]:
-    """Return the overrides that make a training run one of an arm."""
-    if name == SECOND_DENSE:
-        return ["method=dense", "method.start=init/scratch"]
-    return [f"method={name}"]
-
-
-def _planned_point(settings: Settings, point: Point, capture_steps: Sequence[int]) -> PlannedPoint:
-    overrides = of_arm(point.run)
+def _planned_point(
+    settings: Settings, point: Point, capture_steps: Sequence[int], above: Sequence[str]
+) -> PlannedPoint:
+    overrides = []
     if isinstance(point.moment, int) or capture_steps != settings["capture_steps"]:
         overrides.append(f"capture_steps={[*capture_steps]}")
     # How a path is made says nothing of the runs at its ends, which thus are composed once for all.
     general = [item for item in settings["overrides"] if not item.startswith(("path.", "curve"))]
-    composed = with_values({**settings, "overrides": general}, overrides)
-    job = plan_training(composed)
+    composed = with_arm({**settings, "overrides": general}, point.run, overrides)
+    job = plan_training(composed, above)
     return PlannedPoint(
         name=str(point),
         run_id=job.run_id,
         run_dir=job.run_dir,
         moment=point.moment,
-        sparsity=0.0 if composed["method"]["name"] == "dense" else composed["sparsity"],
+        sparsity=nominal_sparsity(composed),
         job=job,
     )
 

@@ -10,6 +10,7 @@ from lightning_sparse.analysis.judge import judge_all, rule_set
 from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.analysis.triples import judge_triples
 from lightning_sparse.cli import across
+from lightning_sparse.cli.arms import arms
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.objects import build_question
 from lightning_sparse.cli.tracking import track_report
@@ -37,7 +38,7 @@ def run(settings: Settings) -> None:
     claims = judge_all(records, headline_sparsity=sparsity, rules=rules)
     write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
     write_report(
-        Findings(records, sparsity, rules),
+        Findings(records, sparsity, rules, arms(settings)),
         claims,
         judge_triples(records, headline_sparsity=sparsity, rules=rules),
         title=settings["reproduce"]["title"],

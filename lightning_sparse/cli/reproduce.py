@@ -2,17 +2,19 @@
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
 from lightning_sparse.analysis.experiment import Route
-from lightning_sparse.analysis.needs import Needed, arms_of, ordered
+from lightning_sparse.analysis.needs import Arms, Needed, arms_of, ordered
 from lightning_sparse.cli import report
+from lightning_sparse.cli.arms import unmasked
 from lightning_sparse.cli.batches import num_nodes
-from lightning_sparse.cli.compose import Settings, with_curve, with_values
+from lightning_sparse.cli.compose import Settings, with_arm, with_curve, with_values
 from lightning_sparse.cli.objects import build_curve
-from lightning_sparse.cli.planning import of_arm, plan_path, plan_training
+from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.shipped import choices
 from lightning_sparse.cli.worker import look_at, run_job
@@ -51,8 +53,7 @@ def plan_all(settings: Settings) -> list[Job]:
     """Plan every run and path that the claims need, for every report seed, each once."""
     plan = settings["reproduce"]
     headline = settings["sparsity"]
-    needs = report.asked(settings).needs_of(plan["claims"])
-    plan_route = _route_planner(settings, needs)
+    wanted = _wanted(settings)
     with_all = plan["seeds"][: plan["num_seeds_of_sparsities"]]
     seeds = [
         (seed, [headline, *plan["sparsities"]] if seed in with_all else [headline])
@@ -61,59 +62,76 @@ def plan_all(settings: Settings) -> list[Job]:
     jobs = [
         job
         for seed, sparsities in seeds
-        for job in _plan_seed(
-            with_values(settings, [f"seed={seed}"]), sparsities, needs, plan_route
-        )
+        for job in _plan_seed(with_values(settings, [f"seed={seed}"]), sparsities, wanted)
     ]
     for seed, _ in seeds[: plan["search"]["num_seeds"]]:
-        jobs += _plan_search(with_values(settings, [f"seed={seed}"]), needs, plan_route)
+        jobs += _plan_search(with_values(settings, [f"seed={seed}"]), wanted)
     return list({job.run_id: job for job in jobs}.values())
 
 
-def _plan_seed(
-    settings: Settings,
-    sparsities: Sequence[float],
-    needs: Sequence[Needed],
-    plan_route: PlanRoute,
-) -> Iterator[Job]:
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """What is made for every seed.
+
+    Attributes:
+        needs: Of the claims.
+        arms: That these need at the headline sparsity.
+        control_arms: That they need at the sparsity of the control.
+        plan_route: Plans a path.
+    """
+
+    needs: Sequence[Needed]
+    arms: Arms
+    control_arms: Arms
+    plan_route: PlanRoute
+
+
+def _wanted(settings: Settings) -> _Wanted:
+    needs = report.asked(settings).needs_of(settings["reproduce"]["claims"])
+    without_masks = unmasked(settings)
+    return _Wanted(
+        needs=needs,
+        arms=arms_of(needs, without_masks),
+        control_arms=arms_of(needs, without_masks, "control"),
+        plan_route=_route_planner(settings, needs),
+    )
+
+
+def _plan_seed(settings: Settings, sparsities: Sequence[float], wanted: _Wanted) -> Iterator[Job]:
     """Plan one seed at all of the sparsities, of which the first is the headline's."""
-    arms = arms_of(needs)
+    arms = wanted.arms
     for arm in arms.dense:
         yield _plan_arm(settings, arm)
     for sparsity in sparsities:
         only_here = arms.joined if sparsity == settings["sparsity"] else ()
         for arm in (*arms.compared, *only_here):
             yield _plan_arm(settings, arm, f"sparsity={sparsity}")
-    routes = ordered(needed for needed in needs if needed.is_in_every_seed)
+    routes = ordered(needed for needed in wanted.needs if needed.is_in_every_seed)
     for route in sorted(routes, key=lambda route: route.is_fitted):
-        yield plan_route(settings, route)
+        yield wanted.plan_route(settings, route)
     if settings["reproduce"]["control_sparsity"] is not None:
-        yield from _plan_control(settings, needs, plan_route)
+        yield from _plan_control(settings, wanted)
 
 
-def _plan_control(
-    settings: Settings, needs: Sequence[Needed], plan_route: PlanRoute
-) -> Iterator[Job]:
+def _plan_control(settings: Settings, wanted: _Wanted) -> Iterator[Job]:
     """Plan the positive control in the mask, at the sparsity that leaves it more room."""
     control = f"sparsity={settings['reproduce']['control_sparsity']}"
-    for arm in arms_of(needs, "control").joined:
+    for arm in wanted.control_arms.joined:
         yield _plan_arm(settings, arm, control)
-    for route in ordered(needed for needed in needs if needed.at == "control"):
-        yield plan_route(settings, route, control)
+    for route in ordered(needed for needed in wanted.needs if needed.at == "control"):
+        yield wanted.plan_route(settings, route, control)
 
 
-def _plan_search(
-    settings: Settings, needs: Sequence[Needed], plan_route: PlanRoute
-) -> Iterator[Job]:
+def _plan_search(settings: Settings, wanted: _Wanted) -> Iterator[Job]:
     """Plan the curves that show what a search with more steps would have found."""
-    routes = ordered(needed for needed in needs if needed.seeds == "search")
+    routes = ordered(needed for needed in wanted.needs if needed.seeds == "search")
     for times in settings["reproduce"]["search"]["times"]:
         for route in routes:
-            yield plan_route(settings, route, f"path.steps_multiplier={times}")
+            yield wanted.plan_route(settings, route, f"path.steps_multiplier={times}")
 
 
 def _plan_arm(settings: Settings, arm: str, *others: str) -> Job:
-    return plan_training(with_values(settings, [*of_arm(arm), *others]))
+    return plan_training(with_arm(settings, arm, others))
 
 
 def _route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
@@ -122,7 +140,7 @@ def _route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
     Raises:
         UserError: If no file in ``conf/curve/`` has the shape of a curve.
     """
-    files = {route.curve: _curve_file(settings, route) for route in ordered(needs)}
+    files = {route.curve: curve_file(settings, route) for route in ordered(needs)}
     spaces = {"sparse": ["path.space=end_mask"], "dense": ["path.space=dense"], "line": []}
 
     def plan_route(settings: Settings, route: Route, *others: str) -> Job:
@@ -132,7 +150,7 @@ def _route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
     return plan_route
 
 
-def _curve_file(settings: Settings, route: Route) -> str:
+def curve_file(settings: Settings, route: Route) -> str:
     """Return the file in ``conf/curve/`` whose curve records call as the route does."""
     files = choices("curve")
     likely = {"straight line": "line"}.get(route.curve, route.curve.removesuffix(" curve"))

@@ -106,7 +106,10 @@ def run_wanted(job: Job, console: Console) -> None:
     needed = unfinished(with_needs(job.needs))
     for item in needed:
         say(f"needs {item.run_id}, which is not there: it is made first ({item.title})")
-    if any(item.overrides and "method=prune" in item.overrides for item in needed):
+    sources = {
+        need.run_id for item in (*needed, job) if item.kind == "train" for need in item.needs
+    }
+    if any(item.run_id in sources for item in needed):
         say("to take the masks of another pruned run, give its folder: mask_source=FOLDER")
     if needed:
         look_at([job])

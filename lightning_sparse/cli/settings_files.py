@@ -6,6 +6,7 @@ No torch in here.
 import copy
 import functools
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -18,6 +19,7 @@ from omegaconf import OmegaConf
 from omegaconf._utils import get_yaml_loader
 from typing_extensions import override
 
+from lightning_sparse.arms import in_todays_words
 from lightning_sparse.cli.places import is_place
 from lightning_sparse.cli.schema import check_name, check_type, leaves
 from lightning_sparse.cli.shipped import CONF_DIR, choices, conf_folders
@@ -26,6 +28,12 @@ from lightning_sparse.errors import UserError
 _OCTAL_OR_SEXAGESIMAL = re.compile(r"[-+]?0[0-9_]+|.*:.*")
 
 _GLOBAL = "_global_"
+
+# What the file of an arm need not say.
+_OF_ARMS: Mapping[str, Any] = {
+    "start": "init", "masks": "own", "repeats": None, "sparsity": None, "keeps": [],
+    "trials": None, "definition": "", "colour": None, "marker": None,
+}  # fmt: skip
 
 
 def read_yaml(file: Path) -> Any:
@@ -137,6 +145,18 @@ def found(config_path: str) -> Path | None:
     return files[0] if files else None
 
 
+def read_choice(config_path: str) -> Any:
+    """Return what a file of a group says, as it stands there.
+
+    Raises:
+        UserError: If there is no such file, or it is wrong.
+    """
+    file = found(config_path)
+    if file is None:
+        raise UserError(f"there is no conf/{config_path}.yaml")
+    return OmegaConf.to_container(_checked(file, config_path, file.read_bytes()))
+
+
 def register() -> None:
     """Tell Hydra of our source."""
     Plugins.instance().register(SettingsSource)
@@ -154,9 +174,11 @@ def _completed(body: Any, config_path: str, file: Path) -> Any:
             raise UserError(
                 f"{file}: name: {completed['name']}: an arm is called like its file; leave name out"
             )
-        rate = completed.get("learning_rate")
-        rate = f"${{tuned.learning_rate.{name}}}" if rate is None else rate
-        completed = OmegaConf.merge({"name": name}, completed, {"learning_rate": rate})
+        said = {key: value for key, value in completed.items_ex(resolve=False) if value is not None}
+        rate = f"${{tuned.learning_rate.{name}}}"
+        completed = OmegaConf.create(
+            {"name": name, "words": name, **_OF_ARMS, "learning_rate": rate, **said}
+        )
     elif file == CONF_DIR / "config.yaml":
         rates = completed.tuned.learning_rate
         completed.tuned.learning_rate = {
@@ -173,6 +195,8 @@ def _checked(file: Path, config_path: str, _content: bytes) -> Any:
     if not isinstance(body, dict):
         raise UserError(f"{file}: holds no settings; write name: value, one a line")
     group = config_path.partition("/")[0]
+    if group == "method":
+        body = _todays_arm(file, body)
     if group == "experiment" and _package(file) != _GLOBAL:
         raise UserError(
             f"{file}: the first line of an experiment must be `# @package _global_`, without which "
@@ -187,12 +211,25 @@ def _checked(file: Path, config_path: str, _content: bytes) -> Any:
     return OmegaConf.create(body)
 
 
+def _todays_arm(file: Path, body: dict[str, Any]) -> dict[str, Any]:
+    try:
+        today = in_todays_words(body, "${rewind_step}")
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    if today is not body:
+        said = ", ".join(f"{name}: {today.get(name)}" for name in ("start", "masks"))
+        print(f"{file}: needs_masks and rewound are written {said} now", file=sys.stderr)
+    return today
+
+
 def _check_setting(name: str, value: Any) -> None:
     check_name(name, value)
     if is_place(name) and isinstance(value, int | float):
         raise UserError(f"{name}={value}: names a folder; put it into quotes")
-    if not (isinstance(value, str) and ("${" in value or value == "???")):
-        check_type(name, value)
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str) and ("${" in item or item == "???"):
+            return
+    check_type(name, value)
 
 
 def _settings_of(body: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:

@@ -14,9 +14,7 @@ from lightning_sparse.sparsity.masks import Masks, layer_counts
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import (
     MASKS_FILE,
-    START_FILE,
-    WEIGHTS_FILE,
-    weights_at_step_file,
+    weights_file,
 )
 
 
@@ -65,7 +63,7 @@ def load_end_point(run_dir: Path, moment: Moment, *, name: str) -> EndPoint:
             missing, damaged, or of another run.
     """
     run = load_run_record(run_dir)
-    file = run_dir / _weights_file(moment)
+    file = run_dir / weights_file(moment)
     if isinstance(moment, int) and not file.is_file():
         raise UserError(
             f"{name}: {run_dir} kept no weights of that step; train it with "
@@ -79,12 +77,6 @@ def load_end_point(run_dir: Path, moment: Moment, *, name: str) -> EndPoint:
             "masks of this run; remove its folder and train it again"
         )
     return EndPoint(name=name, run=run, state=state, masks=masks)
-
-
-def _weights_file(moment: Moment) -> str:
-    if isinstance(moment, int):
-        return weights_at_step_file(moment)
-    return START_FILE if moment == "start" else WEIGHTS_FILE
 
 
 def load_run_record(run_dir: Path) -> RunRecord:

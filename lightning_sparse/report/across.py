@@ -1,6 +1,6 @@
 """The page on runs of many sweeps: three figures with intervals over seeds, and what is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -12,17 +12,15 @@ from lightning_sparse.analysis.across import (
     gap_against_length,
     rise_against_rewind_step,
 )
+from lightning_sparse.arms import Arm
 from lightning_sparse.records import Record
 from lightning_sparse.report.blocks import Block, Document, Paragraph, Picture, Row, Section, Table
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.html import render_html
 from lightning_sparse.report.markdown import render_markdown
 from lightning_sparse.report.style import (
-    ARM_COLOURS,
-    ARM_MARKERS,
     NONE,
-    STRAIGHT,
-    arm_words,
+    Looks,
     number,
 )
 from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
@@ -31,17 +29,25 @@ from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
 _DODGE = 0.008
 
 
-def write_across(records: Sequence[Record], missing: Sequence[str], report_dir: Path) -> Path:
+def write_across(
+    records: Sequence[Record],
+    missing: Sequence[str],
+    report_dir: Path,
+    arms: Mapping[str, Arm],
+) -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/`` into a folder.
 
     Args:
         records: Of any experiments and sweeps.
         missing: Names of runs that are known elsewhere and have no record here.
+        report_dir: The folder.
+        arms: By name.
         report_dir: Where to write; made if absent.
 
     Returns:
         The page.
     """
+    looks = Looks(arms)
     document = Document(
         title="Across runs",
         opening=[
@@ -57,18 +63,21 @@ def write_across(records: Sequence[Record], missing: Sequence[str], report_dir: 
                 accuracy_against_sparsity(records),
                 "accuracy-against-sparsity",
                 ("nominal sparsity", "test accuracy"),
+                looks,
             ),
             _section(
                 "Gap against training length",
                 gap_against_length(records),
                 "gap-against-length",
                 ("optimizer steps", "test accuracy of the pruned run minus the arm's"),
+                looks,
             ),
             _section(
                 "Rise against rewind step",
-                rise_against_rewind_step(records),
+                rise_against_rewind_step(records, arms),
                 "rise-against-rewind-step",
                 ("rewind step", "largest rise of the training loss [nats]"),
+                looks,
             ),
         ],
     )
@@ -90,19 +99,25 @@ def _missing(names: Sequence[str]) -> list[Block]:
     ]
 
 
-def _section(title: str, series: Sequence[Series], name: str, labels: tuple[str, str]) -> Section:
+def _section(
+    title: str, series: Sequence[Series], name: str, labels: tuple[str, str], looks: Looks
+) -> Section:
     if not series:
         return Section(title, [Paragraph("No record of such runs.", "note")])
-    return Section(title, [_figure(title, series, name, labels), _table(series, labels)])
+    return Section(
+        title, [_figure(title, series, name, labels, looks), _table(series, labels, looks)]
+    )
 
 
-def _figure(title: str, series: Sequence[Series], name: str, labels: tuple[str, str]) -> Picture:
+def _figure(
+    title: str, series: Sequence[Series], name: str, labels: tuple[str, str], looks: Looks
+) -> Picture:
     with drawing(6.4, 4.0) as figure:
         axes = figure.subplots()
         places = sorted({point.x for line in series for point in line.points})
         span = places[-1] - places[0] or 1.0
         for rank, line in enumerate(series):
-            _draw(axes, line, (rank - (len(series) - 1) / 2) * _DODGE * span)
+            _draw(axes, line, (rank - (len(series) - 1) / 2) * _DODGE * span, looks)
         axes.xaxis.set_major_locator(FixedLocator(places))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:zg}"))
@@ -114,8 +129,8 @@ def _figure(title: str, series: Sequence[Series], name: str, labels: tuple[str, 
         return picture(figure, name, f"{title}.{rest}")
 
 
-def _draw(axes: Axes, line: Series, shift: float) -> None:
-    colour = ARM_COLOURS.get(line.name, STRAIGHT.colour)
+def _draw(axes: Axes, line: Series, shift: float, looks: Looks) -> None:
+    colour = looks.colour(line.name)
     for point in line.points:
         values = list(point.values.values())
         axes.plot([point.x + shift] * len(values), values, "o", color=colour, alpha=0.35, ms=3.5)
@@ -125,19 +140,19 @@ def _draw(axes: Axes, line: Series, shift: float) -> None:
         [point.x + shift for point in line.points],
         [point.mean for point in line.points],
         color=colour,
-        marker=ARM_MARKERS.get(line.name, STRAIGHT.marker),
+        marker=looks.marker(line.name),
         markersize=6.5,
         markeredgecolor="white",
         linewidth=1.8,
-        label=arm_words(line.name),
+        label=looks.words(line.name),
     )
 
 
-def _table(series: Sequence[Series], labels: tuple[str, str]) -> Table:
+def _table(series: Sequence[Series], labels: tuple[str, str], looks: Looks) -> Table:
     rows = [
         Row(
             [
-                arm_words(line.name),
+                looks.words(line.name),
                 f"{point.x:zg}",
                 number(point.mean),
                 f"{number(point.interval[0])} to {number(point.interval[1])}"

@@ -25,6 +25,7 @@ from lightning_sparse.report.claims_tables import (
 )
 from lightning_sparse.report.endpoint_tables import endpoint_blocks
 from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.glossary import glossary
 from lightning_sparse.report.headline import headline_picture
 from lightning_sparse.report.html import render_html
 from lightning_sparse.report.layer_tables import layer_blocks
@@ -96,7 +97,7 @@ def make_document(
     findings: Findings, claims: Sequence[ClaimResult], triples: Sequence[Triple] = (), *, title: str
 ) -> Document:
     """Put the page together."""
-    starts, solutions = start_panels(findings.asked), solution_panels(findings)
+    starts, solutions = start_panels(findings), solution_panels(findings)
     return Document(
         title=title,
         opening=_opening(findings, claims),
@@ -127,7 +128,7 @@ def make_document(
                 "Positive control: does the search find flat curves where there are some?",
                 _path_figure(
                     findings,
-                    control_panels(findings.asked, findings.control_sparsity),
+                    control_panels(findings),
                     "positive-control",
                     _CONTROL_LEADS[findings.asked.number],
                 ),
@@ -136,7 +137,7 @@ def make_document(
             Section("Paths", path_blocks(findings)),
             *_sections_on_verdicts(findings, claims, triples),
             Section("How it was measured", measurement_blocks(findings)),
-            Section("Terms", [Definitions(findings.page.glossary)]),
+            Section("Terms", [Definitions(_terms(findings))]),
             Section("Records", record_blocks(findings)),
         ],
     )
@@ -157,6 +158,12 @@ def _sections_on_verdicts(
     if claims:
         sections.append(Section("How each claim is decided", [rules_table(claims, findings)]))
     return sections
+
+
+def _terms(findings: Findings) -> list[tuple[str, str]]:
+    names = (*findings.unmasked, *findings.masked)
+    arms = [findings.arms[name] for name in names if name in findings.arms]
+    return glossary(arms, findings.page.terms)
 
 
 def _opening(findings: Findings, claims: Sequence[ClaimResult]) -> list[Block]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from lightning_sparse.analysis.statistics import t_interval
 from lightning_sparse.records import Record, RunRecord
 from lightning_sparse.report.blocks import Block, Paragraph, Row, Table
-from lightning_sparse.report.findings import SPARSE_ARMS, Findings
-from lightning_sparse.report.style import arm_words, listed, nominal, number, percent
+from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.style import listed, nominal, number, percent
 
 
 def endpoint_blocks(findings: Findings) -> list[Block]:
@@ -57,15 +57,15 @@ def remarks(findings: Findings) -> list[str]:
 def missing_runs(findings: Findings) -> str:
     """Say which arms have no run, and which have fewer seeds than the others; empty if none."""
     seeds = {run.seed for run in findings.runs}
-    expected = [("dense", 0.0)]
-    expected += [(arm, sparsity) for sparsity in findings.sparsities for arm in SPARSE_ARMS]
+    expected = [(arm, 0.0) for arm in findings.unmasked if not findings.repeats(arm)]
+    expected += [(arm, sparsity) for sparsity in findings.sparsities for arm in findings.masked]
     gaps = []
-    for method, sparsity in expected:
-        absent = sorted(seeds - {run.seed for run in findings.arm(method, sparsity)})
+    for arm, sparsity in expected:
+        absent = sorted(seeds - {run.seed for run in findings.arm(arm, sparsity)})
         if absent or not seeds:
-            where = "" if method == "dense" else f" at {nominal(sparsity)}"
+            where = f" at {nominal(sparsity)}" if arm in findings.masked else ""
             which = f" (seeds {listed(map(str, absent))})" if 0 < len(absent) < len(seeds) else ""
-            gaps.append(f"{arm_words(method)}{where}{which}")
+            gaps.append(f"{findings.looks.words(arm)}{where}{which}")
     return f"Missing end points: {listed(gaps)}." if gaps else ""
 
 
@@ -86,9 +86,9 @@ def mean_with_margin(values: Sequence[float], digits: int = 3) -> str:
 
 
 def _groups(findings: Findings) -> list[list[RunRecord]]:
-    groups = [findings.arm("dense"), findings.arm("dense2")]
+    groups = [findings.arm(arm) for arm in findings.unmasked]
     groups += [
-        findings.arm(method, sparsity) for sparsity in findings.sparsities for method in SPARSE_ARMS
+        findings.arm(arm, sparsity) for sparsity in findings.sparsities for arm in findings.masked
     ]
     return [runs for runs in groups if runs]
 
@@ -99,7 +99,7 @@ def _row(runs: Sequence[RunRecord], findings: Findings) -> Row:
     return Row(
         cells=[
             nominal(first.target_sparsity),
-            arm_words(first.method) + (", second start" if is_second else ""),
+            findings.looks.words(first.method) + (", second start" if is_second else ""),
             str(len(runs)),
             _accuracy([run.test.accuracy for run in runs]),
             mean_with_margin([run.train.loss for run in runs]),

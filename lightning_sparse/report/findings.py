@@ -1,18 +1,19 @@
 """The records as the report looks at them: grouped over seeds, and numbered for reference."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from lightning_sparse.analysis.experiment import ExperimentRecords, Route, route_of
+from lightning_sparse.analysis.experiment import ExperimentRecords, Route, route_of, unmasked_arms
 from lightning_sparse.analysis.judge import rule_set
+from lightning_sparse.analysis.needs import Arms, arms_of
 from lightning_sparse.analysis.rule_set import RuleSet
+from lightning_sparse.arms import Arm
 from lightning_sparse.records import PathRecord, Record, RunRecord
 from lightning_sparse.report.blocks import Inline, Link
 from lightning_sparse.report.page_rules import PAGES, PageRules
-
-SPARSE_ARMS = ("prune", "scratch", "lottery")
+from lightning_sparse.report.style import Looks
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class Findings:
         records: In file order; the report numbers them R1, R2, ..., runs before paths.
         headline_sparsity: Where the paths are drawn and the claims judged, in [0, 1).
         rules: Set of rules of PROTOCOL.md that the page follows, or its number.
+        arms: Those that there are, whatever has a record.
     """
 
     records: Sequence[Record]
     headline_sparsity: float
     rules: int | RuleSet = 1
+    arms: Mapping[str, Arm] = field(default_factory=dict)
 
     @cached_property
     def asked(self) -> RuleSet:
@@ -52,18 +55,49 @@ class Findings:
     @cached_property
     def sparsities(self) -> list[float]:
         """Nominal sparsities that have a sparse run, in increasing order, and the headline."""
-        found = {run.target_sparsity for run in self.runs if run.method != "dense"}
+        found = {run.target_sparsity for run in self.runs if run.is_masked}
         return sorted(found | {self.headline_sparsity})
 
-    def arm(self, method: str, sparsity: float = 0.0) -> list[RunRecord]:
-        """Return the runs of an arm at one nominal sparsity, by seed.
+    @cached_property
+    def looks(self) -> Looks:
+        """What arms are called and how they are drawn."""
+        return Looks(self.arms)
 
-        The second dense run of a seed is the arm ``dense2``.
-        """
+    @cached_property
+    def unmasked(self) -> tuple[str, ...]:
+        """Arms without masks: those that claims and controls need, and others that have a run."""
+        found = [run.arm for run in self.runs if not run.is_masked]
+        return tuple(dict.fromkeys([*self._needed.dense, *found]))
+
+    @cached_property
+    def masked(self) -> tuple[str, ...]:
+        """Arms with masks, likewise."""
+        found = [run.arm for run in self.runs if run.is_masked]
+        return tuple(dict.fromkeys([*self._needed.compared, *self._needed.joined, *found]))
+
+    @cached_property
+    def _needed(self) -> Arms:
+        return arms_of(self.asked.needs, self._without_masks)
+
+    @cached_property
+    def _without_masks(self) -> frozenset[str]:
+        known = {name for name, arm in self.arms.items() if not arm.is_masked}
+        return unmasked_arms(self.runs, self.paths) | known
+
+    def repeats(self, arm: str) -> bool:
+        """Whether an arm is another run of one that is shown."""
+        return arm in self.arms and self.arms[arm].repeats is not None
+
+    def has_sparsity(self, route: Route) -> bool:
+        """Whether either end of a path has masks."""
+        return not self._without_masks.issuperset(route.arms)
+
+    def arm(self, name: str, sparsity: float = 0.0) -> list[RunRecord]:
+        """Return the runs of an arm at one nominal sparsity, by seed."""
         runs = [
             run
             for run in self.runs
-            if run.arm == method and math.isclose(run.target_sparsity, sparsity)
+            if run.arm == name and math.isclose(run.target_sparsity, sparsity)
         ]
         return sorted(runs, key=lambda run: run.seed)
 
@@ -72,10 +106,11 @@ class Findings:
 
         Args:
             route: The kind.
-            sparsity: Nominal sparsity; None for the headline's. Between dense ends there is none.
+            sparsity: Nominal sparsity; None for the headline's. Between ends without masks there is
+                none.
         """
         sparsity = self.headline_sparsity if sparsity is None else sparsity
-        sparsity = 0.0 if route.is_between_dense_ends else sparsity
+        sparsity = sparsity if self.has_sparsity(route) else 0.0
         paths = [
             path
             for path in self.paths

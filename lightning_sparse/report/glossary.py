@@ -1,6 +1,10 @@
 """The words of the report, for a reader who has seen none of the code."""
 
-_SHARED_FIRST = (
+from collections.abc import Sequence
+
+from lightning_sparse.arms import Arm
+
+_FIRST = (
     ("mask", "For every prunable weight, whether it is kept. Weights that are not kept are zero."),
     (
         "sparsity",
@@ -8,26 +12,9 @@ _SHARED_FIRST = (
         "removes. Nominal is what was asked for; some layers may be pruned less by policy, so the "
         "overall sparsity, counted from the masks, can be lower.",
     ),
-    ("dense", "The arm that is trained without a mask."),
-    (
-        "pruned",
-        "The arm that starts as the dense one and loses its smallest weights step by step while "
-        "it trains; the mask then stays as it is.",
-    ),
-    (
-        "scratch",
-        "The arm that is trained with the pruned arm's final mask from a new random start.",
-    ),
-    (
-        "lottery",
-        "The arm that is trained with the pruned arm's final mask from the pruned arm's own start "
-        "(or from its weights at an early step).",
-    ),
-    (
-        "start, solution",
-        "The weights of an arm before and after training, written as scratch:start and scratch:end "
-        "for example; dense2 is a second dense run, from another start.",
-    ),
+)
+
+_OF_PATHS = (
     (
         "path, t",
         "A line or curve through weight space; t runs from 0 at its start to 1 at its end. A "
@@ -46,8 +33,7 @@ _SHARED_FIRST = (
     ),
 )
 
-GLOSSARY_OF_RULES_1 = (
-    *_SHARED_FIRST,
+TERMS_OF_RULES_1 = (
     (
         "largest rise",
         "The most that the loss goes up along a path between any point and a later one, for t in "
@@ -80,8 +66,7 @@ GLOSSARY_OF_RULES_1 = (
     ),
 )
 
-GLOSSARY_OF_RULES_2 = (
-    *_SHARED_FIRST,
+TERMS_OF_RULES_2 = (
     (
         "margin (delta)",
         "The smallest rise that counts: 1 % of ln(number of classes), in nats. It is the same for "
@@ -130,3 +115,20 @@ GLOSSARY_OF_RULES_2 = (
         "not pass; undecided: measured too coarsely, if the images measured are too few.",
     ),
 )
+
+
+def glossary(arms: Sequence[Arm], of_rules: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return all terms with their meanings.
+
+    Args:
+        arms: Those that are shown, as their files define them.
+        of_rules: What is measured under a set of rules.
+    """
+    own = [(arm.words, arm.definition) for arm in arms if arm.definition and not arm.repeats]
+    again = "".join(f"; {arm.name} is {arm.definition}" for arm in arms if arm.repeats)
+    points = (
+        "start, solution",
+        "The weights of an arm before and after training, written as scratch:start and scratch:end "
+        f"for example{again}.",
+    )
+    return [*_FIRST, *own, points, *_OF_PATHS, *of_rules]

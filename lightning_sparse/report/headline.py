@@ -17,7 +17,7 @@ def headline_picture(findings: Findings) -> Picture:
         left.set_ylabel("test accuracy [%]")
         left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
         between = next(route for route in findings.asked.routes if route.is_fitted)
-        panel = curve_panel(between.start, between.end, between.curve)
+        panel = curve_panel(between.start, between.end, between.curve, findings.looks)
         draw_panel(right, findings, in_full(panel))
         right.set_title("Training loss between the two solutions")
         right.set_ylabel("training loss [nats]")

@@ -1,7 +1,7 @@
 """How it was measured, and the list of all records that every number leads to."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lightning_sparse.analysis.experiment import route_of
@@ -10,7 +10,7 @@ from lightning_sparse.report.blocks import Block, Paragraph, Row, Table
 from lightning_sparse.report.endpoint_tables import counts
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.path_tables import route_words
-from lightning_sparse.report.style import arm_words, nominal, number, percent
+from lightning_sparse.report.style import nominal, number, percent
 
 _SHOWN_VALUES = 6
 
@@ -36,7 +36,7 @@ def record_blocks(findings: Findings) -> list[Block]:
 def _experiment_facts(findings: Findings) -> list[tuple[str, str]]:
     records, runs = findings.records, findings.runs
     hours = sum(record.wall_seconds for record in records) / 3600
-    steps = {arm_words(run.method): f"{run.num_steps:,}" for run in runs}
+    steps = {findings.looks.words(run.method): f"{run.num_steps:,}" for run in runs}
     facts = [
         ("experiment", _joined(record.experiment for record in records)),
         ("seeds", _joined(sorted({record.seed for record in records}))),
@@ -49,8 +49,15 @@ def _experiment_facts(findings: Findings) -> list[tuple[str, str]]:
             ("images of the training subset", _joined(run.train.num_images for run in runs)),
             ("images of the test set", _joined(run.test.num_images for run in runs)),
         ]
-    rewound = [run.rewind_step for run in runs if run.method == "lottery"]
-    return [*facts, ("lottery rewinds to step", _joined(rewound))] if rewound else facts
+    return [*facts, *_rewinds(findings)]
+
+
+def _rewinds(findings: Findings) -> Iterator[tuple[str, str]]:
+    """Say at which step of another run the arms begin that begin at one."""
+    for name, arm in findings.arms.items():
+        steps = [run.rewind_step for run in findings.runs if run.arm == name]
+        if steps and arm.start and arm.start.moment != "end":
+            yield f"{arm.words} rewinds to step", _joined(steps)
 
 
 def _path_facts(findings: Findings) -> list[tuple[str, str]]:
@@ -129,7 +136,7 @@ def _run_table(findings: Findings) -> Table:
                 cells=[
                     findings.label(run.run_id),
                     run.run_id,
-                    arm_words(run.method),
+                    findings.looks.words(run.method),
                     nominal(run.target_sparsity),
                     str(run.seed),
                     counts([run]),
@@ -167,7 +174,7 @@ def _path_table(findings: Findings) -> Table:
                 cells=[
                     findings.label(path.run_id),
                     path.run_id,
-                    route_words(route_of(path)),
+                    route_words(route_of(path), findings.looks),
                     nominal(path.target_sparsity),
                     str(path.seed),
                     number(measured.first),

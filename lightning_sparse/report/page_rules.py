@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lightning_sparse.analysis.measured_descents import measure_descent
 from lightning_sparse.analysis.measured_rises import measure_rise
 from lightning_sparse.records import PathRecord
-from lightning_sparse.report.glossary import GLOSSARY_OF_RULES_1, GLOSSARY_OF_RULES_2
+from lightning_sparse.report.glossary import TERMS_OF_RULES_1, TERMS_OF_RULES_2
 from lightning_sparse.report.style import number
 from lightning_sparse.rises import Rise
 
@@ -18,7 +18,7 @@ class PageRules:
     """What depends on the rules.
 
     Attributes:
-        glossary: Terms with their meanings.
+        terms: Those of its measures, with their meanings.
         measures: Columns of the table of rises.
         measures_caption: What stands above it.
         limit: Of a path, up to which the table counts seeds; None for no count.
@@ -33,7 +33,7 @@ class PageRules:
         unrefined: What is said of paths whose refinement did not come to rest.
     """
 
-    glossary: Sequence[tuple[str, str]]
+    terms: Sequence[tuple[str, str]]
     measures: Mapping[str, Measure]
     measures_caption: str
     limit: Measure
@@ -76,7 +76,7 @@ def _range(values: Sequence[float]) -> str:
 
 
 FIRST = PageRules(
-    glossary=GLOSSARY_OF_RULES_1,
+    terms=TERMS_OF_RULES_1,
     measures={
         "largest rise of the loss": lambda path: measure_rise(path).rise.value,
         "tolerance": lambda path: measure_rise(path).tolerance,
@@ -110,7 +110,7 @@ FIRST = PageRules(
 )
 
 SECOND = PageRules(
-    glossary=GLOSSARY_OF_RULES_2,
+    terms=TERMS_OF_RULES_2,
     measures={
         "descent R": lambda path: measure_descent(path).descent.value,
         "rise M": lambda path: measure_descent(path).rise.value,

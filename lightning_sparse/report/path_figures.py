@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from lightning_sparse.analysis.experiment import Route
 from lightning_sparse.analysis.needs import joined, ordered
-from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.points import parse_point
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.blocks import Picture
@@ -19,16 +18,14 @@ from lightning_sparse.report.findings import Findings, losses_along
 from lightning_sparse.report.page_rules import PageRules
 from lightning_sparse.report.sparsity_figure import use_log_scale
 from lightning_sparse.report.style import (
-    ARM_COLOURS,
     CONTROL,
-    IN_MASK,
     LineStyle,
+    Looks,
     curve_style,
     curve_words,
     listed,
     nominal,
     number,
-    point_words,
 )
 from lightning_sparse.rises import Rise
 
@@ -61,11 +58,11 @@ class Panel:
     sparsity: float | None = None
 
 
-def start_panels(asked: RuleSet) -> list[Panel]:
+def start_panels(findings: Findings) -> list[Panel]:
     """Return what leads down from each start: the lines that are judged, over those beside them."""
     lines = [
         (route, needed.decides)
-        for needed in asked.shown
+        for needed in findings.asked.shown
         for route in needed.routes
         if _leads_from_start(route)
     ]
@@ -73,17 +70,16 @@ def start_panels(asked: RuleSet) -> list[Panel]:
     for start in dict.fromkeys(route.start for route, _ in lines):
         # What is judged is drawn over the others.
         own = sorted((item for item in lines if item[0].start == start), key=lambda item: item[1])
-        traces = [_from_start(route, decides=decides) for route, decides in own]
-        panels.append(
-            Panel(f"From the {point_words(start)}", point_words(start), "solution", traces)
-        )
+        traces = [_from_start(route, findings.looks, decides=decides) for route, decides in own]
+        words = findings.looks.point(start)
+        panels.append(Panel(f"From the {words}", words, "solution", traces))
     return panels
 
 
-def _from_start(route: Route, *, decides: bool) -> Trace:
-    colour = ARM_COLOURS.get(parse_point(route.start).run, IN_MASK.colour)
+def _from_start(route: Route, looks: Looks, *, decides: bool) -> Trace:
+    colour = looks.colour(parse_point(route.start).run)
     style = LineStyle(colour, "solid", "o") if decides else CONTROL
-    return Trace(route, f"to {point_words(route.end)}", style)
+    return Trace(route, f"to {looks.point(route.end)}", style)
 
 
 def _leads_from_start(route: Route) -> bool:
@@ -97,9 +93,10 @@ def solution_panels(findings: Findings) -> list[Panel]:
         curves = dict.fromkeys(
             [route.curve for route in routes if route.is_fitted] + _drawn(findings, start, end)
         )
-        panels += [curve_panel(start, end, curve) for curve in curves]
+        panels += [curve_panel(start, end, curve, findings.looks) for curve in curves]
         if not curves and not _leads_from_start(routes[0]):
-            panels.append(_panel(f"From the {point_words(start)}", routes))
+            title = f"From the {findings.looks.point(start)}"
+            panels.append(_panel(title, routes, findings.looks))
     return panels
 
 
@@ -114,27 +111,22 @@ def _drawn(findings: Findings, start: str, end: str) -> list[str]:
     ]
 
 
-def control_panels(asked: RuleSet, control_sparsity: float | None = None) -> list[Panel]:
-    """Return what a curve should join, or else the search is too weak.
-
-    Args:
-        asked: The rules whose controls they are.
-        control_sparsity: Where the control inside the mask lies, in [0, 1); None if there is none.
-    """
-    panels = []
-    for needed in (needed for control in asked.controls for needed in control.needs):
+def control_panels(findings: Findings) -> list[Panel]:
+    """Return what a curve should join, or else the search is too weak."""
+    panels, looks, control_sparsity = [], findings.looks, findings.control_sparsity
+    for needed in (needed for control in findings.asked.controls for needed in control.needs):
         routes = ordered([needed])
-        if routes[0].is_between_dense_ends:
-            panels.append(in_full(_panel("Between two dense solutions", routes)))
+        if not findings.has_sparsity(routes[0]):
+            panels.append(in_full(_panel("Between two dense solutions", routes, looks)))
         elif needed.at == "headline":
-            panels.append(_panel(f"From the {point_words(routes[0].start)}", routes))
+            panels.append(_panel(f"From the {looks.point(routes[0].start)}", routes, looks))
         elif control_sparsity is not None:
-            in_mask = _panel(f"Inside the mask at {nominal(control_sparsity)}", routes)
+            in_mask = _panel(f"Inside the mask at {nominal(control_sparsity)}", routes, looks)
             panels.append(dataclasses.replace(in_mask, sparsity=control_sparsity))
     return panels
 
 
-def curve_panel(start: str, end: str, curve: str) -> Panel:
+def curve_panel(start: str, end: str, curve: str, looks: Looks) -> Panel:
     """Return the line with the curves of one shape, inside the mask and in the dense space."""
     routes = [
         Route(start, end),
@@ -142,7 +134,7 @@ def curve_panel(start: str, end: str, curve: str) -> Panel:
         Route(start, end, curve, "dense"),
     ]
     plural = f"{curve}s" if curve.endswith(" curve") else curve
-    return _panel(plural[0].upper() + plural[1:], routes)
+    return _panel(plural[0].upper() + plural[1:], routes, looks)
 
 
 def in_full(panel: Panel) -> Panel:
@@ -208,7 +200,7 @@ def mean_along(paths: Sequence[PathRecord]) -> tuple[list[float], list[float]]:
     return ts, [float(value) for value in np.mean(losses, axis=0)]
 
 
-def _panel(title: str, routes: Sequence[Route]) -> Panel:
+def _panel(title: str, routes: Sequence[Route], looks: Looks) -> Panel:
     start, end = routes[0].start, routes[0].end
     traces = [
         Trace(
@@ -218,7 +210,7 @@ def _panel(title: str, routes: Sequence[Route]) -> Panel:
         )
         for route in routes
     ]
-    return Panel(title, point_words(start), point_words(end), traces)
+    return Panel(title, looks.point(start), looks.point(end), traces)
 
 
 def _draw_trace(axes: Axes, trace: Trace, paths: Sequence[PathRecord], page: PageRules) -> None:
@@ -289,7 +281,7 @@ def _rises_in_words(findings: Findings, panels: Sequence[Panel]) -> str:
             mean = sum(map(findings.page.height, paths)) / len(paths)
             form = f"{curve_words(route.curve, route.space)} " if has_curves else ""
             at = "" if sparsity is None else f" at {nominal(sparsity)}"
-            ends = f"{point_words(route.start)} to {point_words(route.end)}{at}"
+            ends = f"{findings.looks.point(route.start)} to {findings.looks.point(route.end)}{at}"
             rises.setdefault(ends, {})[form] = f"{form}{number(mean, 2)}"
     groups = [f"{ends}: {listed(forms.values())}" for ends, forms in rises.items()]
     return f"{findings.page.height_words}, mean over seeds, from {'; from '.join(groups)}."

@@ -10,13 +10,13 @@ from lightning_sparse.records import PathRecord
 from lightning_sparse.report.blocks import Block, Inline, Paragraph, Row, Small, Table, Text
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.page_rules import Measure
-from lightning_sparse.report.style import NONE, curve_words, nominal, number, point_words
+from lightning_sparse.report.style import NONE, Looks, curve_words, nominal, number
 from lightning_sparse.rises import Rise
 
 
-def route_words(route: Route) -> str:
+def route_words(route: Route, looks: Looks) -> str:
     """Name a kind of path in full."""
-    ends = f"{point_words(route.start)} → {point_words(route.end)}"
+    ends = f"{looks.point(route.start)} → {looks.point(route.end)}"
     return f"{ends}, {curve_words(route.curve, route.space)}{longer_words(route.times)}"
 
 
@@ -48,7 +48,7 @@ def missing_routes(findings: Findings, routes: Sequence[Route] | None = None) ->
         absent = sorted(seeds - {path.seed for path in findings.along(route)})
         if absent or not seeds:
             partly = f" (seeds {', '.join(map(str, absent))})" if len(absent) < len(seeds) else ""
-            gaps.append(route_words(route) + partly)
+            gaps.append(route_words(route, findings.looks) + partly)
     return f"Not measured: {'; '.join(gaps)}." if gaps else ""
 
 
@@ -125,7 +125,7 @@ def _table(
         rows=[
             Row(
                 cells=[
-                    _path_words(paths[0]),
+                    _path_words(paths[0], findings.looks),
                     *(cell(paths, measure) for measure in measures.values()),
                     findings.references(path.run_id for path in paths),
                 ]
@@ -137,8 +137,8 @@ def _table(
     )
 
 
-def _path_words(path: PathRecord) -> Text:
-    ends = f"{point_words(path.start)} → {point_words(path.end)}"
+def _path_words(path: PathRecord, looks: Looks) -> Text:
+    ends = f"{looks.point(path.start)} → {looks.point(path.end)}"
     form = curve_words(path.curve, path.space)
     form += longer_words(path.steps_multiplier)
     at = f" at {nominal(path.target_sparsity)}" if path.target_sparsity else ""

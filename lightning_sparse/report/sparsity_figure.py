@@ -10,11 +10,9 @@ from lightning_sparse.analysis.statistics import t_interval
 from lightning_sparse.records import RunRecord
 from lightning_sparse.report.blocks import Picture
 from lightning_sparse.report.drawing import drawing, picture
-from lightning_sparse.report.findings import SPARSE_ARMS, Findings
+from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.style import (
-    ARM_COLOURS,
-    ARM_MARKERS,
-    arm_words,
+    Looks,
     listed,
     nominal,
     number,
@@ -57,12 +55,13 @@ def sparsity_picture(findings: Findings) -> Picture:
 
 
 def draw_arms(axes: Axes, findings: Findings, measure: Measure) -> None:
-    """Draw the dense arm as a band and the sparse arms as means with intervals and seeds."""
-    dense = [measure(run) for run in findings.arm("dense")]
-    if dense:
-        _draw_band(axes, dense)
-    for place, method in enumerate(SPARSE_ARMS):
-        _draw_arm(axes, findings, method, measure, (place - 1) * _DODGE)
+    """Draw arms without masks as bands, and the others as means with intervals and seeds."""
+    for arm in _bands(findings):
+        if values := [measure(run) for run in findings.arm(arm)]:
+            _draw_band(axes, findings.looks, arm, values)
+    middle = (len(findings.masked) - 1) // 2
+    for place, arm in enumerate(findings.masked):
+        _draw_arm(axes, findings, arm, measure, (place - middle) * _DODGE)
     places = {_place(sparsity): sparsity for sparsity in findings.sparsities}
     axes.xaxis.set_major_locator(FixedLocator(list(places)))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -86,22 +85,26 @@ def use_log_scale(axes: Axes) -> None:
     axes.set_ylim(low, high)
 
 
-def _draw_band(axes: Axes, values: Sequence[float]) -> None:
+def _bands(findings: Findings) -> list[str]:
+    return [arm for arm in findings.unmasked if not findings.repeats(arm)]
+
+
+def _draw_band(axes: Axes, looks: Looks, arm: str, values: Sequence[float]) -> None:
     mean = sum(values) / len(values)
-    label = f"{arm_words('dense')} (not pruned)"
-    axes.axhline(mean, color=ARM_COLOURS["dense"], linewidth=1.3, label=label)
+    label = f"{looks.words(arm)} (not pruned)"
+    axes.axhline(mean, color=looks.colour(arm), linewidth=1.3, label=label)
     interval = t_interval(values)
     if interval is not None:
         low = max(interval[0], min(values) / 2)
-        axes.axhspan(low, interval[1], color=ARM_COLOURS["dense"], alpha=0.14, linewidth=0)
+        axes.axhspan(low, interval[1], color=looks.colour(arm), alpha=0.14, linewidth=0)
 
 
-def _draw_arm(axes: Axes, findings: Findings, method: str, measure: Measure, shift: float) -> None:
-    colour = ARM_COLOURS[method]
+def _draw_arm(axes: Axes, findings: Findings, arm: str, measure: Measure, shift: float) -> None:
+    colour = findings.looks.colour(arm)
     places: list[float] = []
     means: list[float] = []
     for sparsity in findings.sparsities:
-        values = [measure(run) for run in findings.arm(method, sparsity)]
+        values = [measure(run) for run in findings.arm(arm, sparsity)]
         if not values:
             continue
         place = _place(sparsity) + shift
@@ -117,11 +120,11 @@ def _draw_arm(axes: Axes, findings: Findings, method: str, measure: Measure, shi
             places,
             means,
             color=colour,
-            marker=ARM_MARKERS[method],
+            marker=findings.looks.marker(arm),
             markersize=6.5,
             markeredgecolor="white",
             linewidth=1.8,
-            label=arm_words(method),
+            label=findings.looks.words(arm),
         )
 
 
@@ -132,12 +135,12 @@ def _place(sparsity: float) -> float:
 
 def _caption(findings: Findings) -> str:
     sparsity = findings.headline_sparsity
-    groups = [(arm_words(method), findings.arm(method, sparsity)) for method in SPARSE_ARMS]
-    groups.append((arm_words("dense"), findings.arm("dense")))
+    groups = [(arm, findings.arm(arm, sparsity)) for arm in findings.masked]
+    groups += [(arm, findings.arm(arm)) for arm in _bands(findings)]
     means = [
-        f"{words} {percent(_mean(runs, lambda run: run.test.accuracy))} "
+        f"{findings.looks.words(arm)} {percent(_mean(runs, lambda run: run.test.accuracy))} "
         f"({number(_mean(runs, training_loss), 2)} nats)"
-        for words, runs in groups
+        for arm, runs in groups
         if runs
     ]
     measured = f"At {nominal(sparsity)} sparsity: {listed(means)}. " if means else ""

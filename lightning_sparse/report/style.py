@@ -1,8 +1,9 @@
 """The words, colours and numbers that every figure and table of the report shares."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from lightning_sparse.arms import Arm
 from lightning_sparse.points import parse_point
 from lightning_sparse.records import STRAIGHT_LINE
 
@@ -14,22 +15,10 @@ _PERCENT = "\N{NO-BREAK SPACE}%"
 
 PAPER_ADDRESS = "https://arxiv.org/abs/1906.10732"
 
-ARM_WORDS: Mapping[str, str] = {
-    "dense": "dense",
-    "dense2": "second dense",
-    "prune": "pruned",
-    "scratch": "scratch",
-    "lottery": "lottery",
-}
-
-# Okabe and Ito's palette, which readers with any of the common colour deficiencies can tell apart.
-ARM_COLOURS: Mapping[str, str] = {
-    "dense": "#4d4d4d",
-    "prune": "#0072b2",
-    "scratch": "#d55e00",
-    "lottery": "#009e73",
-}
-ARM_MARKERS: Mapping[str, str] = {"dense": "D", "prune": "o", "scratch": "s", "lottery": "^"}
+# What is left of Okabe and Ito's palette, whose colours readers with any of the common colour
+# deficiencies can tell apart, for arms whose files name none.
+_FREE_COLOURS = ("#56b4e9", "#cc79a7", "#e69f00", "#f0e442")
+_FREE_MARKERS = ("v", "P", "X", "d")
 
 # Stands where there is no number.
 NONE = "—"
@@ -69,25 +58,47 @@ def curve_style(curve: str, space: str) -> LineStyle:
     return IN_DENSE if space == "dense" else IN_MASK
 
 
-def arm_words(method: str) -> str:
-    """Name an arm for a reader."""
-    return ARM_WORDS.get(method, method)
+@dataclass(frozen=True)
+class Looks:
+    """What arms are called and how they are drawn, as their files say.
 
-
-def point_words(point: str) -> str:
-    """Name a point in weight space for a reader.
-
-    Example:
-        >>> point_words("scratch:end")
-        'scratch solution'
-        >>> point_words("prune:1000")
-        'pruned at step 1,000'
+    Attributes:
+        arms: By name; one that is not there is called by its name.
     """
-    of = parse_point(point)
-    moment = "start" if of.moment == "start" else "solution"
-    if isinstance(of.moment, int):
-        moment = f"at step {of.moment:,}"
-    return f"{arm_words(of.run)} {moment}"
+
+    arms: Mapping[str, Arm] = field(default_factory=dict)
+
+    def words(self, arm: str) -> str:
+        """Name an arm for a reader."""
+        return self.arms[arm].words if arm in self.arms else arm
+
+    def point(self, text: str) -> str:
+        """Name a point in weight space for a reader.
+
+        Example:
+            >>> looks = Looks({"prune": Arm(name="prune", stream="init", words="pruned")})
+            >>> looks.point("prune:end"), looks.point("prune:1000"), looks.point("rigl:start")
+            ('pruned solution', 'pruned at step 1,000', 'rigl start')
+        """
+        of = parse_point(text)
+        moment = "start" if of.moment == "start" else "solution"
+        if isinstance(of.moment, int):
+            moment = f"at step {of.moment:,}"
+        return f"{self.words(of.run)} {moment}"
+
+    def colour(self, arm: str) -> str:
+        """Return the colour of an arm's line; one that names none takes one that is free."""
+        own = self.arms[arm].colour if arm in self.arms else None
+        return own or _FREE_COLOURS[self._place(arm) % len(_FREE_COLOURS)]
+
+    def marker(self, arm: str) -> str:
+        """Return the marker of an arm's points, likewise."""
+        own = self.arms[arm].marker if arm in self.arms else None
+        return own or _FREE_MARKERS[self._place(arm) % len(_FREE_MARKERS)]
+
+    def _place(self, arm: str) -> int:
+        plain = [name for name, value in self.arms.items() if value.colour is None]
+        return plain.index(arm) if arm in plain else len(plain)
 
 
 def curve_words(curve: str, space: str) -> str:

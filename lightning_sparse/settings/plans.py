@@ -82,8 +82,8 @@ class PilotSettings:
 
     Attributes:
         seeds: They.
-        learning_rates: Tried for dense, scratch and lottery.
-        prune_trials: As many settings for the pruned arm.
+        learning_rates: Tried for every arm whose file has no ``trials`` of its own.
+        prune_trials: As many settings for the pruned arm, whose file takes them from here.
         path_learning_rates: Tried for curves in each space.
     """
 

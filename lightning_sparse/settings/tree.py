@@ -3,6 +3,8 @@
 Names, types, least values and choices that commands and files are checked by follow from it.
 """
 
+import functools
+import operator
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -121,7 +123,9 @@ def leaves_of(
 def _plain(declared: Any) -> Any:
     """Return a type as YAML has it: lists and texts."""
     origin, arguments = get_origin(declared), get_args(declared)
-    if origin is Literal:
+    if isinstance(declared, types.UnionType):
+        declared = functools.reduce(operator.or_, map(_plain, arguments))
+    elif origin is Literal:
         declared = str
     elif origin is Sequence:
         declared = list if arguments == (Any,) else types.GenericAlias(list, _items(arguments))

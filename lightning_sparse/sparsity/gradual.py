@@ -1,15 +1,25 @@
 """Removing more and more weights along a cubic schedule: when, and how many."""
 
+import functools
 from abc import abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import final
 
 from torch import Tensor
 
+from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.checks import check_count, check_sparsity, check_window
 from lightning_sparse.sparsity.distributions import AbstractDistribution, Shapes
-from lightning_sparse.sparsity.masks import Masks, full_masks, layerwise_masks, num_kept
+from lightning_sparse.sparsity.masks import (
+    Masks,
+    check_masks_fit,
+    full_masks,
+    layer_counts,
+    layerwise_masks,
+    measured_sparsity,
+    num_kept,
+)
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.ranking import global_masks, inside
 from lightning_sparse.sparsity.schedules import cubic_sparsity
@@ -18,7 +28,9 @@ from lightning_sparse.sparsity.view import SparseView
 
 @dataclass(frozen=True, kw_only=True)
 class AbstractGradual(AbstractSparseMethod):
-    """Everything is kept at the start, less and less later; masks are nested, counts exact.
+    """Everything is kept at the start, or all of given masks; less and less later.
+
+    Masks are nested, counts exact.
 
     Attributes:
         sparsity: Nominal final sparsity, a fraction in [0, 1).
@@ -27,6 +39,8 @@ class AbstractGradual(AbstractSparseMethod):
         update_every: Steps between updates; ``end_step`` is an update whether or not it fits.
         distribution: Rule for the final sparsity of each layer, to which each follows the
             schedule; None: all layers are ranked together.
+        masks: Boolean masks by parameter name that it begins with, for example of an earlier round
+            of pruning; the schedule goes on from their sparsity. None: everything.
     """
 
     sparsity: float
@@ -34,6 +48,7 @@ class AbstractGradual(AbstractSparseMethod):
     end_step: int
     update_every: int
     distribution: AbstractDistribution | None
+    masks: Mapping[str, Tensor] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -50,15 +65,24 @@ class AbstractGradual(AbstractSparseMethod):
 
     @final
     def initial_masks(self, view: SparseView) -> Masks:
-        """Keep everything.
+        """Keep everything, or what the given masks keep.
 
         Raises:
-            UserError: If the distribution refuses these layers, which must not wait for the first
-                update.
+            UserError: If the distribution refuses these layers, or less would be removed than the
+                given masks have removed, which must not wait for the first update.
         """
-        if self.distribution is not None:
-            self.layer_sparsities({name: weight.shape for name, weight in view.weights.items()}, 0)
-        return full_masks(view.weights)
+        if self.masks is not None:
+            check_masks_fit(self.masks, view.weights)
+        finals = self._finals({name: weight.shape for name, weight in view.weights.items()})
+        for name, sparsity in finals.items():
+            if sparsity < self._given.get(name, 0.0):
+                raise UserError(
+                    f"sparsity={self.sparsity}: {name!r} would come to {sparsity:.4f}, and the "
+                    f"masks that are given have {self._given[name]:.4f}; ask for more"
+                )
+        if self.masks is None:
+            return full_masks(view.weights)
+        return {name: self.masks[name].to(weight.device) for name, weight in view.weights.items()}
 
     @final
     def is_due(self, step: int) -> bool:
@@ -85,17 +109,31 @@ class AbstractGradual(AbstractSparseMethod):
 
     @final
     def target_sparsity(self, step: int) -> float:
-        """Cubic from 0 to ``sparsity``."""
-        return self._scheduled(step, self.sparsity)
+        """Cubic to ``sparsity``, from 0 or that of the given masks."""
+        given = 0.0 if self.masks is None else measured_sparsity(self.masks)
+        return self._scheduled(step, self.sparsity, given)
 
     @final
     def layer_sparsities(self, shapes: Shapes, step: int) -> dict[str, float]:
         """Target sparsity of each layer after ``step``, where a distribution says it."""
-        assert self.distribution is not None
-        finals = self.distribution.layer_sparsities(shapes, self.sparsity)
-        return {name: self._scheduled(step, value) for name, value in finals.items()}
+        return {
+            name: self._scheduled(step, sparsity, self._given.get(name, 0.0))
+            for name, sparsity in self._finals(shapes).items()
+        }
 
-    def _scheduled(self, step: int, final_sparsity: float) -> float:
+    def _finals(self, shapes: Shapes) -> Mapping[str, float]:
+        """Final sparsity of each layer, where a distribution says it."""
+        if self.distribution is None:
+            return {}
+        return self.distribution.layer_sparsities(shapes, self.sparsity)
+
+    @functools.cached_property
+    def _given(self) -> Mapping[str, float]:
+        """Sparsity of each layer by the given masks."""
+        layers = layer_counts(self.masks) if self.masks is not None else {}
+        return {name: 1 - layer.kept / layer.prunable for name, layer in layers.items()}
+
+    def _scheduled(self, step: int, final_sparsity: float, initial: float) -> float:
         return cubic_sparsity(
-            step, start=self.start_step, end=self.end_step, initial=0.0, final=final_sparsity
+            step, start=self.start_step, end=self.end_step, initial=initial, final=final_sparsity
         )

@@ -21,6 +21,7 @@ class AbstractSparseMethod(ABC):
     What is below the abstract methods has an answer that most methods leave as it is.
 
     Attributes:
+        is_sparse: Whether it ever removes a weight.
         replaces_update: Whether a due change of masks takes the place of the optimizer's step, as
             in RigL: the weights then stay as they are, but for those that are masked. Otherwise it
             comes after the step.
@@ -31,6 +32,7 @@ class AbstractSparseMethod(ABC):
         moves_weights: Whether `moved_weights` is asked after every step of the optimizer.
     """
 
+    is_sparse: bool = True
     replaces_update: bool = False
     removed_momentum: Momentum = "zero"
     new_momentum: Momentum = "zero"

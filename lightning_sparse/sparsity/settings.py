@@ -1,6 +1,6 @@
 """Settings of arms and of pruning. No torch in here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,22 +11,38 @@ from lightning_sparse.fields import ARGUMENT, NOTHING, setting
 class MethodSettings:
     """One arm: where its weights start, where its masks come from, and what changes them.
 
+    `lightning_sparse.arms.Arm` is what is made of it, where start and masks stand in full.
+
     Attributes:
         name: That of its file under ``conf/method/``, which need not say it.
-        start: Random stream of the start weights.
-        needs_masks: Whether its masks are those of a pruned run.
-        rewound: Whether it starts from that run's own weights, at ``rewind_step``.
+        start: A random stream, or a point: ``prune:100``.
+        masks: ``none``, ``own``, or ``prune:end``: the masks that its method is given.
         sparse_method: ``_target_`` names the class.
+        repeats: The arm that it is another run of; None for one of its own.
+        sparsity: Nominal, of its runs; None for the experiment's.
+        keeps: Steps of its runs whose weights are kept, for other arms to start from.
         learning_rate: Peak learning rate; where the file says nothing, that of
             ``tuned.learning_rate``.
+        trials: What a pilot tries; None for ``pilot.learning_rates``.
+        words: What a reader calls it; where the file says nothing, its name.
+        definition: What it is, for the terms of a report.
+        colour: Of its line in figures.
+        marker: Of its points there.
     """
 
     name: str
-    start: str = setting(choices=("init", "init/scratch"))
-    needs_masks: bool
-    rewound: bool
+    start: str
+    masks: str
     sparse_method: Mapping[str, Any]
+    repeats: str | None = setting(example="dense")
+    sparsity: float | None = setting(decides=(ARGUMENT,), example=0.5)
+    keeps: Sequence[int] = setting(decides=(ARGUMENT,))
     learning_rate: float = setting(decides=NOTHING)
+    trials: Sequence[Mapping[str, Any]] | None = setting(decides=NOTHING)
+    words: str = setting(decides=NOTHING)
+    definition: str = setting(decides=NOTHING)
+    colour: str | None = setting(decides=NOTHING, example="'#0072b2'")
+    marker: str | None = setting(decides=NOTHING, example="o")
 
 
 @dataclass(frozen=True, kw_only=True)

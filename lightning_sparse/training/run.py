@@ -15,6 +15,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.manifests import write_record
 from lightning_sparse.models.batch_norm import recalibrate_
 from lightning_sparse.models.flops import ForwardFlops, flops_of_run, forward_flops
+from lightning_sparse.points import Moment
 from lightning_sparse.records import Evaluation, RunRecord
 from lightning_sparse.sparsity.mask_files import save_masks
 from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts
@@ -65,6 +66,13 @@ def weights_at_step_file(step: int) -> str:
     return f"weights_step_{step}.safetensors"
 
 
+def weights_file(moment: Moment) -> str:
+    """Name of the file that holds a run's weights at one moment."""
+    if isinstance(moment, int):
+        return weights_at_step_file(moment)
+    return START_FILE if moment == "start" else WEIGHTS_FILE
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunIdentity:
     """Who a run is: everything in its record that was decided before it started.
@@ -79,6 +87,7 @@ class RunIdentity:
     seed: int
     target_sparsity: float
     mask_source: str | None = None
+    start_source: str | None = None
     rewind_step: int = 0
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -173,7 +182,7 @@ def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is mad
     findings = validate(
         network,
         data,
-        is_masked=identity.method != "dense",
+        is_masked=method.is_sparse,
         recalibrates=recalibration is not None,
     )
     check_batches_of_one(network, data, [recalibration] if recalibration else [])

@@ -11,50 +11,70 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_sparse.arms import Arm, arm_of
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import LayerSparsity, RunRecord, read_record
 from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.masks import Masks, kept_and_prunable, layer_counts
+from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.tensor_files import load_tensors
-from lightning_sparse.training.run import MASKS_FILE, START_FILE, WEIGHTS_FILE, weights_at_step_file
+from lightning_sparse.training.run import (
+    MASKS_FILE,
+    START_FILE,
+    WEIGHTS_FILE,
+    weights_at_step_file,
+    weights_file,
+)
 
 
 def problems_of_run(record: RunRecord, run_dir: Path) -> Iterator[str]:
     """Yield one line for everything in the folder that does not agree.
 
     Compared are the recorded settings with the record's own fields, the recorded counts with those
-    of the masks, and the masks with the weights, whose masked entries must be exactly zero. A
-    scratch or lottery run whose pruned run lies beside it must have that run's masks, and a lottery
-    run its weights. A run from ``init/scratch`` must not start as one from ``init`` of the same
+    of the masks, and the masks with the weights, whose masked entries must be exactly zero. A run
+    that was given masks, or that starts from another's weights, must have those of that run if it
+    lies beside it. A run from ``init/scratch`` must not start as one from ``init`` of the same
     seed beside it does, and recalibrated statistics must be those of as many batches as recorded.
     """
-    yield from differing_settings(
-        record.config,
-        {
-            "experiment_name": record.experiment,
-            "seed": record.seed,
-            "method.name": record.method,
-            "method.start": record.start,
-            "training.num_steps": record.num_steps,
-        }
-        | ({"sparsity": record.target_sparsity} if record.method != "dense" else {})
-        | ({"rewind_step": record.rewind_step} if record.rewind_step else {}),
-    )
+    try:
+        arm = arm_of(record.config)
+    except (UserError, KeyError, TypeError, AttributeError) as error:
+        yield f"record.json: config does not say what the arm is ({error})"
+        return
+    yield from differing_settings(record.config, _said_of(record, arm))
     try:
         masks = load_masks(run_dir / MASKS_FILE)
         states = {name: load_tensors(run_dir / name) for name in _state_files(record, run_dir)}
     except UserError as error:
         yield str(error)
         return
-    yield from _wrong_counts(record, masks)
+    yield from _wrong_counts(record, arm, masks)
     for file, state in states.items():
-        # A pruned run starts dense, and what it masked at a captured step is not kept.
-        is_masked = file == WEIGHTS_FILE or record.mask_source is not None
+        # The masks of a step before the end are kept only where they never change.
+        is_masked = file == WEIGHTS_FILE or _keeps_given_masks(record)
         yield from (f"{file}: {line}" for line in misfits(masks, state, masked=is_masked))
     start = states.get(START_FILE, {})
-    yield from _wrong_source(record, run_dir, masks, start)
+    yield from _wrong_masks(record, run_dir, masks)
+    yield from _wrong_start(record, arm, run_dir, start)
     yield from _equal_starts(record, run_dir, masks, start)
     yield from _wrong_statistics(record, states[WEIGHTS_FILE])
+
+
+def _said_of(record: RunRecord, arm: Arm) -> dict[str, Any]:
+    """Return what the settings must say, by the record's own fields."""
+    said = {
+        "experiment_name": record.experiment,
+        "seed": record.seed,
+        "method.repeats" if arm.repeats else "method.name": record.method,
+        "method.start": record.start,
+        "training.num_steps": record.num_steps,
+    }
+    if arm.is_masked:
+        has_own = record.config["method"].get("sparsity") is not None
+        said["method.sparsity" if has_own else "sparsity"] = record.target_sparsity
+    if record.rewind_step and record.start_source is None:
+        said["rewind_step"] = record.rewind_step
+    return said
 
 
 def differing_settings(config: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
@@ -87,7 +107,7 @@ def _state_files(record: RunRecord, run_dir: Path) -> list[str]:
     return [*start, WEIGHTS_FILE, *map(weights_at_step_file, captured)]
 
 
-def _wrong_counts(record: RunRecord, masks: Masks) -> Iterator[str]:
+def _wrong_counts(record: RunRecord, arm: Arm, masks: Masks) -> Iterator[str]:
     counted = layer_counts(masks)
     nothing = LayerSparsity(kept=0, prunable=0)
     for name in dict.fromkeys([*record.layers, *counted]):
@@ -103,37 +123,56 @@ def _wrong_counts(record: RunRecord, masks: Masks) -> Iterator[str]:
             f"record.json: keeps {record.kept} of {record.prunable} weights in all, "
             f"{MASKS_FILE} keeps {kept} of {prunable}"
         )
-    if record.method == "dense" and (kept < prunable or record.target_sparsity):
-        yield f"record.json: is a dense run, yet keeps {kept} of {prunable} weights"
+    if not arm.is_masked and (kept < prunable or record.target_sparsity):
+        yield f"record.json: is a {arm.name} run, yet keeps {kept} of {prunable} weights"
 
 
-def _wrong_source(
-    record: RunRecord, run_dir: Path, masks: Masks, start: Mapping[str, Tensor]
-) -> Iterator[str]:
-    """Compare masks, and a lottery run's start, with those of the pruned run if it is there."""
-    if record.mask_source is None or not (run_dir.parent / record.mask_source).is_dir():
+def _keeps_given_masks(record: RunRecord) -> bool:
+    said = record.config["method"].get("sparse_method")
+    return isinstance(said, Mapping) and said.get("_target_") == _GIVEN_MASK
+
+
+_GIVEN_MASK = f"{GivenMask.__module__}.{GivenMask.__qualname__}"
+
+
+def _wrong_masks(record: RunRecord, run_dir: Path, masks: Masks) -> Iterator[str]:
+    """Compare masks that never change with those of the run that gave them, if it is there."""
+    source = run_dir.parent / (record.mask_source or "")
+    if record.mask_source is None or not source.is_dir() or not _keeps_given_masks(record):
         return
-    source = run_dir.parent / record.mask_source
-    step = record.rewind_step
     try:
         same_masks = same_tensors(load_masks(source / MASKS_FILE), masks)
-        if not same_masks:
-            yield f"{MASKS_FILE}: has other masks than {record.mask_source}, which gave them"
-        if record.method != "lottery" or not same_masks:
-            return
-        source_file = source / (weights_at_step_file(step) if step else START_FILE)
-        rewound = load_tensors(source_file)
     except UserError as error:
-        yield f"cannot be compared with its pruned run: {error}"
+        yield f"cannot be compared with the run that its masks are of: {error}"
         return
+    if not same_masks:
+        yield f"{MASKS_FILE}: has other masks than {record.mask_source}, which gave them"
+
+
+def _wrong_start(
+    record: RunRecord, arm: Arm, run_dir: Path, start: Mapping[str, Tensor]
+) -> Iterator[str]:
+    """Compare the start with the weights that it is said to be, of a run that is there.
+
+    What the masks of the start removed is zero in it, and everything else must be equal.
+    """
+    name = record.start_source or record.mask_source
+    if arm.start is None or name is None or not (run_dir.parent / name).is_dir():
+        return
+    file = run_dir.parent / name / weights_file(arm.start.moment)
+    try:
+        masks = load_masks(run_dir / MASKS_FILE)
+        weights = load_tensors(file)
+    except UserError as error:
+        yield f"cannot be compared with the run that it starts from: {error}"
+        return
+    # Where it is not known what was masked at the start, zeros tell nothing of it.
+    known = masks if _keeps_given_masks(record) else {key: start.get(key) != 0 for key in masks}
     inside = {
-        name: weight * masks[name] if name in masks else weight for name, weight in rewound.items()
+        key: weight * known[key] if key in known else weight for key, weight in weights.items()
     }
     if not same_tensors(inside, start):
-        yield (
-            f"{START_FILE}: is not {source_file.name} of {record.mask_source} inside the masks, "
-            f"which a lottery run starts from"
-        )
+        yield f"{START_FILE}: is not {file.name} of {name} inside the masks, its start"
 
 
 def same_tensors(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
@@ -187,7 +226,7 @@ def _is_from_init(run_dir: Path, record: RunRecord) -> bool:
         return False
     return (
         isinstance(other, RunRecord)
-        and (other.start, other.method != "lottery", other.seed) == ("init", True, record.seed)
+        and (other.start, other.rewind_step, other.seed) == ("init", 0, record.seed)
         and other.config.get("model") == record.config.get("model")
     )
 

@@ -38,6 +38,8 @@ RUN_OF_POINT: dict[str, tuple[str, str]] = {
     "scratch:end": ("scratch", "init/scratch"),
 }
 
+UNMASKED = {"dense", "dense2"}
+
 _LAYERS = {"conv1": (144, 144), "conv2": (92, 4608), "conv3": (369, 18432), "fc": (128, 640)}
 _CONFIG = {"optimizer": {"lr": 0.1, "weight_decay": 1e-4}, "data": {"name": "simulated"}}
 _PROVENANCE = {
@@ -194,7 +196,7 @@ def simulated_path(
         changes: Any field of the record, to overwrite.
     """
     asked = changes.pop("target_sparsity", HEADLINE_SPARSITY)
-    sparsity = 0.0 if parse_point(start).is_dense and parse_point(end).is_dense else asked
+    sparsity = 0.0 if {parse_point(start).run, parse_point(end).run} <= UNMASKED else asked
     fields: dict[str, Any] = {
         "run_id": f"path-{in_id(start)}-{in_id(end)}-{degree}-{space}-{sparsity:g}-seed{seed}",
         "experiment": "simulated",

@@ -11,6 +11,7 @@ from lightning_sparse.analysis.across import (
 from lightning_sparse.analysis.measured_rises import measure_rise
 from lightning_sparse.analysis.statistics import t_interval
 from lightning_sparse.records import PathRecord, RunRecord, read_records
+from tests.report.found import ARMS
 
 PUBLISHED = Path(__file__).parents[2] / "results" / "rules_1" / "digits" / "records.jsonl"
 
@@ -103,7 +104,7 @@ def test_the_rise_is_that_of_the_lines_from_the_lottery_to_the_pruned_solution(r
     ]
     assert len(lines) == len(runs_of(records, "lottery"))
     rewound = [with_config(line, f"rewound-{line.run_id}", rewind_step=250) for line in lines]
-    (series,) = rise_against_rewind_step([*records, *rewound])
+    (series,) = rise_against_rewind_step([*records, *rewound], ARMS)
     assert [point.x for point in series.points] == [0, 250]
     expected = {line.seed: measure_rise(line).rise.value for line in lines}
     assert series.points[0].values == series.points[1].values == expected
@@ -112,4 +113,4 @@ def test_the_rise_is_that_of_the_lines_from_the_lottery_to_the_pruned_solution(r
 def test_what_has_no_records_has_no_series():
     assert accuracy_against_sparsity([]) == []
     assert gap_against_length([]) == []
-    assert rise_against_rewind_step([]) == []
+    assert rise_against_rewind_step([], ARMS) == []

@@ -93,7 +93,7 @@ def test_a_device_that_only_the_machine_of_the_runs_has_is_left_to_it(tmp_path):
 def test_the_masks_and_weights_that_a_run_would_take_are_looked_at(tmp_path, pruned_run):
     words = [f"runs_dir={tmp_path}", f"mask_source={pruned_run}", "method=lottery"]
     job = plan_training(compose_settings([SMOKE, *words, "rewind_step=5"]))
-    with pytest.raises(UserError, match=r"rewind_step=5: .* kept no weights of that step"):
+    with pytest.raises(UserError, match=r"method\.start=prune:5: .* kept no weights of that step"):
         look_at([job])
     narrower = plan_training(compose_settings([SMOKE, *words, "model.widths=[4,4,4]"]))
     with pytest.raises(UserError, match="does not fit the model ConvNet"):

@@ -224,7 +224,7 @@ def test_rewinding_to_weights_of_another_network(refused, tmp_path, narrow_run):
 def test_a_step_that_the_pruned_run_did_not_keep(refused, tmp_path, pruned_run):
     words = ("method=lottery", f"mask_source={pruned_run}", "rewind_step=1")
     message = refused(*smoke("train", tmp_path, *words))
-    assert message.startswith(f"rewind_step=1: {pruned_run} kept no weights of that step")
+    assert message.startswith(f"method.start=prune:1: {pruned_run} kept no weights of that step")
     assert message.endswith("capture_steps=[1]")
 
 

@@ -35,7 +35,7 @@ def test_unequal_numbers_of_trials_are_refused():
 def test_a_trial_without_a_learning_rate_is_refused():
     settings = compose_settings(["pilot.prune_trials=[{learning_rate: 0.1}, {sparsity: 0.5}]"])
     with pytest.raises(
-        UserError, match=r"pilot.prune_trials: \{'sparsity': 0.5\} needs a learning"
+        UserError, match=r"method=prune: trials: \{'sparsity': 0.5\} needs a learning"
     ):
         arm_trials(settings)
 
@@ -114,7 +114,7 @@ def test_the_pilot_keeps_what_each_trial_reached(tmp_path, capsys):
     lines = (tmp_path / "pilot_smoke.jsonl").read_text().splitlines()
     entries = [json.loads(line) for line in lines]
     assert [(entry["stage"], entry["tuned"]) for entry in entries] == [
-        *(("arm", name) for name in ("dense", "scratch", "lottery", "prune") for _ in range(2)),
+        *(("arm", name) for name in ("dense", "prune", "scratch", "lottery") for _ in range(2)),
         ("curve", "end_mask"),
         ("curve", "dense"),
     ]

@@ -74,7 +74,10 @@ def test_letters_are_understood_and_answered_with_the_point(capsys):
     [
         (["path.start=X-end"], "path.start: 'X-end' is no point; write an arm or a run folder"),
         (["path.end=scratch"], "path.end: 'scratch' is no point; write an arm or a run folder"),
-        (["path.start=rigl:end"], "path.start=rigl:end: there is no such run folder; train it "),
+        (
+            ["path.start=nowhere:end"],
+            "path.start=nowhere:end: there is no such run folder; train it ",
+        ),
         (["path.start=prune:end"], "are one point; a path needs two"),
         (["path.start=dense:101"], "capture_steps=[101]: must be steps from 0 to"),
     ],

@@ -7,8 +7,8 @@ import pytest
 
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.report.document import write_report
-from lightning_sparse.report.findings import Findings
 from tests.analysis.simulate import HEADLINE_SPARSITY, simulated_records
+from tests.report.found import found as found_in
 
 HOSTILE = "<script>alert('x')</script>|`*_"
 
@@ -28,7 +28,7 @@ def claims(records):
 
 @pytest.fixture(scope="session")
 def findings(records):
-    return Findings(records, HEADLINE_SPARSITY)
+    return found_in(records, HEADLINE_SPARSITY)
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.triples import judge_triples
 from lightning_sparse.records import PathRecord, RunRecord
 from lightning_sparse.report.document import QUESTION, make_document, write_report
-from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.markdown import render_markdown
 from lightning_sparse.report.style import PAPER_ADDRESS, VERDICT_SYMBOLS
 from tests.analysis.simulate import ENDS_AND_MIDDLE, HEADLINE_SPARSITY, simulated_records
 from tests.report.conftest import HOSTILE
+from tests.report.found import found as found_in
 from tests.report.page import Page
 
 FIGURES = ["headline", "positive-control", "solutions", "sparsity", "starts"]
@@ -32,7 +32,7 @@ def page(source):
 
 
 def document_of(records, claims=()):
-    findings = Findings(records, HEADLINE_SPARSITY)
+    findings = found_in(records, HEADLINE_SPARSITY)
     document = make_document(findings, claims, title="Some pieces")
     return [picture.name for picture in document.pictures], render_markdown(document)
 
@@ -62,7 +62,7 @@ def test_other_seeds_are_heard_as_soon_as_there_are_two_triples(report_dir, tmp_
     )
     claims = judge_all(records, headline_sparsity=HEADLINE_SPARSITY)
     triples = judge_triples(records, headline_sparsity=HEADLINE_SPARSITY)
-    findings = Findings(records, HEADLINE_SPARSITY)
+    findings = found_in(records, HEADLINE_SPARSITY)
     write_report(findings, claims, triples, title="", report_dir=tmp_path)
     for folder, is_there in ((report_dir, False), (tmp_path, True)):
         text = (folder / "report.md").read_text()
@@ -171,7 +171,7 @@ def test_how_it_was_measured_comes_from_the_records(page):
 
 
 def test_without_any_record_every_section_says_what_is_missing(tmp_path):
-    write_report(Findings([], HEADLINE_SPARSITY), [], title="Nothing", report_dir=tmp_path)
+    write_report(found_in([], HEADLINE_SPARSITY), [], title="Nothing", report_dir=tmp_path)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "No claim has been judged yet." in page.text
     assert "No end point has been trained" in page.text

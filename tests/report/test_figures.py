@@ -5,10 +5,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, Route
-from lightning_sparse.analysis.first_rules import RULES_1
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.drawing import drawing
-from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.headline import headline_picture
 from lightning_sparse.report.path_figures import (
     curve_panel,
@@ -25,8 +23,10 @@ from lightning_sparse.report.sparsity_figure import (
     training_loss,
     use_log_scale,
 )
-from lightning_sparse.report.style import ARM_COLOURS, IN_DENSE, IN_MASK, STRAIGHT
+from lightning_sparse.report.style import IN_DENSE, IN_MASK, STRAIGHT
 from tests.analysis.simulate import HEADLINE_SPARSITY, evaluation, path_points, simulated_path
+from tests.report.found import LOOKS
+from tests.report.found import found as found_in
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_arms_are_drawn_at_their_means_in_their_colours(axes, findings):
             for sparsity in (0.8, 0.9, 0.95, 0.98)
         ]
         assert lines[label].get_ydata() == pytest.approx(expected)
-        assert to_hex(lines[label].get_color()) == ARM_COLOURS[method]
+        assert to_hex(lines[label].get_color()) == LOOKS.colour(method)
 
 
 def test_every_seed_is_a_dot(axes, findings):
@@ -87,8 +87,8 @@ def test_the_mean_of_seeds_measured_at_different_t_is_interpolated():
 
 
 def test_the_largest_rise_is_marked_where_it_begins_and_ends(axes):
-    findings = Findings([path_with_rise(11, 3.0)], HEADLINE_SPARSITY)
-    draw_panel(axes, findings, curve_panel("scratch:end", "prune:end", QUADRATIC))
+    findings = found_in([path_with_rise(11, 3.0)], HEADLINE_SPARSITY)
+    draw_panel(axes, findings, curve_panel("scratch:end", "prune:end", QUADRATIC, LOOKS))
     marks = [
         (line.get_marker(), *line.get_xdata(), *line.get_ydata())
         for line in axes.lines
@@ -98,8 +98,8 @@ def test_the_largest_rise_is_marked_where_it_begins_and_ends(axes):
 
 
 def test_a_rise_that_does_not_count_is_not_marked_and_called_below_tol(axes):
-    findings = Findings([path_with_rise(11, 0.05)], HEADLINE_SPARSITY)
-    draw_panel(axes, findings, curve_panel("scratch:end", "prune:end", QUADRATIC))
+    findings = found_in([path_with_rise(11, 0.05)], HEADLINE_SPARSITY)
+    draw_panel(axes, findings, curve_panel("scratch:end", "prune:end", QUADRATIC, LOOKS))
     assert [line for line in axes.lines if line.get_marker() in {"o", "^"}] == []
     assert list(labelled(axes)) == ["straight line, rise below tol"]
 
@@ -107,7 +107,9 @@ def test_a_rise_that_does_not_count_is_not_marked_and_called_below_tol(axes):
 def test_the_legend_gives_the_range_of_rises_over_seeds(axes):
     paths: list[PathRecord] = [path_with_rise(11, 2.0), path_with_rise(12, 3.0)]
     draw_panel(
-        axes, Findings(paths, HEADLINE_SPARSITY), curve_panel("scratch:end", "prune:end", QUADRATIC)
+        axes,
+        found_in(paths, HEADLINE_SPARSITY),
+        curve_panel("scratch:end", "prune:end", QUADRATIC, LOOKS),
     )
     assert list(labelled(axes)) == ["straight line, rise 2.0 to 3.0"]
 
@@ -116,7 +118,7 @@ def test_spaces_keep_their_colour_and_line_in_every_panel():
     for curve in (QUADRATIC, CUBIC):
         styles = {
             trace.label: trace.style
-            for trace in curve_panel("scratch:end", "prune:end", curve).traces
+            for trace in curve_panel("scratch:end", "prune:end", curve, LOOKS).traces
         }
         assert styles == {
             "straight line": STRAIGHT,
@@ -126,7 +128,7 @@ def test_spaces_keep_their_colour_and_line_in_every_panel():
 
 
 def test_extrapolation_is_shaded_on_both_sides_and_named(axes, findings):
-    draw_panel(axes, findings, curve_panel("scratch:end", "prune:end", QUADRATIC))
+    draw_panel(axes, findings, curve_panel("scratch:end", "prune:end", QUADRATIC, LOOKS))
     assert [text.get_text() for text in axes.texts] == ["extrapolation", "extrapolation"]
     spans = sorted((patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches)
     low, high = axes.get_xlim()
@@ -134,12 +136,15 @@ def test_extrapolation_is_shaded_on_both_sides_and_named(axes, findings):
 
 
 def test_a_panel_without_paths_says_so(axes):
-    draw_panel(axes, Findings([], HEADLINE_SPARSITY), start_panels(RULES_1)[0])
+    draw_panel(
+        axes, found_in([], HEADLINE_SPARSITY), start_panels(found_in([], HEADLINE_SPARSITY))[0]
+    )
     assert [text.get_text() for text in axes.texts] == ["not measured"]
 
 
 def test_starts_have_their_controls_behind_them():
-    routes = [[trace.route for trace in panel.traces] for panel in start_panels(RULES_1)]
+    panels = start_panels(found_in([], HEADLINE_SPARSITY))
+    routes = [[trace.route for trace in panel.traces] for panel in panels]
     assert routes == [
         [Route("dense:start", "dense:end"), Route("dense:start", "prune:end")],
         [Route("lottery:start", "prune:end")],
@@ -152,7 +157,7 @@ def test_captions_give_the_means_of_the_records(findings):
     mean = 100 * np.mean([run.test.accuracy for run in findings.arm("scratch", 0.98)])
     assert f"scratch {mean:.1f}\xa0% (" in caption
     paths = [path_with_rise(11, 2.0), path_with_rise(12, 3.0)]
-    found = Findings(paths, HEADLINE_SPARSITY)
+    found = found_in(paths, HEADLINE_SPARSITY)
     assert (
         "Lead. Largest rise in nats, mean over seeds, from scratch solution to pruned solution: "
         "straight line 2.5. Thin lines"

@@ -11,8 +11,8 @@ import pytest
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.records import from_json, to_json
 from lightning_sparse.report.document import write_report
-from lightning_sparse.report.findings import Findings
 from tests.analysis.simulate import ENDS_AND_MIDDLE, HEADLINE_SPARSITY, simulated_records
+from tests.report.found import found as found_in
 
 PAYLOADS = [
     "<script>document.title='ran'</script>",
@@ -67,7 +67,7 @@ def with_payload(node: object, payload: str) -> object:
 def page_of(folder) -> str:
     records = [from_json(line) for line in hostile_lines()]
     write_report(
-        Findings(records, HEADLINE_SPARSITY),
+        found_in(records, HEADLINE_SPARSITY),
         judge_all(records, headline_sparsity=HEADLINE_SPARSITY),
         title=f"Report {PAYLOADS[0]}",
         report_dir=folder,

@@ -14,7 +14,6 @@ from lightning_sparse.analysis.triples import judge_triples
 from lightning_sparse.points import parse_point
 from lightning_sparse.records import read_records
 from lightning_sparse.report.document import make_document
-from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.markdown import render_markdown
 from lightning_sparse.report.readme import in_full, in_short, markers, picture
 from tests.analysis.simulate import (
@@ -25,6 +24,7 @@ from tests.analysis.simulate import (
     simulated_path,
     simulated_records,
 )
+from tests.report.found import found as found_in
 
 ROOT = Path(__file__).parents[2]
 LETTERS = re.compile(r"(?<![\w-])(D2?|P|S|L)-(start|end)(?![\w-])")  # not in run ids
@@ -87,7 +87,7 @@ def test_what_was_published_under_rules_2_is_judged_again_and_shown_on_both_page
 
 def test_the_page_of_rules_1_is_what_it_was(published):
     name, records, claims = published
-    findings = Findings(records, HEADLINE_SPARSITY, rules=1)
+    findings = found_in(records, HEADLINE_SPARSITY, rules=1)
     triples = judge_triples(records, headline_sparsity=HEADLINE_SPARSITY, rules=1)
     page = render_markdown(make_document(findings, claims, triples, title=TITLES[name]))
     assert hashlib.sha256(page.encode()).hexdigest() == PAGES_OF_RULES_1[name]
@@ -115,7 +115,7 @@ def new_page():
     ]  # fmt: skip
     claims = judge_all(records, headline_sparsity=HEADLINE_SPARSITY)
     triples = judge_triples(records, headline_sparsity=HEADLINE_SPARSITY)
-    findings = Findings(records, HEADLINE_SPARSITY, rules=2)
+    findings = found_in(records, HEADLINE_SPARSITY, rules=2)
     return claims, make_document(findings, claims, triples, title="New")
 
 
@@ -172,7 +172,7 @@ def test_r_against_steps_is_drawn_beside_b(new_page):
 
 def test_without_longer_fits_nothing_is_drawn_of_them():
     records = simulated_records([31], rules=2, sparsities=[HEADLINE_SPARSITY])
-    findings = Findings(records, HEADLINE_SPARSITY, rules=2)
+    findings = found_in(records, HEADLINE_SPARSITY, rules=2)
     names = [picture.name for picture in make_document(findings, [], title="").pictures]
     assert "solutions" in names
     assert "search" not in names
@@ -183,7 +183,7 @@ def test_what_a_claim_needs_is_said_beside_it():
         range(31, 36), rules=2, sparsities=[HEADLINE_SPARSITY], grid=ENDS_AND_MIDDLE
     )
     claims = judge_all(few, headline_sparsity=HEADLINE_SPARSITY)
-    findings = Findings(few, HEADLINE_SPARSITY, rules=2)
+    findings = found_in(few, HEADLINE_SPARSITY, rules=2)
     text = render_markdown(make_document(findings, claims, title=""))
     assert "To decide it: at the effect seen, 6 seeds would decide it" in text
     assert "make reproduce EXPERIMENT=simulated SEEDS=31,32,33,34,35,36" in text
@@ -194,7 +194,7 @@ def test_rules_1_can_be_asked_of_new_records():
     records = simulated_records([31, 32], rules=2, sparsities=[HEADLINE_SPARSITY])
     claims = judge_all(records, headline_sparsity=HEADLINE_SPARSITY, rules=1)
     text = render_markdown(
-        make_document(Findings(records, HEADLINE_SPARSITY, rules=1), claims, title="")
+        make_document(found_in(records, HEADLINE_SPARSITY, rules=1), claims, title="")
     )
     assert "largest rise of the loss" in text
     assert dataclasses.asdict(claims[0])["rules"] == 1

@@ -5,7 +5,6 @@ import pytest
 from lightning_sparse.analysis.experiment import CUBIC, Route
 from lightning_sparse.report.blocks import Table, as_inlines
 from lightning_sparse.report.endpoint_tables import counts, endpoint_blocks, missing_runs, remarks
-from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.layer_tables import layer_blocks
 from lightning_sparse.report.measurement_tables import measurement_blocks, record_blocks
 from lightning_sparse.report.path_tables import missing_routes, path_blocks
@@ -17,6 +16,7 @@ from tests.analysis.simulate import (
     simulated_path,
     simulated_run,
 )
+from tests.report.found import found as found_in
 
 
 def tables(blocks):
@@ -51,7 +51,7 @@ def rising_path(seed, rise, **changes):
 
 def test_end_points_show_mean_margin_and_exact_counts():
     runs = [run_of(seed, accuracy, 0.1) for seed, accuracy in ((11, 0.96), (12, 0.97), (13, 0.98))]
-    (table,) = tables(endpoint_blocks(Findings(runs, HEADLINE_SPARSITY)))
+    (table,) = tables(endpoint_blocks(found_in(runs, HEADLINE_SPARSITY)))
     row = cells(table)
     # t(0.975, 2) = 4.3027 times the deviation of 1 point, over the root of 3.
     assert row["test accuracy [%]"] == ["97.00 ± 2.48"]
@@ -63,7 +63,7 @@ def test_end_points_show_mean_margin_and_exact_counts():
 
 
 def test_one_seed_has_no_margin():
-    (table,) = tables(endpoint_blocks(Findings([run_of(11, 0.96, 0.1)], HEADLINE_SPARSITY)))
+    (table,) = tables(endpoint_blocks(found_in([run_of(11, 0.96, 0.1)], HEADLINE_SPARSITY)))
     assert cells(table)["test accuracy [%]"] == ["96.00"]
 
 
@@ -75,14 +75,14 @@ def test_counts_that_differ_between_seeds_are_all_shown():
 
 def test_seeds_that_lack_an_arm_are_named():
     runs = [run_of(11, 0.9, 0.1), run_of(12, 0.9, 0.1), run_of(12, 0.9, 0.1, method="scratch")]
-    assert missing_runs(Findings(runs, HEADLINE_SPARSITY)) == (
+    assert missing_runs(found_in(runs, HEADLINE_SPARSITY)) == (
         "Missing end points: dense, scratch at 98\xa0% (seeds 11) and lottery at 98\xa0%."
     )
 
 
 def test_seeds_that_lack_a_path_are_named():
     paths = [rising_path(11, 1.0), rising_path(12, 1.0), rising_path(11, 1.0, degree=3)]
-    found = Findings([*paths], HEADLINE_SPARSITY)
+    found = found_in([*paths], HEADLINE_SPARSITY)
     routes = [Route("scratch:end", "prune:end"), Route("scratch:end", "prune:end", CUBIC, "dense")]
     assert missing_routes(found, routes) == (
         "Not measured: scratch solution → pruned solution, cubic curve in the dense space "
@@ -98,7 +98,7 @@ def test_layers_are_counted_at_every_sparsity(findings):
 
 
 def test_paths_show_rises_barriers_and_where_the_rise_lies():
-    found = Findings([rising_path(11, 2.0), rising_path(12, 3.0)], HEADLINE_SPARSITY)
+    found = found_in([rising_path(11, 2.0), rising_path(12, 3.0)], HEADLINE_SPARSITY)
     rises, geometry = tables(path_blocks(found))
     row = cells(rises)
     assert row["path"] == [
@@ -118,13 +118,13 @@ def test_paths_show_rises_barriers_and_where_the_rise_lies():
 
 
 def test_a_falling_path_rises_nowhere():
-    _, geometry = tables(path_blocks(Findings([rising_path(11, 0.0)], HEADLINE_SPARSITY)))
+    _, geometry = tables(path_blocks(found_in([rising_path(11, 0.0)], HEADLINE_SPARSITY)))
     assert cells(geometry)["rise begins at t"] == [NONE]
 
 
 def test_curves_of_both_spaces_have_rows_of_their_own():
     curves = [rising_path(11, 1.0, degree=2, space=space) for space in ("end_mask", "dense")]
-    rises, _ = tables(path_blocks(Findings(curves, HEADLINE_SPARSITY)))
+    rises, _ = tables(path_blocks(found_in(curves, HEADLINE_SPARSITY)))
     assert [cells(rises, row)["path"][1] for row in (0, 1)] == [
         "quadratic curve inside the mask at 98\xa0%",
         "quadratic curve in the dense space at 98\xa0%",
@@ -143,15 +143,15 @@ def test_curves_of_both_spaces_have_rows_of_their_own():
 )
 def test_what_weakens_a_path_is_said(changes, note):
     path = dataclasses.replace(rising_path(11, 1.0), **changes)
-    assert note in str(path_blocks(Findings([path], HEADLINE_SPARSITY)))
-    assert note not in str(path_blocks(Findings([rising_path(11, 1.0)], HEADLINE_SPARSITY)))
+    assert note in str(path_blocks(found_in([path], HEADLINE_SPARSITY)))
+    assert note not in str(path_blocks(found_in([rising_path(11, 1.0)], HEADLINE_SPARSITY)))
 
 
 def test_records_are_numbered_runs_first_and_lead_to_what_they_come_from():
     pruned = run_of(11, 0.9, 0.1)
     scratch = run_of(11, 0.9, 0.1, method="scratch")
     records = [rising_path(11, 1.0), scratch, pruned]
-    runs, paths = tables(record_blocks(Findings(records, HEADLINE_SPARSITY)))
+    runs, paths = tables(record_blocks(found_in(records, HEADLINE_SPARSITY)))
     assert [row.anchor for row in (*runs.rows, *paths.rows)] == ["R1", "R2", "R3"]
     assert cells(runs)["mask from"] == ["R2"]
     assert cells(paths)["runs of its ends"] == ["R1", " ", "R2"]
@@ -162,7 +162,7 @@ def test_provenance_that_differs_between_records_is_listed_in_full():
         run_of(11, 0.9, 0.1, provenance={"commit": "aaa", "date": "2026-01-02"}),
         run_of(12, 0.9, 0.1, provenance={"commit": "bbb", "date": "2026-01-01", "dirty": True}),
     ]
-    (table,) = measurement_blocks(Findings(runs, HEADLINE_SPARSITY))
+    (table,) = measurement_blocks(found_in(runs, HEADLINE_SPARSITY))
     facts = {row.cells[0]: row.cells[1] for row in table.rows}
     assert facts["commit"] == "aaa, bbb"
     assert facts["date"] == "2026-01-01 to 2026-01-02"
@@ -174,10 +174,10 @@ def test_what_cannot_be_pruned_shows_beside_the_sparsity_of_what_can():
     many = run_of(11, 0.96, 0.1, num_parameters=47_648, remarks=["left dense: rnn.weight"])
 
     def shown(run):
-        (table,) = tables(endpoint_blocks(Findings([run], HEADLINE_SPARSITY)))
+        (table,) = tables(endpoint_blocks(found_in([run], HEADLINE_SPARSITY)))
         return cells(table)["overall sparsity"]
 
     assert shown(few) == ["96.92\xa0%"]
     assert shown(many) == ["96.92\xa0% (48.46\xa0% of all parameters)"]
-    twice = Findings([many, dataclasses.replace(many, seed=12)], HEADLINE_SPARSITY)
+    twice = found_in([many, dataclasses.replace(many, seed=12)], HEADLINE_SPARSITY)
     assert remarks(twice) == ["Said before: left dense: rnn.weight."]

@@ -110,7 +110,7 @@ def test_records_say_what_the_arms_are(arms, runs_dir):
 
     assert {record.num_steps for record in records.values()} == {12}
     assert {name: record.start for name, record in records.items()} == {
-        "dense": "init", "prune": "init", "scratch": "init/scratch", "lottery": "init",
+        "dense": "init", "prune": "init", "scratch": "init/scratch", "lottery": "prune:0",
     }  # fmt: skip
     sources = [records[name].mask_source for name in ("dense", "prune", "scratch", "lottery")]
     assert sources[:2] == [None, None]
@@ -160,5 +160,7 @@ def test_a_rewound_run_takes_the_pruned_runs_weights_of_that_step(runs_dir):
 
 
 def test_rewinding_into_pruning_gives_a_warning(runs_dir):
-    with pytest.warns(UserWarning, match="rewind_step=5 lies after the start of pruning at step 3"):
+    with pytest.warns(
+        UserWarning, match="method.start=prune:5 lies after the start of pruning at step 3"
+    ):
         make(runs_dir, "method=lottery", "rewind_step=5")

@@ -28,7 +28,7 @@ MOVE_MASKS = {
 @pytest.mark.parametrize("name", ARMS)
 def test_an_arm_trains_and_says_so_in_its_record(runs_dir, name):
     run_dir, record = make(runs_dir, f"method={name}", *WORDS)
-    assert record.method == name
+    assert record.arm == name
     assert record.kept == sum(layer.kept for layer in record.layers.values())
     # Zeros are rounded down in each layer, and GraNet's kept weights over all.
     excess = record.kept - (1 - record.target_sparsity) * record.prunable

@@ -82,7 +82,8 @@ def longer_searches(experiment: ExperimentRecords) -> list[int]:
 
 def _searched(experiment: ExperimentRecords) -> list[Route]:
     routes = dict.fromkeys(route_of(path) for path in experiment.paths)
-    return [route for route in routes if route.is_in_mask and route.is_fitted]
+    ends = ROUTES[0][:2]
+    return [route for route in routes if route[:2] == ends and route.space == "sparse"]
 
 
 def _others(experiment: ExperimentRecords) -> list[Route]:

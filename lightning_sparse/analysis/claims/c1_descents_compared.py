@@ -1,7 +1,7 @@
 """Claim C1 of rules 2: one climbs more inside the mask than in the dense space."""
 
 from lightning_sparse.analysis.claim import Claim, ClaimResult, Evidence
-from lightning_sparse.analysis.evidence import complete, label, missing_words
+from lightning_sparse.analysis.evidence import complete, missing_words
 from lightning_sparse.analysis.experiment import QUADRATIC, ExperimentRecords, Route
 from lightning_sparse.analysis.mean_claim import judge_mean
 from lightning_sparse.analysis.measured_descents import (
@@ -57,7 +57,7 @@ def evidence(experiment: ExperimentRecords, sparsity: float, quantity: Quantity)
         values={seed: sparse - dense for seed, (sparse, dense) in climbs.items()},
         on_objective={},
         records=[path.run_id for path in paths],
-        missing=missing_words([label(route, sparsity) for route in ROUTES], found),
+        missing=missing_words([experiment.label(route, sparsity) for route in ROUTES], found),
         remarks=unrefined_remarks(paths),
     )
 

@@ -13,6 +13,8 @@ from lightning_sparse.sparsity.view import SparseView
 class Dense(AbstractSparseMethod):
     """Keep everything, always."""
 
+    is_sparse = False
+
     def initial_masks(self, view: SparseView) -> Masks:
         """Keep everything."""
         return full_masks(view.weights)

@@ -200,3 +200,24 @@ def kept_scores(method_type, change):
 
 def flat_masks(masks):
     return {name: flat(mask) for name, mask in masks.items()}
+
+
+def test_a_schedule_goes_on_from_the_sparsity_of_the_masks_that_it_is_given():
+    *_, (_, given_masks, _) = walk(gradual(sparsity=0.5), 30)
+    method = gradual(sparsity=0.9, masks=given_masks)
+    before = {step: masks for step, masks, _ in walk(method, 30)}
+    assert method.target_sparsity(10) == pytest.approx(0.5, abs=0.01)
+    assert layer_counts(before[13]) == layer_counts(given_masks)
+    for step in range(2, 31):
+        assert all((before[step - 1][name] | ~mask).all() for name, mask in before[step].items())
+    kept = {name: counts.kept for name, counts in layer_counts(before[30]).items()}
+    assert kept == {name: num_kept(mask.numel(), 0.9) for name, mask in given_masks.items()}
+
+
+def test_given_masks_that_have_removed_more_than_is_asked_for_are_refused():
+    *_, (_, given_masks, _) = walk(gradual(sparsity=0.9), 30)
+    message = r"sparsity=0\.5: .conv1. would come to 0\.5000, and the masks that are given"
+    with pytest.raises(UserError, match=message):
+        gradual(sparsity=0.5, masks=given_masks).initial_masks(
+            SparseView.at_start(random_weights())
+        )

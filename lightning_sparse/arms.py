@@ -1,0 +1,169 @@
+"""Arms: how an end point is trained, as a file in ``conf/method/`` says it. No torch in here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lightning_sparse.errors import UserError
+from lightning_sparse.points import Point, parse_point
+
+STREAMS = ("init", "init/scratch")
+"""Random streams that start weights are drawn from."""
+
+NO_MASKS, OWN_MASKS = "none", "own"
+"""What an arm says of its masks where it does not name whose it is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One way to train an end point.
+
+    Attributes:
+        name: That of its file, and of its points.
+        stream: Random stream that the network is built from.
+        start: Whose weights it begins with; None: those of the stream.
+        is_masked: Whether there are masks, and hence a sparsity.
+        masks: Whose masks its method is given; None if it makes its own, or none.
+        repeats: The arm that this one repeats from another start. Both have one name in ids and
+            records, and comparisons show the first alone.
+        keeps: Steps of its runs whose weights are kept, for others to start from.
+        words: What a reader calls it.
+        definition: What it is, for a reader who does not know.
+        colour: Of its line in figures, as ``#0072b2``; None for any.
+        marker: Of its points in figures, in Matplotlib's letters; None for any.
+    """
+
+    name: str
+    stream: str
+    start: Point | None = None
+    is_masked: bool = True
+    masks: Point | None = None
+    repeats: str | None = None
+    keeps: tuple[int, ...] = ()
+    words: str = ""
+    definition: str = ""
+    colour: str | None = None
+    marker: str | None = None
+
+    @property
+    def recorded_as(self) -> str:
+        """Its name in ids and records."""
+        return self.repeats or self.name
+
+    @property
+    def first_step(self) -> int:
+        """Step of schedule and data at which a run begins: that of the weights it starts with."""
+        moment = self.start.moment if self.start else 0
+        return moment if isinstance(moment, int) else 0
+
+    @property
+    def sources(self) -> tuple[Point, ...]:
+        """The points that must be there before a run of it begins."""
+        return tuple(point for point in (self.start, self.masks) if point)
+
+
+def arm_of(settings: Mapping[str, Any]) -> Arm:
+    """Read the arm that settings choose, or that a record's settings have chosen.
+
+    Raises:
+        UserError: If its start or its masks are none.
+    """
+    chosen = settings["method"]
+    if not isinstance(chosen, dict):
+        raise TypeError("method is no mapping")
+    said = in_todays_words(chosen, settings.get("rewind_step") or 0)
+    start, masks = said.get("start", STREAMS[0]), said.get("masks", OWN_MASKS)
+    return Arm(
+        name=said["name"],
+        stream=start if start in STREAMS else STREAMS[0],
+        start=None if start in STREAMS else _start(start),
+        is_masked=masks != NO_MASKS,
+        masks=None if masks in {NO_MASKS, OWN_MASKS} else _masks(masks),
+        repeats=said.get("repeats"),
+        keeps=tuple(step for step in said.get("keeps") or () if step),
+        words=said.get("words") or said["name"],
+        definition=said.get("definition") or "",
+        colour=said.get("colour"),
+        marker=said.get("marker"),
+    )
+
+
+def in_todays_words(said: dict[str, Any], rewind_step: int | str) -> dict[str, Any]:
+    """Return what an arm's file says; one of earlier versions knew only masks of a pruned run.
+
+    Args:
+        said: Of a file, of settings or of a record.
+        rewind_step: The step that such an arm rewinds to, or what stands for it.
+
+    Raises:
+        UserError: If what earlier versions called for is neither true nor false.
+    """
+    if not _EARLIER & said.keys():
+        return said
+    for name in sorted(_EARLIER & said.keys()):
+        if not isinstance(said[name], bool):
+            raise UserError(f"method.{name}={said[name]!r}: must be true or false")
+    today = {name: value for name, value in said.items() if name not in _EARLIER}
+    is_dense = str(said.get("sparse_method", {}).get("_target_")).endswith(".dense.Dense")
+    today["masks"] = NO_MASKS if is_dense else OWN_MASKS
+    if said.get("needs_masks"):
+        today["masks"] = "prune:end"
+    if said.get("rewound"):
+        today["start"] = f"prune:{rewind_step}"
+    return today
+
+
+_EARLIER = {"needs_masks", "rewound"}
+
+
+def arm_as_recorded(method: str, start: str, said: Any) -> str:
+    """Name the arm of a recorded run.
+
+    Args:
+        method: As recorded, which is that of the arm that it repeats.
+        start: Its random stream.
+        said: What the record's settings say of the arm, if they do.
+    """
+    name = said.get("name") if isinstance(said, Mapping) else None
+    named = name if isinstance(name, str) else method
+    return _REPEATED.get((named, start), named)
+
+
+def is_masked_as_recorded(method: str, said: Any) -> bool:
+    """Whether a recorded run has masks; those of earlier versions have, but for the dense ones."""
+    masks = said.get("masks") if isinstance(said, Mapping) else None
+    return method != "dense" if masks is None else masks != NO_MASKS
+
+
+def masks_as_recorded(said: Any) -> str:
+    """Name the arm whose masks a recorded run was given, if it was given some."""
+    masks = said.get("masks") if isinstance(said, Mapping) else None
+    return "prune" if masks is None else str(masks).rpartition(":")[0]
+
+
+# In records of when it was no arm of its own.
+_REPEATED = {("dense", "init/scratch"): "dense2"}
+
+
+def _start(text: str) -> Point:
+    try:
+        point = parse_point(text)
+    except UserError:
+        raise UserError(
+            f"method.start={text}: write a random stream ({', '.join(STREAMS)}) or a point whose "
+            "weights it begins with, such as prune:end"
+        ) from None
+    return Point(point.run, point.moment or "start")
+
+
+def _masks(text: str) -> Point:
+    try:
+        point = parse_point(text)
+    except UserError:
+        point = None
+    if point is None or point.moment != "end":
+        raise UserError(
+            f"method.masks={text}: write {NO_MASKS}, {OWN_MASKS} for those that its method makes, "
+            "or the end of a run that has some, such as prune:end"
+        )
+    return point
