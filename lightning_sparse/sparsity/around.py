@@ -21,13 +21,14 @@ class AbstractAround(AbstractSparseMethod):
     """
 
     method: AbstractSparseMethod
+    is_sparse: bool = field(init=False)
     replaces_update: bool = field(init=False)
     removed_momentum: Momentum = field(init=False)
     new_momentum: Momentum = field(init=False)
 
     def __post_init__(self) -> None:
         """Take over what the method says of itself."""
-        for name in ("replaces_update", "removed_momentum", "new_momentum"):
+        for name in ("is_sparse", "replaces_update", "removed_momentum", "new_momentum"):
             object.__setattr__(self, name, getattr(self.method, name))
 
     @override

@@ -5,6 +5,7 @@ import torch
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.distributions import Uniform
+from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.sparsity.methods.ham import HAM
 from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
@@ -74,6 +75,11 @@ def test_every_step_is_followed_by_one_that_multiplies():
             ]
             weights[name].data.copy_(torch.tensor(stepped).view_as(weights[name]))
     alike(state, again.state_dict())
+
+
+def test_around_the_dense_method_it_is_dense():
+    assert not HAM(method=Dense()).is_sparse
+    assert HAM(method=RANDOM).is_sparse
 
 
 def test_what_cannot_be_done_is_refused():
