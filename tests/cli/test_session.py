@@ -113,8 +113,8 @@ def test_trials_and_points_of_a_sweep_share_the_gpus_too(verb, overrides, monkey
     monkeypatch.setattr(session, "read_gpus", lambda: GPUS)
     taken = []
 
-    def note(jobs, _, *, places, console):
-        del console
+    def note(jobs, _, *, places, console, first):
+        del console, first
         taken.append(places)
         assert all("trainer.devices=1" in job.overrides for job in jobs)
         raise UserError("enough")
