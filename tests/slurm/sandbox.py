@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "sinfo")
@@ -155,6 +155,16 @@ class Sandbox:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"waited {seconds} s\n{self.run('squeue')}\n{self.logs()}")
             time.sleep(0.2)
+
+    @contextlib.contextmanager
+    def nothing_begins(self) -> Iterator[None]:
+        """Let jobs be submitted and wait: what is looked at meanwhile does not depend on speed."""
+        change = ("scontrol", "update", "PartitionName=low")
+        self.run(*change, "State=DOWN")
+        try:
+            yield
+        finally:
+            self.run(*change, "State=UP")
 
     def logs(self) -> str:
         """The last lines of every daemon's log."""
