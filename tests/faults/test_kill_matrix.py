@@ -22,7 +22,7 @@ import torch
 from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.tensor_files import load_tensors, save_tensors
 from tests.faults.comparison import differences, record_of
-from tests.faults.findings import note
+from tests.faults.findings import IS_ASKED, note
 from tests.faults.interrupted import OTHER_CROPS, planned, run
 
 pytestmark = pytest.mark.faults
@@ -88,18 +88,29 @@ def random_steps(name: str) -> list[int]:
     return steps
 
 
-CASES = [
-    pytest.param(
-        name, step, signal_name,
-        marks=[] if (number, signal_name) in {(1, "SIGUSR1"), (3, "SIGKILL")}
-        and name.removeprefix("arm ") not in SLOW_ARMS
-        else [pytest.mark.slow_faults],
-        id=f"{name}-{signal_name}-{number}",
-    )
-    for name in RUNS
-    for number, step in enumerate(random_steps(name))
-    for signal_name in (("SIGTERM", "SIGUSR1")[number % 2], "SIGKILL")
-]  # fmt: skip
+def is_slow(name: str) -> bool:
+    """Whether it is an arm that is killed in full for the page alone."""
+    return name.removeprefix("arm ") in SLOW_ARMS
+
+
+def cases(*, everything):
+    """List all interruptions, or of slow arms one alone: killed while masks change."""
+    return [
+        pytest.param(
+            name, step, signal_name,
+            marks=[] if (number, signal_name) in {(1, "SIGUSR1"), (3, "SIGKILL")}
+            and not is_slow(name)
+            else [pytest.mark.slow_faults],
+            id=f"{name}-{signal_name}-{number}",
+        )
+        for name in RUNS
+        for number, step in enumerate(random_steps(name))
+        for signal_name in (("SIGTERM", "SIGUSR1")[number % 2], "SIGKILL")
+        if everything or not is_slow(name) or (number, signal_name) == (1, "SIGKILL")
+    ]  # fmt: skip
+
+
+CASES = cases(everything=IS_ASKED)
 CASES_ON_GPU = [
     pytest.param(name, step, signal_name, marks=pytest.mark.gpu, id=f"{name}-{signal_name}")
     for name in RUNS_ON_GPU
@@ -165,7 +176,7 @@ def _with_betons(overrides: Iterable[str], request: pytest.FixtureRequest) -> li
 def straight_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All runs that nothing disturbed, but for slow arms; `straight_run` adds these."""
     runs_dir = tmp_path_factory.mktemp("straight")
-    fast = [run for name, run in RUNS.items() if name.removeprefix("arm ") not in SLOW_ARMS]
+    fast = [run for name, run in RUNS.items() if not is_slow(name)]
     for kind, overrides in (*OTHER_RUNS, *fast):
         words = [*SETTINGS, *_with_betons(overrides, request), f"runs_dir={runs_dir}"]
         assert in_a_process(kind, words, 0, "SIGKILL") == 0
@@ -247,7 +258,9 @@ def test_a_path_that_is_killed_while_it_is_measured_is_measured_again(straight_d
 def test_every_arm_is_in_the_matrix_and_interrupted_at_five_steps():
     assert {f"arm {name}" for name in ARMS} <= set(RUNS)
     assert {"dense", "lottery", "prune", "scratch"} <= set(ARMS)
-    steps_of = {name: {case.values[1] for case in CASES if case.values[0] == name} for name in RUNS}
+    assert {case.values[0] for case in CASES} == set(RUNS)
+    listed = [case.values for case in cases(everything=True)]
+    steps_of = {name: {step for of, step, _ in listed if of == name} for name in RUNS}
     assert {name: len(steps) for name, steps in steps_of.items()} == dict.fromkeys(RUNS, 5)
 
 
