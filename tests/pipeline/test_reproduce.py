@@ -130,7 +130,8 @@ def test_the_arms_share_what_the_protocol_says(report_dir):
         pruned = runs[run.mask_source]
         assert pruned.method == "prune"
         assert (run.seed, run.target_sparsity) == (pruned.seed, pruned.target_sparsity)
-        assert run.start == {"scratch": "init/scratch", "lottery": "init"}[run.method]
+        assert run.start == {"scratch": "init/scratch", "lottery": "prune:0"}[run.method]
+        assert run.start_source == {"scratch": None, "lottery": run.mask_source}[run.method]
     paths = [record for record in records if isinstance(record, PathRecord)]
     assert len(paths) == 2 * 14
     for path in paths:
