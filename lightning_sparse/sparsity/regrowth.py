@@ -295,6 +295,7 @@ def share_ever_kept(state: Mapping[str, object]) -> dict[str, float]:
     """Say which share of the prunable weights was ever kept, if anybody has remembered it.
 
     Example:
+        >>> import torch
         >>> share_ever_kept({"ever_kept": {"a": torch.tensor([True, False])}})
         {'share_ever_kept': 0.5}
         >>> share_ever_kept({})
