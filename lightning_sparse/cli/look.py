@@ -221,16 +221,16 @@ def _check_method(settings: Settings, network: nn.Module, mask_dir: Path | None)
     )
     try:
         method.initial_masks(view)
-    except _AskedTheNetwork:
+    except _NetworkAskedError:
         return
 
 
-class _AskedTheNetwork(Exception):  # noqa: N818 (no error)
+class _NetworkAskedError(Exception):
     """A method that looks at gradients for its first masks has found its layers right."""
 
 
 def _left_for_the_run() -> AbstractNetworkProbe:
-    raise _AskedTheNetwork
+    raise _NetworkAskedError
 
 
 def _check_path(settings: Settings, shared: _Shared) -> None:

@@ -26,9 +26,12 @@ class AbstractReparameterisation(ABC):
         """Give the trained weights that the start weights stand for: by default equal ones."""
         return {name: weight.detach().clone() for name, weight in weights.items()}
 
-    @abstractmethod
     def seen(self, view: SparseView) -> Weights:
-        """Give what the forward pass computes with: exactly zero outside ``view.masks``."""
+        """Give what the forward pass computes with: by default the trained weights inside masks.
+
+        Exactly zero outside ``view.masks`` in every case.
+        """
+        return {name: weight * view.masks[name] for name, weight in view.weights.items()}
 
     @abstractmethod
     def gradients(self, view: SparseView) -> Weights:
@@ -102,10 +105,6 @@ class LargerSet(AbstractReparameterisation):
     density: float
     penalty: float
 
-    def seen(self, view: SparseView) -> Weights:
-        """Mask the trained weights."""
-        return {name: weight * view.masks[name] for name, weight in view.weights.items()}
-
     def gradients(self, view: SparseView) -> Weights:
         """Pass gradients on as they are, and add those of the penalty."""
         gradients = view.gradients()
@@ -136,10 +135,6 @@ class Refined(AbstractReparameterisation):
     """
 
     decay: float
-
-    def seen(self, view: SparseView) -> Weights:
-        """Mask the trained weights."""
-        return {name: weight * view.masks[name] for name, weight in view.weights.items()}
 
     def gradients(self, view: SparseView) -> Weights:
         """Pass gradients on as they are, and let what is not seen decay."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from typing_extensions import override
@@ -99,23 +101,16 @@ def rehearse(
     device = _device(trainer_options)
     batch, loader_rate = _loaded(data)
     images, labels = (part.to(device) for part in batch)
-    precision = trainer_options.get("precision")
+    cast = functools.partial(_cast, device, trainer_options.get("precision"))
     with global_generators_of(data.seed, "network"):
         twin = copy.deepcopy(network).to(device).train()
         masks = _any_masks(twin) if is_masked else {}
         application = MaskApplication(prunable_weights(twin) if is_masked else {}, masks)
-        optimizer = build_optimizer(
-            twin,
-            learning_rate=settings.learning_rate,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-        )
+        optimizer = _optimizer(twin, settings)
 
         def step() -> None:
-            with _cast(device, precision):
-                loss = functional.cross_entropy(
-                    twin(images), labels, label_smoothing=settings.label_smoothing
-                )
+            with cast():
+                loss = _loss(twin(images), labels, settings)
             loss.backward()
             application.mask_gradients_()
             optimizer.step()
@@ -123,7 +118,7 @@ def rehearse(
 
         with _kept_for_backward(twin) as kept:
             step()
-        with _cast(device, precision):
+        with cast():
             evaluated = _alive_in_evaluation(twin, images)
         with quiet():
             if is_compiled:
@@ -137,18 +132,36 @@ def rehearse(
         device=device,
         weight_bytes=_size([*twin.parameters(), *twin.buffers()]),
         gradient_bytes=_size(item.grad for item in twin.parameters() if item.grad is not None),
-        momentum_bytes=_size(
-            value
-            for state in optimizer.state.values()
-            for value in state.values()
-            if isinstance(value, Tensor)
-        ),
-        # For each prunable weight a mask of bytes, and an image of the weight's own type.
-        mask_bytes=_size(masks.values()) + _size(prunable_weights(twin)[name] for name in masks),
+        momentum_bytes=_size_of_state(optimizer),
+        mask_bytes=_size_of_masks(twin, masks),
         activation_bytes=sum(kept.values()),
         evaluation_bytes=evaluated * data.evaluation_batch_size // len(images),
         num_evaluated=data.evaluation_batch_size,
     )
+
+
+def _optimizer(network: nn.Module, settings: TrainingSettings) -> Optimizer:
+    return build_optimizer(
+        network,
+        learning_rate=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+
+
+def _loss(outputs: Tensor, labels: Tensor, settings: TrainingSettings) -> Tensor:
+    return functional.cross_entropy(outputs, labels, label_smoothing=settings.label_smoothing)
+
+
+def _size_of_masks(network: nn.Module, masks: Masks) -> int:
+    """Count for each prunable weight a mask of bytes, and an image of the weight's own type."""
+    weights = prunable_weights(network)
+    return _size(masks.values()) + _size(weights[name] for name in masks)
+
+
+def _size_of_state(optimizer: Optimizer) -> int:
+    states = optimizer.state.values()
+    return _size(v for state in states for v in state.values() if isinstance(v, Tensor))
 
 
 def _any_masks(network: nn.Module) -> Masks:

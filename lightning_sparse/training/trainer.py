@@ -2,7 +2,6 @@
 
 import contextlib
 import warnings
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -89,17 +88,7 @@ def quiet_trainer(
     # Lightning's ranks tell each other before every batch whether SIGTERM came, for which each
     # waits for its device. They vote now and then: see `training/checkpoints.py`.
     trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _tell_nothing  # type: ignore[method-assign]  # noqa: SLF001
-    # It would look into the signature of `training_step` at every step: 1 % of a digits step.
-    trainer.fit_loop.epoch_loop._build_kwargs = _arguments_of_step  # type: ignore[method-assign,assignment]  # noqa: SLF001
     return trainer
-
-
-def _arguments_of_step(
-    kwargs: OrderedDict[str, Any], batch: Any, batch_index: int
-) -> OrderedDict[str, Any]:
-    """Give a module's `training_step` the batch and its number, which all of ours take."""
-    kwargs.update(batch=batch, batch_idx=batch_index)
-    return kwargs
 
 
 def _tell_nothing() -> None:

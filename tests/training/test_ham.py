@@ -14,14 +14,15 @@ from tests.reference.ham import multiplied
 from tests.training.test_reparameterised import (
     PRUNING,
     SGD,
+    WARNINGS_OF_A_STRANGER,
     alike,
     batches,
     fitted,
     loss_of,
     network,
-    pytestmark,  # noqa: F401 (what a stranger's Trainer warns of)
 )
 
+pytestmark = WARNINGS_OF_A_STRANGER
 RANDOM = RandomMask(sparsity=0.6, distribution=Uniform())
 
 

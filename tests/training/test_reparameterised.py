@@ -25,11 +25,12 @@ from tests.reference.reparameterised import (
     train_top_sets,
 )
 
-pytestmark = pytest.mark.filterwarnings(
+WARNINGS_OF_A_STRANGER = pytest.mark.filterwarnings(
     "ignore:.*does not have many workers:UserWarning",
     "ignore:.*LeafSpec.*deprecated:FutureWarning",
     "ignore:.*`srun` command is available:UserWarning",
 )
+pytestmark = WARNINGS_OF_A_STRANGER
 
 SGD = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
 SIZES = {"0.weight": 60, "2.weight": 30}

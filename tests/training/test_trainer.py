@@ -1,5 +1,3 @@
-from collections import OrderedDict
-
 import pytest
 import pytorch_lightning as pl
 import torch
@@ -33,18 +31,6 @@ def test_lightning_would_let_them_wait(broadcasts):
     _TrainingEpochLoop._broadcast_sigterm_tensor(loop)
 
     assert broadcasts == ["broadcast"]
-
-
-def test_a_step_is_given_what_lightning_would_give_it():
-    trainer = quiet_trainer(1, [], CPU)
-    loop, batch = trainer.fit_loop.epoch_loop, (torch.zeros(1), torch.zeros(1))
-    settings = TrainingSettings(num_steps=1, learning_rate=0.1)
-    trainer.strategy._lightning_module = ClassifierModule(torch.nn.Linear(1, 1), settings)
-
-    ours = loop._build_kwargs(OrderedDict(), batch, 7)
-
-    assert ours == _TrainingEpochLoop._build_kwargs(loop, OrderedDict(), batch, 7)
-    assert list(ours.values()) == [batch, 7]
 
 
 def test_gradients_are_forgotten_as_by_the_optimizer():
