@@ -24,6 +24,7 @@ class Arm:
         start: Whose weights it begins with; None: those of the stream.
         is_masked: Whether there are masks, and hence a sparsity.
         masks: Whose masks its method is given; None if it makes its own, or none.
+        changed_by: Whose weights its start is changed by; None if by none.
         repeats: The arm that this one repeats from another start. Both have one name in ids and
             records, and comparisons show the first alone.
         keeps: Steps of its runs whose weights are kept, for others to start from.
@@ -38,6 +39,7 @@ class Arm:
     start: Point | None = None
     is_masked: bool = True
     masks: Point | None = None
+    changed_by: Point | None = None
     repeats: str | None = None
     keeps: tuple[int, ...] = ()
     words: str = ""
@@ -59,7 +61,7 @@ class Arm:
     @property
     def sources(self) -> tuple[Point, ...]:
         """The points that must be there before a run of it begins."""
-        return tuple(point for point in (self.start, self.masks) if point)
+        return tuple(point for point in (self.start, self.masks, self.changed_by) if point)
 
 
 def arm_of(settings: Mapping[str, Any]) -> Arm:
@@ -73,12 +75,14 @@ def arm_of(settings: Mapping[str, Any]) -> Arm:
         raise TypeError("method is no mapping")
     said = in_todays_words(chosen, settings.get("rewind_step") or 0)
     start, masks = said.get("start", STREAMS[0]), said.get("masks", OWN_MASKS)
+    changed_by = said.get("start_changed_by")
     return Arm(
         name=said["name"],
         stream=start if start in STREAMS else STREAMS[0],
-        start=None if start in STREAMS else _start(start),
+        start=None if start in STREAMS else _point("start", start),
         is_masked=masks != NO_MASKS,
         masks=None if masks in {NO_MASKS, OWN_MASKS} else _masks(masks),
+        changed_by=None if changed_by is None else _point("start_changed_by", changed_by),
         repeats=said.get("repeats"),
         keeps=tuple(step for step in said.get("keeps") or () if step),
         words=said.get("words") or said["name"],
@@ -145,13 +149,14 @@ def masks_as_recorded(said: Any) -> str:
 _REPEATED = {("dense", "init/scratch"): "dense2"}
 
 
-def _start(text: str) -> Point:
+def _point(name: str, text: str) -> Point:
     try:
         point = parse_point(text)
     except UserError:
+        streams = f"a random stream ({', '.join(STREAMS)}) or " if name == "start" else ""
+        purpose = "weights it begins with" if name == "start" else "weights change its start"
         raise UserError(
-            f"method.start={text}: write a random stream ({', '.join(STREAMS)}) or a point whose "
-            "weights it begins with, such as prune:end"
+            f"method.{name}={text}: write {streams}a point whose {purpose}, such as prune:end"
         ) from None
     return Point(point.run, point.moment or "start")
 

@@ -129,6 +129,7 @@ class RunRecord:
         remarks: What was said of network and data before the run, a sentence each; None if nothing.
         start_source: Run id of the run whose weights it started from; None for a random stream,
             and in lottery runs of earlier versions, where it is ``mask_source``.
+        change_source: Run id of the run whose weights its start was changed by; None for none.
     """
 
     kind: ClassVar[str] = "run"
@@ -157,6 +158,7 @@ class RunRecord:
     observations: Mapping[str, float] | None = None
     remarks: Sequence[str] | None = None
     start_source: str | None = None
+    change_source: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse counts that no mask gives."""
@@ -452,6 +454,7 @@ def _check_names(record: Record, where: str) -> None:
         "method",
         "mask_source",
         "start_source",
+        "change_source",
         "start_run",
         "end_run",
     )

@@ -174,7 +174,8 @@ class ExperimentRecords:
                 f"run {run.run_id}: its mask is from {run.mask_source}, but the {source.arm} run "
                 f"of its seed and sparsity is {source.run_id}; train it again"
             )
-        for count in ("kept", "prunable", "num_steps"):
+        is_longer = run.config.get("method", {}).get("length") is not None
+        for count in ("kept", "prunable", *(() if is_longer else ("num_steps",))):
             if getattr(run, count) != getattr(source, count):
                 raise UserError(
                     f"run {run.run_id}: {count}={getattr(run, count)}, but {source.run_id}, whose "

@@ -13,7 +13,7 @@ from torch import nn
 from lightning_sparse.arms import arm_of
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.objects import build_object
-from lightning_sparse.cli.planning import PlannedPoint
+from lightning_sparse.cli.planning import PlannedPoint, Sources
 from lightning_sparse.data.checks import check_source
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
@@ -29,6 +29,7 @@ from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.run import MASKS_FILE, weights_file
 from lightning_sparse.training.settings import CheckpointSettings
+from lightning_sparse.training.start_changes import AbstractStartChange, change_
 
 
 def build_data(settings: Settings, *, first_step: int = 0) -> ImageDataModule:
@@ -134,6 +135,29 @@ def start_from_(network: nn.Module, source: PlannedPoint) -> None:
             stacklevel=2,
         )
     load_state_(network, load_tensors(file), file)
+
+
+def change_start_(network: nn.Module, settings: Settings, sources: Sources) -> None:
+    """Change the weights that a run begins with, if its arm says so.
+
+    Raises:
+        UserError: If what is to change them is none, or lacks masks or weights that it is given.
+    """
+    said = settings["method"]["start_change"]
+    if not said:
+        return
+    change = build_object(said, "method.start_change")
+    if not isinstance(change, AbstractStartChange):
+        raise UserError(f"method.start_change gave a {type(change).__name__}, no change of a start")
+    if sources.masks is None or sources.changed_by is None:
+        raise UserError(
+            "method.start_change: changes weights inside masks that are given, by those of another "
+            "point; say whose: masks: prune:end, start_changed_by: prune:end"
+        )
+    source = sources.changed_by
+    other = load_tensors(source.run_dir / weights_file(source.moment))
+    masks = load_masks(sources.masks.run_dir / MASKS_FILE)
+    change_(network, change, other, masks, seed=settings["seed"])
 
 
 def load_state_(network: nn.Module, state: Mapping[str, torch.Tensor], file: Path) -> None:

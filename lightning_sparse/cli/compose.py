@@ -62,7 +62,7 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
     for name, value in leaves(settings):
         check_name(name, value)
     check_types(dict(leaves(settings)), dict(leaves(defaults)))
-    settings = _with_longer_fit(_lengthened(_with_own_learning_rate(settings)))
+    settings = _with_longer_fit(_as_its_arm_trains(_lengthened(_with_own_learning_rate(settings))))
     check_ranges(settings)
     settings["trainer"] = with_accumulation(settings)
     return {**settings, "overrides": list(overrides)}
@@ -99,6 +99,20 @@ def _lengthened(settings: Settings) -> Settings:
         "training": {**training, "num_steps": num_steps, "lr_schedule": schedule},
         "pruning": {**pruning, **window},
     }
+
+
+def _as_its_arm_trains(settings: Settings) -> Settings:
+    """Train for as many steps and schedules of the learning rate as the arm says."""
+    method, training = settings["method"], settings["training"]
+    schedule, num_steps = training["lr_schedule"], training["num_steps"]
+    if method["cycles"] is not None:
+        schedule = {"_target_": _REPEATED, "schedule": schedule, "times": method["cycles"]}
+    if method["length"] is not None:
+        num_steps *= method["length"]
+    return {**settings, "training": {**training, "num_steps": num_steps, "lr_schedule": schedule}}
+
+
+_REPEATED = "lightning_sparse.training.lr_schedules.Repeated"
 
 
 def _with_longer_fit(settings: Settings) -> Settings:

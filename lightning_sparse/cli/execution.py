@@ -22,6 +22,7 @@ from lightning_sparse.cli.build import (
     build_method,
     build_network,
     build_training,
+    change_start_,
     start_from_,
 )
 from lightning_sparse.cli.checks import check_precision
@@ -215,6 +216,7 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
     else:
         build = functools.partial(build_network, settings, data.source)
         remarks = check_starts(network, settings["method"]["start"], build)
+    change_start_(network, settings, sources)
     return train_endpoint(
         network=network,
         method=build_method(settings, sources.masks.run_dir if sources.masks else None),
@@ -229,6 +231,7 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
             target_sparsity=nominal_sparsity(settings),
             mask_source=sources.masks.run_id if sources.masks else None,
             start_source=sources.start.run_id if sources.start else None,
+            change_source=sources.changed_by.run_id if sources.changed_by else None,
             rewind_step=arm.first_step,
             config=recorded(settings),
         ),

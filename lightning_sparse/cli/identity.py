@@ -19,7 +19,9 @@ _DECIDES_TRAINING = (
     "compile", "deterministic", "training", "trainer", "evaluation.batch_size",
     "evaluation.train_subset_size", "evaluation.allow_tf32",
 )  # fmt: skip
-_DECIDES_ARM = ("name", "start", "masks", "repeats", "sparse_method")
+_DECIDES_ARM = (
+    "name", "start", "masks", "repeats", "sparse_method", "start_change", "start_changed_by",
+)  # fmt: skip
 _DECIDES_RECALIBRATION = (
     "recalibrate_batch_norm", "evaluation.num_recalibration_images",
     "evaluation.recalibration_batch_size",
@@ -49,7 +51,11 @@ def decisive(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
 
 
 def training_id(
-    settings: Settings, *, mask_source: str | None = None, start_source: str | None = None
+    settings: Settings,
+    *,
+    mask_source: str | None = None,
+    start_source: str | None = None,
+    change_source: str | None = None,
 ) -> str:
     """Return the id of a training run, for example ``digits-prune-s0.98-seed11-1f0a93bd``.
 
@@ -57,6 +63,7 @@ def training_id(
         settings: What it is trained with.
         mask_source: Id of the run whose masks it is given.
         start_source: Id of the run whose weights it starts from.
+        change_source: Id of the run whose weights its start is changed by.
     """
     method, arm = settings["method"], arm_of(settings)
     parts = decisive(settings, _DECIDES_TRAINING)
@@ -68,6 +75,9 @@ def training_id(
         "rewound": arm.start is not None,
         "sparse_method": method["sparse_method"],
     }
+    if method.get("start_change"):
+        by = f"{change_source}:{arm.changed_by.moment}" if arm.changed_by else None
+        parts["start_change"] = [method["start_change"], by]
     if settings["recalibrate_batch_norm"]:
         parts |= decisive(settings, _DECIDES_RECALIBRATION)
     if mask_source:
@@ -129,7 +139,12 @@ def recorded_id(record: Record) -> str:
     try:
         if isinstance(record, RunRecord):
             source = record.start_source or record.mask_source
-            return training_id(settings, mask_source=record.mask_source, start_source=source)
+            return training_id(
+                settings,
+                mask_source=record.mask_source,
+                start_source=source,
+                change_source=record.change_source,
+            )
         ends = [
             f"{run_id}:{point.moment}"
             for point, run_id in (

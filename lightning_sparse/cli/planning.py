@@ -51,15 +51,18 @@ class Sources:
     Attributes:
         start: Where its weights come from; None for a random stream.
         masks: Where its masks come from; None if its method makes its own, or none.
+        changed_by: Where the weights come from that change its start; None for none.
     """
 
     start: PlannedPoint | None = None
     masks: PlannedPoint | None = None
+    changed_by: PlannedPoint | None = None
 
     @property
     def jobs(self) -> tuple[Job, ...]:
         """What makes them, each once."""
-        jobs = [point.job for point in (self.masks, self.start) if point and point.job]
+        points = (self.masks, self.start, self.changed_by)
+        jobs = [point.job for point in points if point and point.job]
         return tuple({job.run_id: job for job in jobs}.values())
 
 
@@ -85,6 +88,7 @@ def plan_training(settings: Settings, above: Sequence[str] = ()) -> Job:
         settings,
         mask_source=sources.masks.run_id if sources.masks else None,
         start_source=sources.start.run_id if sources.start else None,
+        change_source=sources.changed_by.run_id if sources.changed_by else None,
     )
     sparsity = f" at sparsity {nominal_sparsity(settings):g}" if arm.is_masked else ""
     start = "" if arm.is_masked else f" from {settings['method']['start']}"
@@ -127,7 +131,11 @@ def plan_sources(settings: Settings, above: Sequence[str] = ()) -> Sources:
         field = f"method.{field}={point}"
         return plan_point(others, point, field, steps, (*above, arm.name))
 
-    return Sources(start=plan("start", arm.start), masks=plan("masks", arm.masks))
+    return Sources(
+        start=plan("start", arm.start),
+        masks=plan("masks", arm.masks),
+        changed_by=plan("start_changed_by", arm.changed_by),
+    )
 
 
 # What is said of one run and of none that it needs.

@@ -33,6 +33,7 @@ _GLOBAL = "_global_"
 _OF_ARMS: Mapping[str, Any] = {
     "start": "init", "masks": "own", "repeats": None, "sparsity": None, "keeps": [],
     "trials": None, "definition": "", "colour": None, "marker": None,
+    "start_change": {}, "start_changed_by": None, "cycles": None, "length": None,
 }  # fmt: skip
 
 

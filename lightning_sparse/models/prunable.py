@@ -48,18 +48,26 @@ def weights_left_dense(model: nn.Module) -> dict[str, nn.Parameter]:
     For example those of recurrent layers and embeddings; biases and normalisation are not meant.
     """
     prunable = prunable_weights(model)
-    left_out = {
+    left_out = normalisation_parameters(model)
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if name not in prunable
+        and name not in left_out
+        and sum(size > 1 for size in parameter.shape) > 1
+    }
+
+
+def normalisation_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Collect scale and shift of normalisation layers, in module order."""
+    norms = {
         id(parameter)
         for module in model.modules()
         if isinstance(module, _NORMALISATIONS)
         for parameter in module.parameters(recurse=False)
     }
     return {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if name not in prunable
-        and id(parameter) not in left_out
-        and sum(size > 1 for size in parameter.shape) > 1
+        name: parameter for name, parameter in model.named_parameters() if id(parameter) in norms
     }
 
 

@@ -118,6 +118,16 @@ class SwapSchedule:
             )
 
 
+def swaps_until(share: float, *, num_steps: int, update_every: int) -> SwapSchedule:
+    """Return RigL's schedule from the first step to a share of training.
+
+    Example:
+        >>> swaps_until(0.75, num_steps=5000, update_every=50).end_step
+        3750
+    """
+    return SwapSchedule(end_step=round(share * num_steps), update_every=update_every)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AbstractRegrowth(AbstractSparseMethod):
     """Random masks at the start; at due steps weights of each layer go, and as many others grow.

@@ -18,6 +18,10 @@ class MethodSettings:
         start: A random stream, or a point: ``prune:100``.
         masks: ``none``, ``own``, or ``prune:end``: the masks that its method is given.
         sparse_method: ``_target_`` names the class.
+        start_change: ``_target_`` names what changes the weights at the start; empty for nothing.
+        start_changed_by: The point whose weights that is given; None for none.
+        cycles: How many schedules of the learning rate follow each other; None for one.
+        length: Of its runs, so many times ``training.num_steps``; None for once.
         repeats: The arm that it is another run of; None for one of its own.
         sparsity: Nominal, of its runs; None for the experiment's.
         keeps: Steps of its runs whose weights are kept, for other arms to start from.
@@ -34,6 +38,10 @@ class MethodSettings:
     start: str
     masks: str
     sparse_method: Mapping[str, Any]
+    start_change: Mapping[str, Any]
+    start_changed_by: str | None = setting(example="prune:end")
+    cycles: int | None = setting(decides=(ARGUMENT,), example=2, at_least=1)
+    length: int | None = setting(decides=(ARGUMENT,), example=5, at_least=1)
     repeats: str | None = setting(example="dense")
     sparsity: float | None = setting(decides=(ARGUMENT,), example=0.5)
     keeps: Sequence[int] = setting(decides=(ARGUMENT,))

@@ -1,5 +1,6 @@
 """Learning-rate schedules: pure functions from the optimizer step to a factor of the peak rate."""
 
+import bisect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -129,6 +130,37 @@ class WarmupEpochs(AbstractLRSchedule):
     def step_of(self, epoch: float) -> int:
         """Return the optimizer step at which an epoch begins, rounded."""
         return round(epoch * self.images_per_epoch / self.images_per_step)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Repeated(AbstractLRSchedule):
+    """A schedule several times over, each in an equal share of the run.
+
+    Attributes:
+        schedule: Of each share.
+        times: How many shares there are, at least 1; bounds between them are rounded down.
+
+    Example:
+        >>> schedule = Repeated(schedule=WarmupCosine(warmup_fraction=0.1), times=2)
+        >>> [round(schedule.factor(step, 100), 2) for step in (0, 4, 25, 49, 50)]
+        [0.2, 1.0, 0.56, 0.0, 0.2]
+    """
+
+    schedule: AbstractLRSchedule
+    times: int
+
+    def __post_init__(self) -> None:
+        """Refuse no schedule at all."""
+        if self.times < 1:
+            raise UserError(f"lr_schedule.times={self.times}: must be at least 1")
+
+    def factor(self, step: int, num_steps: int) -> float:
+        """That of the schedule, from the beginning of the share on."""
+        bounds = [share * num_steps // self.times for share in range(self.times + 1)]
+        # At the end of the run, which is no step any more, as at the end of a schedule.
+        share = min(bisect.bisect_right(bounds, step), self.times) - 1
+        return self.schedule.factor(step - bounds[share], bounds[share + 1] - bounds[share])
 
 
 def _check_fraction(name: str, value: float) -> None:

@@ -88,6 +88,7 @@ class RunIdentity:
     target_sparsity: float
     mask_source: str | None = None
     start_source: str | None = None
+    change_source: str | None = None
     rewind_step: int = 0
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

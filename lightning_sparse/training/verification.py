@@ -157,7 +157,8 @@ def _wrong_start(
     What the masks of the start removed is zero in it, and everything else must be equal.
     """
     name = record.start_source or record.mask_source
-    if arm.start is None or name is None or not (run_dir.parent / name).is_dir():
+    # A start that was changed is no other run's any more.
+    if arm.start is None or arm.changed_by or name is None or not (run_dir.parent / name).is_dir():
         return
     file = run_dir.parent / name / weights_file(arm.start.moment)
     try:

@@ -8,6 +8,7 @@ from lightning_sparse.sparsity.distributions import ErdosRenyiKernel, Uniform
 from lightning_sparse.sparsity.growth import SmallestGradient
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.methods.acdc import ACDC
+from lightning_sparse.sparsity.methods.burst import Burst
 from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.sparsity.methods.gradual_random import GradualRandom
@@ -17,6 +18,7 @@ from lightning_sparse.sparsity.methods.ham import HAM
 from lightning_sparse.sparsity.methods.n_of_m import NOfM
 from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
+from lightning_sparse.sparsity.methods.regrowth_from import RegrowthFrom
 from lightning_sparse.sparsity.methods.rigl import RigL
 from lightning_sparse.sparsity.methods.scaled_start import ScaledStart
 from lightning_sparse.sparsity.methods.set import SET
@@ -65,6 +67,9 @@ EXAMPLES = {
     "Top-KAST": TopKAST(**RANDOM, backward_sparsity=0.3, update_every=2),
     "N of M": NOfM(sparsity=0.5, group=4),
     "RigL with HAM": HAM(method=RigL(**RANDOM, swaps=SWAPS), alpha=2.0),
+    "RigL from given masks": RegrowthFrom(method=RigL(**RANDOM, swaps=SWAPS), masks=make_masks()),
+    "burst": Burst(masks=make_masks(), num_steps=12, returns_to="largest"),
+    "burst that fades": Burst(masks=make_masks(), num_steps=12, fades=True),
     "RigL from a scaled start": ScaledStart(method=RigL(**RANDOM, swaps=SWAPS)),
     "SNIP": SNIP(sparsity=0.6),
     "SNIP per layer": SNIP(**RANDOM, training=True, num_batches=2, control="shuffled"),

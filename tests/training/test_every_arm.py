@@ -20,8 +20,8 @@ def runs_dir(tmp_path_factory):
 # Controls are built like what they control (tests/cli/test_build.py), and told apart by their rule.
 ARMS = [name for name in choices("method") if not name.endswith(("_shuffled", "_reinitialised"))]
 MOVE_MASKS = {
-    "granet", "granet_sparse", "rigl", "rigl_ham", "rigl_inverted", "rigl_itop", "set", "set_itop",
-    "snfs", "sparse_momentum",
+    "continued_rigl", "granet", "granet_sparse", "rigl", "rigl_ham", "rigl_inverted", "rigl_itop",
+    "set", "set_itop", "snfs", "sparse_momentum",
 }  # fmt: skip
 
 
