@@ -26,7 +26,7 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 SECONDS = 480
-"""All stages together."""
+"""All stages together, unless ``--seconds`` says otherwise."""
 
 STAGES_FILE = "stages.jsonl"
 _SECONDS_TO_STOP = 10
@@ -84,12 +84,14 @@ class Walk:
         work: Folder of what is made on the way: images, runs.
         is_tiny: Whether a CPU only walks through.
         until: When all must be over, on the clock of `time.monotonic`.
+        left_out: Names of stages that are not run.
     """
 
     results: Path
     work: Path
     is_tiny: bool
     until: float
+    left_out: Sequence[str] = ()
 
     def seconds(self, most: float) -> float:
         """Return how long a stage may take that may take ``most``: no longer than is left."""
@@ -268,7 +270,8 @@ def main(words: Sequence[str] | None = None) -> int:
         results=default if options.results is None else options.results.absolute(),
         work=work,
         is_tiny=options.tiny,
-        until=time.monotonic() + SECONDS * (_TINY_STRETCH if options.tiny else 1),
+        until=time.monotonic() + options.seconds * (_TINY_STRETCH if options.tiny else 1),
+        left_out=tuple(options.leave_out),
     )
     try:
         origin = machine()
@@ -295,6 +298,8 @@ def _walk_through(walk: Walk, origin: Mapping[str, Any]) -> int:
     }  # fmt: skip
     all_ended = []
     for stage in stages(walk):
+        if stage.name in walk.left_out:
+            continue
         all_ended.append(run(stage))
         keep(walk, all_ended[-1], session)
     say("\nstage, seconds, outcome")
@@ -311,6 +316,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tiny", action="store_true", help="walk the same code on a CPU")
     parser.add_argument("--results", type=Path, help="folder of the records that are left")
     parser.add_argument("--work", type=Path, help="folder of images and runs; emptied first")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="all stages together")
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="STAGE", help="stages that are not run"
+    )
     return parser
 
 

@@ -41,6 +41,7 @@ class BottleneckResNet(nn.Module):
         *,
         width_multiplier: float = 1.0,
         small_images: bool = True,
+        stem_stride: int | None = None,
         layers: Sequence[int] = (3, 4, 6, 3),
     ) -> None:
         """Build the network.
@@ -51,11 +52,14 @@ class BottleneckResNet(nn.Module):
             width_multiplier: Scales every number of channels, rounded.
             small_images: Whether the stem keeps the resolution (one 3x3 convolution with stride 1,
                 for images of up to about 64 pixels) instead of dividing it by four.
+            stem_stride: Stride of the stem's convolution, if it is another one: 2 divides the
+                resolution of small images by two, and the cost of the network by four.
             layers: Blocks per stage; (3, 4, 6, 3) is ResNet-50, with 53 convolutions.
         """
         super().__init__()
         planes = [max(1, round(width_multiplier * standard)) for standard in _STAGE_PLANES]
         kernel_size, stride = (3, 1) if small_images else (7, 2)
+        stride = stride if stem_stride is None else stem_stride
         self.conv1 = nn.Conv2d(
             in_channels, planes[0], kernel_size, stride, padding=kernel_size // 2, bias=False
         )

@@ -67,6 +67,17 @@ def test_width_scales_every_number_of_channels(theirs):
             assert [4 * size for size in weight.shape[:2]] == list(full.shape[:2])
 
 
+def test_the_stem_of_small_images_can_halve_their_resolution_and_adds_no_weight():
+    usual, halved = (
+        BottleneckResNet(10, 1, width_multiplier=0.125, stem_stride=stride) for stride in (None, 2)
+    )
+
+    assert usual.conv1(torch.zeros(1, 1, 28, 28)).shape[2:] == (28, 28)
+    assert halved.conv1(torch.zeros(1, 1, 28, 28)).shape[2:] == (14, 14)
+    shapes = [{n: w.shape for n, w in net.state_dict().items()} for net in (usual, halved)]
+    assert shapes[0] == shapes[1]
+
+
 @pytest.mark.parametrize("size", [8, 32])
 def test_the_small_stem_keeps_the_resolution(size):
     network = BottleneckResNet(10, 1, width_multiplier=0.125, layers=(1, 1, 1, 1))

@@ -81,6 +81,14 @@ def test_a_stage_that_takes_too_long_ends_with_all_that_it_started(tmp_path, mon
         time.sleep(0.05)
 
 
+def test_a_stage_that_is_left_out_does_not_run(tmp_path, monkeypatch):
+    stages = [stage("bad", "raise SystemExit(3)"), stage("good", "pass")]
+
+    status, lines = check(stages, tmp_path, monkeypatch, "--leave-out", "bad")
+
+    assert (status, [line["stage"] for line in lines]) == (0, ["good"])
+
+
 def test_where_everything_is_fine_the_check_is(tmp_path, monkeypatch):
     assert check([stage("good", "pass")], tmp_path, monkeypatch)[0] == 0
 
