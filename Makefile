@@ -31,6 +31,8 @@ RANKS = $(strip $(if $(GPUS),trainer.accelerator=gpu trainer.devices=$(GPUS)) \
         $(if $(NODES),++trainer.num_nodes=$(NODES)) $(if $(PARTITION),slurm.partition=$(PARTITION)))
 WHOLE = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(RANKS) \
         $(if $(SEEDS),'reproduce.seeds=[$(SEEDS)]'))
+LABORATORY = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(RANKS) \
+             $(if $(SEEDS),'laboratory.seeds=[$(SEEDS)]'))
 RUN = $(strip $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(RANKS) $(if $(SEED),seed=$(SEED)) \
       $(if $(SPARSITY),sparsity=$(SPARSITY)))
 PAGE = $(if $(RULES),report.rules=$(RULES))
@@ -38,7 +40,7 @@ ARRAY = $(strip $(if $(SEEDS),'slurm.seeds=[$(SEEDS)]'))
 ENDS = $(strip $(if $(FROM),$(call quoted,path.start=$(FROM))) $(if $(TO),$(call quoted,path.end=$(TO))) \
        $(if $(SPACE),path.space=$(SPACE)) $(if $(CURVE),curve=$(CURVE)) $(if $(DEGREE),path.degree=$(DEGREE)))
 
-.PHONY: help setup reproduce pilot report readme train-dense train-prune train-scratch \
+.PHONY: help setup reproduce laboratory slurm-laboratory pilot report readme train-dense train-prune train-scratch \
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
         slurm-train-lottery slurm-line slurm-path slurm-reproduce slurm-agents slurm-sweep \
         sweep agent sweep-local verify check-run export data-imagenet data-synthetic data-fashion bench bench-gpu \
@@ -61,6 +63,9 @@ lock: .venv ## Write the lock anew for pyproject.toml [ARGS="--upgrade"]
 
 reproduce: .venv ## Train, connect and judge: the paper, to runs/reproduce/report.html [EXPERIMENT SEEDS]
 	$(SPARSE) reproduce $(WHOLE) $(ARGS)
+
+laboratory: .venv ## Subspace, start or time? To runs/reproduce/laboratory/report.html [EXPERIMENT SEEDS]
+	$(SPARSE) laboratory $(LABORATORY) $(ARGS)
 
 pilot: .venv ## Tune each arm by its own objective on the pilot seeds [EXPERIMENT]
 	$(SPARSE) pilot $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
@@ -109,6 +114,9 @@ slurm-path: .venv ## Submit a curve, after the runs it needs [... FROM TO SPACE 
 
 slurm-reproduce: .venv ## Submit the whole experiment and its report [EXPERIMENT SEEDS NODES GPUS]
 	$(SPARSE) slurm-reproduce $(WHOLE) $(ARGS)
+
+slurm-laboratory: .venv ## Submit the laboratory and its report [EXPERIMENT SEEDS NODES GPUS]
+	$(SPARSE) slurm-laboratory $(LABORATORY) $(ARGS)
 
 check-run: .venv ## Would a run begin, and what would hold it up? ARM=prune [ARM EXPERIMENT SEED SPARSITY]
 	$(SPARSE) check $(if $(ARM),method=$(ARM)) $(RUN) $(ARGS)

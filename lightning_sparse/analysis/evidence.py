@@ -53,26 +53,24 @@ def path_evidence(
 
 def run_evidence(
     experiment: ExperimentRecords,
-    points: tuple[str, str],
-    difference: Callable[[RunRecord, RunRecord], float],
+    points: Sequence[str],
+    difference: Callable[..., float],
     *,
     sparsity: float,
-    on_objective: Callable[[RunRecord, RunRecord], float] | None = None,
+    on_objective: Callable[..., float] | None = None,
 ) -> Evidence:
-    """Compute ``difference`` of the runs that the two points belong to, once per seed."""
+    """Compute ``difference`` of the runs that the points belong to, once per seed."""
     found = {
         seed: [experiment.run(point, seed, sparsity) for point in points]
         for seed in experiment.seeds
     }
-    pairs = {seed: present for seed, items in found.items() if (present := complete(items))}
+    runs = {seed: present for seed, items in found.items() if (present := complete(items))}
     return Evidence(
-        values={seed: difference(first, second) for seed, (first, second) in pairs.items()},
+        values={seed: difference(*items) for seed, items in runs.items()},
         on_objective={
-            seed: on_objective(first, second)
-            for seed, (first, second) in pairs.items()
-            if on_objective is not None
+            seed: on_objective(*items) for seed, items in runs.items() if on_objective is not None
         },
-        records=[run.run_id for items in pairs.values() for run in items],
+        records=[run.run_id for items in runs.values() for run in items],
         missing=missing_words([f"{point} at sparsity {sparsity:g}" for point in points], found),
     )
 

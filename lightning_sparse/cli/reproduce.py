@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lightning_sparse.analysis.experiment import Route
 from lightning_sparse.analysis.needs import Arms, Needed, arms_of, ordered
+from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.cli import report
 from lightning_sparse.cli.arms import unmasked
 from lightning_sparse.cli.batches import num_nodes
@@ -34,9 +35,9 @@ def run(settings: Settings) -> None:
     console = Console()
     given, settings = settings, one_device_each(settings)
     jobs = plan_all(settings)
-    _check_ranks(settings, jobs)
+    check_ranks(settings, jobs)
     folder = report.report_dir(settings)
-    with held(folder / ".lock", _refuse):
+    with held(folder / ".lock", refuse):
         run_jobs(
             jobs,
             run_job,
@@ -49,11 +50,16 @@ def run(settings: Settings) -> None:
         report.run(settings)
 
 
-def plan_all(settings: Settings) -> list[Job]:
-    """Plan every run and path that the claims need, for every report seed, each once."""
+def plan_all(settings: Settings, rules: RuleSet | None = None) -> list[Job]:
+    """Plan every run and path that the claims need, for every report seed, each once.
+
+    Args:
+        settings: As composed.
+        rules: What is asked; None for the rules of the experiment and the claims that it adds.
+    """
     plan = settings["reproduce"]
     headline = settings["sparsity"]
-    wanted = _wanted(settings)
+    wanted = _wanted(settings, rules or report.asked(settings))
     with_all = plan["seeds"][: plan["num_seeds_of_sparsities"]]
     seeds = [
         (seed, [headline, *plan["sparsities"]] if seed in with_all else [headline])
@@ -86,8 +92,8 @@ class _Wanted:
     plan_route: PlanRoute
 
 
-def _wanted(settings: Settings) -> _Wanted:
-    needs = report.asked(settings).needs_of(settings["reproduce"]["claims"])
+def _wanted(settings: Settings, rules: RuleSet) -> _Wanted:
+    needs = rules.needs_of(settings["reproduce"]["claims"])
     without_masks = unmasked(settings)
     return _Wanted(
         needs=needs,
@@ -163,7 +169,7 @@ def curve_file(settings: Settings, route: Route) -> str:
     )
 
 
-def _check_ranks(settings: Settings, jobs: list[Job]) -> None:
+def check_ranks(settings: Settings, jobs: list[Job]) -> None:
     """Refuse to train on several ranks from here, where every run is one process beside others."""
     trainer = settings["trainer"]
     if (trainer.get("devices", 1), num_nodes(trainer)) != (1, 1) and unfinished(jobs):
@@ -175,7 +181,12 @@ def _check_ranks(settings: Settings, jobs: list[Job]) -> None:
         )
 
 
-def _refuse(owner: str) -> None:
+def refuse(owner: str) -> None:
+    """Refuse to write into a folder that another command writes into.
+
+    Raises:
+        UserError: Always.
+    """
     raise UserError(
         f"{owner} makes or reports on this experiment already; wait for it, stop it, or "
         "choose another folder with reproduce.dir=..."

@@ -165,8 +165,20 @@ def _are_of_rules_2(claims: Sequence[ClaimResult]) -> bool:
     return any(claim.rules > 1 for claim in claims)
 
 
-def seeds_table(claims: Sequence[ClaimResult]) -> Table:
-    """Make the table of what was judged in each seed, one column per claim or part of it."""
+_JUDGED = (
+    "What was judged in each seed. A: R on the line. B: the least R of all that was searched "
+    "inside the mask. C: R of the dense quadratic. Controls: H of the curve. All in nats, as are "
+    "C1, D2 and D4, which are differences; D1 and D3 are differences of accuracies."
+)
+
+
+def seeds_table(claims: Sequence[ClaimResult], caption: str = _JUDGED) -> Table:
+    """Make the table of what was judged in each seed, one column per claim or part of it.
+
+    Args:
+        claims: Judged claims.
+        caption: What the numbers of each are.
+    """
     judged = [
         shown
         for claim in claims
@@ -189,12 +201,7 @@ def seeds_table(claims: Sequence[ClaimResult]) -> Table:
             )
             for seed in seeds
         ],
-        caption=(
-            "What was judged in each seed. A: R on the line. B: the least R of all that was "
-            "searched inside the mask. C: R of the dense quadratic. Controls: H of the curve. All "
-            "in nats, as are C1, D2 and D4, which are differences; D1 and D3 are differences of "
-            "accuracies."
-        ),
+        caption=caption,
         numeric=frozenset(columns),
     )
 

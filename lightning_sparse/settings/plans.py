@@ -52,6 +52,21 @@ class ReproduceSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LaboratorySettings:
+    """What the laboratory asks beside an experiment: PROTOCOL.md, section 11.
+
+    Attributes:
+        seeds: Report seeds.
+        control: Of what trains on inside the mask, the best on the pilot seeds.
+        detour: Of the bursts that return to the mask, the better one there.
+    """
+
+    seeds: Sequence[int] = setting(example="[31,32,33]")
+    control: str = setting(choices=("continued", "cyclic", "jump"))
+    detour: str = setting(choices=("burst", "burst_fade"))
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepSettings:
     """How a sweep is run, not what is in it.
 

@@ -25,6 +25,7 @@ from lightning_sparse.fields import (
 from lightning_sparse.paths.settings import MeasurementSettings, PathSettings
 from lightning_sparse.report.settings import ReportSettings
 from lightning_sparse.settings.plans import (
+    LaboratorySettings,
     PilotSettings,
     ReproduceSettings,
     SweepSettings,
@@ -74,6 +75,7 @@ class Settings:
     checkpoint: CheckpointSettings
     tuned: TunedSettings = setting(decides=NOTHING)
     reproduce: ReproduceSettings = setting(decides=NOTHING)
+    laboratory: LaboratorySettings = setting(decides=NOTHING)
     export: ExportSettings = setting(decides=NOTHING)
     published: PublishedSettings
     report: ReportSettings = setting(decides=NOTHING)

@@ -441,7 +441,7 @@ class _Draw:
 
 
 def _run_of_point(point: str, seed: int, sparsity: float) -> str:
-    method, start = RUN_OF_POINT[point]
+    method, start = RUN_OF_POINT.get(point, (parse_point(point).run, "init"))
     return run_id(method, start, seed, 0.0 if method == "dense" else sparsity)
 
 

@@ -1,0 +1,118 @@
+"""``lightning-sparse laboratory``: is it the subspace, the start or the time? No torch in here."""
+
+import functools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from lightning_sparse.analysis.claim import to_json as claims_to_json
+from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.analysis.laboratory import ESCAPES, laboratory
+from lightning_sparse.analysis.rule_set import RuleSet
+from lightning_sparse.cli import report, reproduce
+from lightning_sparse.cli.arms import arms
+from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.session import one_device_each, places
+from lightning_sparse.cli.worker import look_at, run_job
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.locks import held
+from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.records import RunRecord, to_json
+from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.laboratory_page import Course, write_page
+from lightning_sparse.report.terminal import print_claims
+from lightning_sparse.storage import write_text_atomic
+
+COURSES_FILE = "courses.jsonl"
+_HISTORY_FILE = "history.jsonl"
+
+
+def run(settings: Settings) -> None:
+    """Make every run and path that is missing, judge them by PROTOCOL.md, section 11, and report.
+
+    What is finished is read, so the same command goes on after it was killed.
+    """
+    console = Console()
+    given, settings = settings, one_device_each(settings)
+    jobs = plan_all(settings)
+    reproduce.check_ranks(settings, jobs)
+    folder = folder_of(settings)
+    with held(folder / ".lock", reproduce.refuse):
+        run_jobs(
+            jobs,
+            run_job,
+            places=places(given, console),
+            console=console,
+            first=functools.partial(look_at, jobs),
+        )
+        _write(settings, jobs, folder, console)
+
+
+def rules(settings: Settings) -> RuleSet:
+    """Return what is asked, with the choices that were made on the pilot seeds."""
+    chosen = settings["laboratory"]
+    return laboratory(control=chosen["control"], detour=chosen["detour"])
+
+
+def plan_all(settings: Settings) -> list[Job]:
+    """Plan every run and path that the laboratory needs, for each of its seeds.
+
+    Raises:
+        UserError: If one of its seeds is a pilot seed.
+    """
+    words = [
+        f"reproduce.seeds={settings['laboratory']['seeds']}",
+        "reproduce.further_seeds=[]",
+        "reproduce.sparsities=[]",
+        "reproduce.control_sparsity=null",
+        "reproduce.search.times=[]",
+        "reproduce.claims=[]",
+    ]
+    settings = with_values(settings, words)
+    reproduce.check(settings)
+    return reproduce.plan_all(settings, rules(settings))
+
+
+def folder_of(settings: Settings) -> Path:
+    """Return where records, verdicts and page of the laboratory go: beside the main report."""
+    return report.report_dir(settings) / "laboratory"
+
+
+def _write(settings: Settings, jobs: Sequence[Job], folder: Path, console: Console) -> None:
+    records = [job.record() for job in jobs]
+    asked, sparsity = rules(settings), settings["sparsity"]
+    claims = judge_all(records, headline_sparsity=sparsity, rules=asked)
+    courses = [course for job in jobs if (course := course_of(job))]
+    lines = [to_json(record) for record in records]
+    write_text_atomic(folder / report.RECORDS_FILE, "\n".join(lines) + "\n")
+    write_text_atomic(folder / report.CLAIMS_FILE, claims_to_json(claims))
+    courses_text = "".join(json.dumps(asdict(course)) + "\n" for course in courses)
+    write_text_atomic(folder / COURSES_FILE, courses_text)
+    write_page(
+        Findings(records, sparsity, asked, arms(settings)),
+        claims,
+        courses,
+        title=settings["reproduce"]["title"],
+        folder=folder,
+    )
+    print_claims(claims, console)
+    text = f"report: {folder / 'report.html'}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def course_of(job: Job) -> Course | None:
+    """Return how the loss of a run went that goes on from the scratch solution; None of others."""
+    record = job.record()
+    if not isinstance(record, RunRecord) or record.arm not in ESCAPES:
+        return None
+    text = (job.run_dir / _HISTORY_FILE).read_text(encoding="utf-8")
+    looks = [json.loads(line) for line in text.splitlines()]
+    return Course(
+        arm=record.arm,
+        seed=record.seed,
+        steps=[look["step"] for look in looks],
+        losses=[look["batch_cross_entropy"] for look in looks],
+    )

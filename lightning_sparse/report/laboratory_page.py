@@ -1,0 +1,241 @@
+"""The page of the laboratory: three explanations, what speaks for and against each, and why."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.laboratory import ESCAPES, EXPLANATIONS, SIGNS, speaking
+from lightning_sparse.analysis.statistics import t_interval
+from lightning_sparse.records import RunRecord
+from lightning_sparse.report.blocks import (
+    Badge,
+    Block,
+    Document,
+    Inline,
+    Paragraph,
+    Picture,
+    Row,
+    Section,
+    Small,
+    Table,
+    Text,
+)
+from lightning_sparse.report.claims_tables import (
+    estimate_words,
+    interval_words,
+    rules_table,
+    seeds_table,
+    verdict_sentence,
+    verdict_table,
+)
+from lightning_sparse.report.drawing import drawing, picture
+from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.html import render_html
+from lightning_sparse.report.markdown import render_markdown
+from lightning_sparse.report.measurement_tables import record_blocks
+from lightning_sparse.report.sparsity_figure import use_log_scale
+from lightning_sparse.report.style import NONE, number, percent
+from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
+
+QUESTION = (
+    "Training from a new random start inside a good sparse mask ends above what pruning reaches "
+    "with that mask, and the paper closes with the remark that extra dimensions may be needed to "
+    "get away from there. Is it the subspace, the start, or the time?"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How the loss of the batch went in one run.
+
+    Attributes:
+        arm: Of the run.
+        seed: Of the run.
+        steps: Optimizer steps in increasing order.
+        losses: Cross-entropy of the batch there, in nats.
+    """
+
+    arm: str
+    seed: int
+    steps: Sequence[int]
+    losses: Sequence[float]
+
+
+def write_page(
+    findings: Findings,
+    claims: Sequence[ClaimResult],
+    courses: Sequence[Course],
+    *,
+    title: str,
+    folder: Path,
+) -> None:
+    """Write ``report.html``, ``report.md`` and ``figures/`` into a folder; missing runs are named.
+
+    Args:
+        findings: Every run and path of the laboratory, and what is asked of them.
+        claims: The claims as judged on them.
+        courses: Of the runs that go on from the scratch solution.
+        title: Of the experiment.
+        folder: Where to write; made if absent.
+    """
+    document = make_page(findings, claims, courses, title=title)
+    for item in document.pictures:
+        write_text_atomic(folder / "figures" / f"{item.name}.svg", item.svg)
+        write_bytes_atomic(folder / "figures" / f"{item.name}.png", item.png)
+    write_text_atomic(folder / "report.md", render_markdown(document))
+    write_text_atomic(folder / "report.html", render_html(document))
+
+
+def make_page(
+    findings: Findings,
+    claims: Sequence[ClaimResult],
+    courses: Sequence[Course],
+    *,
+    title: str,
+) -> Document:
+    """Put the page together."""
+    escapes: list[Block] = [escapes_picture(findings, courses)] if courses else []
+    return Document(
+        title=f"{title}: the laboratory",
+        opening=[
+            Paragraph(QUESTION),
+            explanations_table(claims),
+            Paragraph(verdict_sentence(claims)),
+        ],
+        sections=[
+            Section("Claims", [verdict_table(claims)]),
+            Section("Leaving the scratch solution", [*escapes, arms_table(findings, ESCAPES)]),
+            Section("Signs and magnitudes", [arms_table(findings, SIGNS)]),
+            Section("Seeds", [seeds_table(claims, _SEEDS)]),
+            Section("Rules", [rules_table(claims, findings)]),
+            Section("Records", record_blocks(findings)),
+        ],
+    )
+
+
+_SEEDS = (
+    "What was judged in each seed. E1, I1: logarithms of ratios of training losses. E2, I2: the "
+    "barrier H on the line, in nats."
+)
+
+
+def explanations_table(claims: Sequence[ClaimResult]) -> Table:
+    """Set what speaks for, and what against, beside each of the three explanations."""
+    rows = []
+    for explanation, words in EXPLANATIONS.items():
+        cells = [_cell(results) for results in speaking(claims, explanation)]
+        rows.append(Row([words, *cells]))
+    return Table(
+        columns=["explanation", "speaks for it", "speaks against it", "undecided"],
+        rows=rows,
+        caption=(
+            "Three explanations of the gap on the same seeds and the same masks; of each claim the "
+            "verdict, the estimate with its 95 % interval, and the number of seeds."
+        ),
+    )
+
+
+def _cell(results: Sequence[ClaimResult]) -> Text:
+    pieces: list[Inline] = []
+    for result in results:
+        numbers = f"{estimate_words(result)} [{interval_words(result)}], n = {result.num_seeds}"
+        pieces += [f"{result.claim} ", Badge(result.verdict), result.qualifier, " "]
+        pieces += [Small(numbers)]
+    return pieces or NONE
+
+
+def arms_table(findings: Findings, arms: Sequence[str]) -> Table:
+    """List what was trained, the plain arms first, with what it cost."""
+    shown = ("prune", "scratch", *arms)
+    cost = _mean_cost(_runs(findings, "scratch"))
+    numbers = ["seeds", "training loss [nats]", "95 % interval", "test accuracy [%]", "FLOPs"]
+    return Table(
+        columns=["arm", *numbers],
+        rows=[_arm_row(findings, arm, cost) for arm in shown],
+        caption=(
+            "Ends of training: geometric means of the training loss over seeds. FLOPs are the "
+            "theoretical operations of the run itself, without the runs that it starts from, in "
+            "those of the scratch run."
+        ),
+        numeric=frozenset(numbers),
+    )
+
+
+def _runs(findings: Findings, arm: str) -> list[RunRecord]:
+    return findings.arm(arm, findings.headline_sparsity)
+
+
+def _arm_row(findings: Findings, arm: str, unit: float | None) -> Row:
+    runs = _runs(findings, arm)
+    words = findings.looks.words(arm)
+    if not runs:
+        return Row([words, "0", NONE, NONE, NONE, NONE])
+    logs = [math.log(run.train.loss) for run in runs]
+    interval = t_interval(logs)
+    cost = _mean_cost(runs)
+    accuracy = sum(run.test.accuracy for run in runs) / len(runs)
+    return Row(
+        [
+            words,
+            str(len(runs)),
+            number(math.exp(sum(logs) / len(logs))),
+            " to ".join(number(math.exp(end)) for end in interval) if interval else NONE,
+            percent(accuracy),
+            number(cost / unit) if cost and unit else NONE,
+        ]
+    )
+
+
+def _mean_cost(runs: Sequence[RunRecord]) -> float | None:
+    """Return operations per image times steps; batches are equally large in all arms."""
+    costs = [run.flops.training * (run.num_steps - run.rewind_step) for run in runs if run.flops]
+    return sum(costs) / len(costs) if costs else None
+
+
+def escapes_picture(findings: Findings, courses: Sequence[Course]) -> Picture:
+    """Draw loss against steps of the runs that go on from the scratch solution."""
+    by_arm: Mapping[str, list[Course]] = {
+        arm: [course for course in courses if course.arm == arm] for arm in ESCAPES
+    }
+    with drawing(7.4, 4.2) as figure:
+        axes = figure.subplots()
+        for arm, own in by_arm.items():
+            if own:
+                axes.plot(
+                    own[0].steps, _geometric_means(own), label=findings.looks.words(arm),
+                    color=findings.looks.colour(arm), linewidth=1.3,
+                )  # fmt: skip
+        for arm, dashes in (("scratch", ":"), ("prune", "--")):
+            if runs := _runs(findings, arm):
+                level = math.exp(sum(math.log(run.train.loss) for run in runs) / len(runs))
+                axes.axhline(
+                    level, color="#5a5a5a", linewidth=1.0, linestyle=dashes,
+                    label=f"end of {findings.looks.words(arm)}",
+                )  # fmt: skip
+        use_log_scale(axes)
+        axes.set_xlabel("optimizer steps from the scratch solution")
+        axes.set_ylabel("cross-entropy of the batch [nats]")
+        figure.legend(loc="outside right upper")
+        return picture(figure, "escapes", _caption(by_arm))
+
+
+def _geometric_means(courses: Sequence[Course]) -> list[float]:
+    columns = zip(*(course.losses for course in courses), strict=True)
+    return [
+        math.exp(sum(math.log(max(loss, _SMALLEST)) for loss in column) / len(column))
+        for column in columns
+    ]
+
+
+_SMALLEST = 1e-6  # of a batch that is fitted perfectly, whose logarithm would be none
+
+
+def _caption(by_arm: Mapping[str, Sequence[Course]]) -> str:
+    most = max(len(courses) for courses in by_arm.values())
+    return (
+        "Cross-entropy of the training batch, augmented and in training mode, against optimizer "
+        f"steps after the scratch solution: geometric means over up to {most} seeds. Horizontal: "
+        "where scratch and pruning end, in evaluation mode. The loss axis is logarithmic."
+    )

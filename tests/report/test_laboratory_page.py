@@ -1,0 +1,55 @@
+"""The page of the laboratory, from simulated records: one row for each explanation."""
+
+import numpy as np
+import pytest
+
+from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.cli.compose import compose_settings
+from lightning_sparse.cli.laboratory import plan_all
+from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.laboratory_page import Course, write_page
+from tests.analysis.claims.test_laboratory_truth import RULES, TRUTHS, records
+from tests.analysis.simulate import HEADLINE_SPARSITY
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("laboratory")
+    experiment = records(np.random.default_rng(0), *TRUTHS["true"])
+    found = [*experiment.runs, *experiment.paths]
+    claims = judge_all(found, headline_sparsity=HEADLINE_SPARSITY, rules=RULES)
+    courses = [
+        Course(arm=arm, seed=seed, steps=[1, 2], losses=[0.2, 0.0])
+        for arm in ("cyclic", "burst")
+        for seed in (31, 32)
+    ]
+    findings = Findings(found, HEADLINE_SPARSITY, RULES)
+    write_page(findings, claims, courses, title="Simulated", folder=folder)
+    return folder
+
+
+def test_each_explanation_has_what_speaks_for_and_against_it_with_its_numbers(page):
+    text = (page / "report.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| The ")]
+    assert [row.split(":")[0] for row in rows] == ["| The subspace", "| The start", "| The time"]
+    subspace, start, time = (row.split(" | ") for row in rows)
+    assert "E1" in subspace[1]
+    assert "E2" in subspace[1]
+    assert "n = 10" in subspace[1]
+    assert "I1" in start[1]
+    assert "E1" in time[2]
+
+
+def test_the_courses_are_drawn_and_what_was_not_trained_is_shown_as_missing(page):
+    assert (page / "figures" / "escapes.png").stat().st_size > 5000
+    assert 'id="escapes"' in (page / "report.html").read_text()
+    rows = [line for line in (page / "report.md").read_text().splitlines() if "| jump" in line]
+    assert rows == ["| jump | 0 | — | — | — | — |"]
+
+
+def test_it_plans_each_arm_once_a_seed_and_takes_the_runs_of_the_main_experiment():
+    jobs = plan_all(compose_settings(["experiment=smoke", "laboratory.seeds=[31]"]))
+    assert len({job.run_id for job in jobs}) == len(jobs) == 20
+    titles = " ".join(job.title for job in jobs)
+    assert "line burst:end to prune:end" in titles.replace("straight line", "line")
+    assert {need.run_id for job in jobs for need in job.needs} <= {job.run_id for job in jobs}
