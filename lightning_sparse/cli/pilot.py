@@ -103,7 +103,7 @@ def arm_trials(settings: Settings) -> Trials:
     of_claims = itertools.chain(*arms_of(asked(settings).needs, unmasked))
     trials = {
         name: _trials_of(settings, name)
-        for name in of_claims
+        for name in settings["pilot"]["arms"] or of_claims
         if name not in known or not known[name].repeats
     }
     _require_equal_numbers(trials)
@@ -111,7 +111,9 @@ def arm_trials(settings: Settings) -> Trials:
 
 
 def curve_trials(settings: Settings) -> Trials:
-    """Return, per space, the overrides of each trial."""
+    """Return, per space, the overrides of each trial; none where arms are named."""
+    if settings["pilot"]["arms"]:
+        return {}
     rates = settings["pilot"]["path_learning_rates"]
     trials = {
         space: [[f"tuned.path_learning_rate.{space}={rate}"] for rate in rates]

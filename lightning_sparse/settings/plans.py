@@ -97,12 +97,14 @@ class PilotSettings:
 
     Attributes:
         seeds: They.
+        arms: What is tuned; none for the arms of the claims, and curves after them.
         learning_rates: Tried for every arm whose file has no ``trials`` of its own.
         prune_trials: As many settings for the pruned arm, whose file takes them from here.
         path_learning_rates: Tried for curves in each space.
     """
 
     seeds: Sequence[int] = setting(example="[1,2,3]")
+    arms: Sequence[str] = setting(example="[cyclic,burst]")
     learning_rates: Sequence[float]
     prune_trials: Sequence[Mapping[str, Any]]
     path_learning_rates: Sequence[float]
