@@ -40,7 +40,7 @@ ARRAY = $(strip $(if $(SEEDS),'slurm.seeds=[$(SEEDS)]'))
 ENDS = $(strip $(if $(FROM),$(call quoted,path.start=$(FROM))) $(if $(TO),$(call quoted,path.end=$(TO))) \
        $(if $(SPACE),path.space=$(SPACE)) $(if $(CURVE),curve=$(CURVE)) $(if $(DEGREE),path.degree=$(DEGREE)))
 
-.PHONY: help setup reproduce laboratory slurm-laboratory pilot report readme train-dense train-prune train-scratch \
+.PHONY: help setup reproduce laboratory slurm-laboratory pilot methods report readme train-dense train-prune train-scratch \
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
         slurm-train-lottery slurm-line slurm-path slurm-reproduce slurm-agents slurm-sweep \
         sweep agent sweep-local verify check-run export data-imagenet data-synthetic data-fashion bench bench-gpu \
@@ -69,6 +69,9 @@ laboratory: .venv ## Subspace, start or time? To runs/reproduce/laboratory/repor
 
 pilot: .venv ## Tune each arm by its own objective on the pilot seeds [EXPERIMENT]
 	$(SPARSE) pilot $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
+
+methods: .venv ## Tune arms, train them and set them beside each other [EXPERIMENT SEEDS]
+	$(SPARSE) methods $(WHOLE) $(ARGS)
 
 report: .venv ## Judge and draw again from records; RUNS: across sweeps [EXPERIMENT RUNS RULES]
 	$(SPARSE) report $(if $(RUNS),$(call quoted,report.runs=$(RUNS))) $(PAGE) $(WHOLE) $(ARGS)

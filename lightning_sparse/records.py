@@ -28,6 +28,8 @@ RECORD_FILE = "record.json"
 
 _LONGEST_NAME = 200  # bytes; file systems take 255, and locks and parts of files add to a name
 
+_MOST_OFF = 0.001
+
 STRAIGHT_LINE = "straight line"
 """`PathRecord.curve` of the path that every other is compared with."""
 
@@ -185,6 +187,11 @@ class RunRecord:
     def measured_sparsity(self) -> float:
         """Fraction of prunable weights that the masks remove, in [0, 1]; 0 if there are none."""
         return 1 - self.kept / self.prunable if self.prunable else 0.0
+
+    @property
+    def misses_sparsity(self) -> bool:
+        """Whether its masks end more than a tenth of a percentage point from what was asked for."""
+        return self.is_masked and abs(self.measured_sparsity - self.target_sparsity) > _MOST_OFF
 
     @property
     def overall_sparsity(self) -> float | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from lightning_sparse.analysis.claim import Claim, ClaimResult
+from lightning_sparse.analysis.equivalence_claim import EquivalenceClaim
 from lightning_sparse.analysis.experiment import ExperimentRecords, Route
 from lightning_sparse.analysis.measured_descents import MeasuredDescent
 from lightning_sparse.analysis.measured_rises import Quantity
@@ -29,7 +30,7 @@ class Question:
         searches_nothing: Names of its parts that hang on no search, hence on no control.
     """
 
-    claim: Claim | ShareClaim
+    claim: Claim | ShareClaim | EquivalenceClaim
     needs: Sequence[Needed]
     judge: Callable[..., ClaimResult]
     controls: Sequence[str] = ()

@@ -12,8 +12,8 @@ CONFIDENCE = 0.95
 FEWEST_SEEDS = 2
 
 
-def t_interval(values: Sequence[float]) -> Interval | None:
-    """Cover the mean that the values scatter around, by Student's t at 95 %.
+def t_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """Cover the mean that the values scatter around, by Student's t, at 95 % if nothing else.
 
     For a paired comparison hand in one difference per seed. Not a bootstrap: with three seeds that
     covers about 75 %.
@@ -35,7 +35,7 @@ def t_interval(values: Sequence[float]) -> Interval | None:
         return None
     # Both exactly rounded (unlike a running sum), so equal values have exactly no scatter.
     mean, deviation = statistics.mean(values), statistics.stdev(values)
-    quantile = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
+    quantile = float(stdtrit(len(values) - 1, (1 + confidence) / 2))
     half_width = quantile * deviation / math.sqrt(len(values))
     return mean - half_width, mean + half_width
 
@@ -56,6 +56,27 @@ def t_test(values: Sequence[float]) -> float | None:
         return float(mean == 0)
     t = mean / (deviation / math.sqrt(len(values)))
     return float(2 * stdtr(len(values) - 1, -abs(t)))
+
+
+def equivalence_test(values: Sequence[float], margin: float) -> float | None:
+    """P of the values' mean lying outside a margin around 0: the larger of two one-sided tests.
+
+    At most 5 % exactly where `t_interval` at 90 % lies within the margin (Schuirmann 1987,
+    https://doi.org/10.1007/BF01068419). None below two values.
+
+    Example:
+        >>> round(equivalence_test([-0.1, 0.0, 0.1], 1.0), 4)
+        0.0017
+        >>> equivalence_test([2.0, 2.0], 1.0), equivalence_test([0.5, 0.5], 1.0)
+        (1.0, 0.0)
+    """
+    if len(values) < FEWEST_SEEDS:
+        return None
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    room = margin - abs(mean)
+    if deviation == 0:
+        return float(room <= 0)
+    return float(stdtr(len(values) - 1, -room / (deviation / math.sqrt(len(values)))))
 
 
 def share_interval(holding: int, count: int) -> Interval | None:

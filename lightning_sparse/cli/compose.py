@@ -62,7 +62,7 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
     for name, value in leaves(settings):
         check_name(name, value)
     check_types(dict(leaves(settings)), dict(leaves(defaults)))
-    settings = _with_longer_fit(_as_its_arm_trains(_lengthened(_with_own_learning_rate(settings))))
+    settings = _with_longer_fit(_as_its_arm_trains(_with_own_learning_rate(settings)))
     check_ranges(settings)
     settings["trainer"] = with_accumulation(settings)
     return {**settings, "overrides": list(overrides)}
@@ -76,40 +76,13 @@ def _with_own_learning_rate(settings: Settings) -> Settings:
     return {**settings, "training": {**settings["training"], "learning_rate": rate}}
 
 
-def _lengthened(settings: Settings) -> Settings:
-    """Train longer, as RigL's ``training_steps_multiplier`` (Evci et al. 2020) does.
-
-    The pruning window moves along, as do drops of the learning rate that are given in epochs;
-    warm-ups and ``pruning.update_every`` stay. What decides a run are the lengths that come out.
-    """
-    times = settings["training_steps_multiplier"]
+def _as_its_arm_trains(settings: Settings) -> Settings:
+    """Train by as many schedules of the learning rate as the arm says."""
+    times, training = settings["method"]["cycles"], settings["training"]
     if times is None:
         return settings
-    if not times > 0:
-        raise UserError(f"training_steps_multiplier={times}: must be above 0, for example 5")
-    training, pruning = settings["training"], settings["pruning"]
-    schedule = training["lr_schedule"]
-    if "images_per_epoch" in schedule:
-        milestones = [epoch * times for epoch in schedule["milestones"]]
-        schedule = {**schedule, "milestones": milestones}
-    num_steps = round(training["num_steps"] * times)
-    window = {name: round(pruning[name] * times) for name in ("start_step", "end_step")}
-    return {
-        **settings,
-        "training": {**training, "num_steps": num_steps, "lr_schedule": schedule},
-        "pruning": {**pruning, **window},
-    }
-
-
-def _as_its_arm_trains(settings: Settings) -> Settings:
-    """Train for as many steps and schedules of the learning rate as the arm says."""
-    method, training = settings["method"], settings["training"]
-    schedule, num_steps = training["lr_schedule"], training["num_steps"]
-    if method["cycles"] is not None:
-        schedule = {"_target_": _REPEATED, "schedule": schedule, "times": method["cycles"]}
-    if method["length"] is not None:
-        num_steps *= method["length"]
-    return {**settings, "training": {**training, "num_steps": num_steps, "lr_schedule": schedule}}
+    schedule = {"_target_": _REPEATED, "schedule": training["lr_schedule"], "times": times}
+    return {**settings, "training": {**training, "lr_schedule": schedule}}
 
 
 _REPEATED = "lightning_sparse.training.lr_schedules.Repeated"
@@ -240,12 +213,47 @@ def _resolved(overrides: tuple[str, ...], folders: tuple[Path, ...]) -> Settings
         for item in parsed[num_for_hydra:]:
             if item.key_or_group not in _GROUPS:
                 OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
+        _adopt_tuned_(config, parsed)
+        _lengthen_(config)
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     # The last two are what Hydra raises where a group's choice is a number or a list.
     except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
         raise UserError(_explain(error, overrides)) from error
     assert isinstance(resolved, dict)
     return {str(name): value for name, value in resolved.items()}
+
+
+def _adopt_tuned_(config: Any, typed: Sequence[Override]) -> None:
+    """Give an arm's method the numbers that were tuned for it; what was typed stays."""
+    arm = config.method.tuned_as or config.method.name
+    if (own := config.tuned.arguments.get(arm)) is not None:
+        OmegaConf.update(config, "method.sparse_method", own, merge=True)
+        for item in typed:
+            if item.key_or_group.startswith("method.") and not item.is_delete():
+                OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
+
+
+def _lengthen_(config: Any) -> None:
+    """Train longer, as RigL's ``training_steps_multiplier`` (Evci et al. 2020) does, and the arm.
+
+    The pruning window moves along, and with it whatever is made of it; so do drops of the learning
+    rate that are given in epochs. Warm-ups and ``pruning.update_every`` stay. What decides a run
+    are the lengths that come out.
+    """
+    asked, own = config.training_steps_multiplier, config.method.length
+    if not all(isinstance(times, float | int | None) for times in (asked, own)):
+        return  # refused with all other types
+    if asked is not None and not asked > 0:
+        raise UserError(f"training_steps_multiplier={asked}: must be above 0, for example 5")
+    times = (1 if asked is None else asked) * (1 if own is None else own)
+    if times == 1:
+        return
+    schedule = config.training.lr_schedule
+    if "images_per_epoch" in schedule:
+        schedule.milestones = [epoch * times for epoch in schedule.milestones]
+    config.training.num_steps = round(config.training.num_steps * times)
+    for name in ("start_step", "end_step"):
+        config.pruning[name] = round(config.pruning[name] * times)
 
 
 @functools.cache

@@ -300,8 +300,9 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
 def recorded(settings: Settings) -> Mapping[str, object]:
     """Return the settings that belong into a record: not places, and not plans for other runs."""
     left_out = {
-        "overrides", "reproduce", "laboratory", "pilot", "tuned", "runs_dir", "checkpoint",
-        "logger", "log_every_steps", "slurm", "sweep", "report", "export", "published",
+        "overrides", "reproduce", "laboratory", "methods", "pilot", "tuned", "runs_dir",
+        "checkpoint", "logger", "log_every_steps", "slurm", "sweep", "report", "export",
+        "published",
         "training_steps_multiplier", "run_learning_rate",
     }  # fmt: skip
     kept = {name: value for name, value in settings.items() if name not in left_out}

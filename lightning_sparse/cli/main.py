@@ -23,6 +23,7 @@ VERBS = {
     "slurm-reproduce": "submit everything, each job after those it needs, the report last",
     "slurm-laboratory": "submit the laboratory, each job after those it needs, the report last",
     "pilot": "try the settings that are tuned, on the pilot seeds only",
+    "methods": "tune arms, train them and set them beside each other: methods.arms=[prune,rigl]",
     "report": "write the report again from records that exist",
     "check": "would a run begin, and what holds it up: loader, memory, disk; 0 fine, 1 warned",
     "verify": "check what runs left behind: hashes, masks, counts, ids: verify runs/NAME ...",

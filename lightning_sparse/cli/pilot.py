@@ -4,7 +4,7 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,6 +20,7 @@ from lightning_sparse.cli.report import asked
 from lightning_sparse.cli.reproduce import curve_file
 from lightning_sparse.cli.schema import leaves
 from lightning_sparse.cli.session import one_device_each, places
+from lightning_sparse.cli.settings_files import read_choice
 from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
@@ -52,14 +53,16 @@ def run(settings: Settings) -> None:
         "curve": (curve_trials(settings), plan_curve),
     }
     planned = {
-        stage: _plan_stage(settings, trials, plan) for stage, (trials, plan) in stages.items()
+        stage: plan_stage(settings, trials, plan) for stage, (trials, plan) in stages.items()
     }
-    look = functools.partial(look_at, [job for trials in planned.values() for job in _jobs(trials)])
+    look = functools.partial(
+        look_at, [job for trials in planned.values() for job in jobs_of(trials)]
+    )
     for stage, trials in planned.items():
         console.print(f"pilot, {stage}s:")
-        run_jobs(_jobs(trials), run_job, places=at, console=console, first=look)
+        run_jobs(jobs_of(trials), run_job, places=at, console=console, first=look)
     entries = [
-        entry for stage, trials in planned.items() for entry in _entries(stage, trials, seeds)
+        entry for stage, trials in planned.items() for entry in entries_of(stage, trials, seeds)
     ]
     file = Path(settings["runs_dir"]) / f"pilot_{settings['experiment_name']}.jsonl"
     write_text_atomic(file, "".join(json.dumps(entry) + "\n" for entry in entries))
@@ -69,7 +72,8 @@ def run(settings: Settings) -> None:
     console.print(f"{file}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _plan_stage(settings: Settings, trials: Trials, plan: Plan) -> list[Trial]:
+def plan_stage(settings: Settings, trials: Trials, plan: Plan) -> list[Trial]:
+    """Plan every trial on every pilot seed."""
     seeds = settings["pilot"]["seeds"]
     return [
         (name, overrides, [plan(settings, name, [f"seed={seed}", *overrides]) for seed in seeds])
@@ -78,19 +82,20 @@ def _plan_stage(settings: Settings, trials: Trials, plan: Plan) -> list[Trial]:
     ]
 
 
-def _jobs(planned: Sequence[Trial]) -> list[Job]:
+def jobs_of(planned: Sequence[Trial]) -> list[Job]:
+    """Return the jobs of all trials."""
     return [job for _, _, seeded in planned for job in seeded]
 
 
-def _entries(stage: str, planned: Sequence[Trial], seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Return what each trial of a stage reached, seed by seed."""
+def entries_of(stage: str, planned: Sequence[Trial], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Return what each trial of a stage reached, seed by seed; null where nothing."""
     return [
         {
             "stage": stage,
             "tuned": name,
             "overrides": overrides,
             "seeds": seeds,
-            "objectives": [objective(job) for job in seeded],
+            "objectives": [objective(job) if job.is_finished else None for job in seeded],
         }
         for name, overrides, seeded in planned
     ]
@@ -98,16 +103,44 @@ def _entries(stage: str, planned: Sequence[Trial], seeds: Sequence[int]) -> list
 
 def arm_trials(settings: Settings) -> Trials:
     """Return, per arm, the overrides of each trial: as many for one arm as for another."""
-    known = arms(settings)
-    unmasked = [name for name, arm in known.items() if not arm.is_masked]
+    unmasked = [name for name, arm in arms(settings).items() if not arm.is_masked]
     of_claims = itertools.chain(*arms_of(asked(settings).needs, unmasked))
+    return trials_of(settings, settings["pilot"]["arms"] or of_claims)
+
+
+def trials_of(settings: Settings, names: Iterable[str]) -> Trials:
+    """Return the overrides of each trial of the named arms that have something to be tuned.
+
+    An arm that repeats another, or takes what is tuned of it, or has a rate of its own, has not.
+    """
+    known = arms(settings)
     trials = {
         name: _trials_of(settings, name)
-        for name in settings["pilot"]["arms"] or of_claims
-        if name not in known or not known[name].repeats
+        for name in names
+        if name not in known or not (known[name].repeats or _is_settled(name))
     }
     _require_equal_numbers(trials)
     return trials
+
+
+def best_of(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the overrides with the lowest mean objective, by what was tuned.
+
+    Args:
+        entries: Lines of a pilot's file; a trial without an objective came to nothing.
+
+    Raises:
+        UserError: If no trial of something came to anything.
+    """
+    best: dict[str, tuple[float, list[str]]] = {}
+    for entry in entries:
+        objectives = entry["objectives"]
+        mean = math.inf if None in objectives else fmean(objectives)
+        if mean < best.setdefault(entry["tuned"], (math.inf, []))[0]:
+            best[entry["tuned"]] = (mean, entry["overrides"])
+    if nothing := [name for name, (mean, _) in best.items() if mean == math.inf]:
+        raise UserError(f"pilot: no trial of {', '.join(nothing)} was finished; see above")
+    return {name: overrides for name, (_, overrides) in best.items()}
 
 
 def curve_trials(settings: Settings) -> Trials:
@@ -181,8 +214,33 @@ def _tuned_curves(settings: Settings) -> dict[str, Route]:
 def _trials_of(settings: Settings, arm: str) -> list[list[str]]:
     own = with_arm(settings, arm)["method"]["trials"]
     if own is None:
-        own = [{"learning_rate": rate} for rate in settings["pilot"]["learning_rates"]]
+        rates = settings["pilot"]["learning_rates"]
+        own = [{"learning_rate": rate} for rate in rates]
+        if (number := settings["pilot"]["numbers"].get(arm)) is not None:
+            middle = {"learning_rate": rates[len(rates) // 2]}
+            return [
+                *(_overrides_of(trial, arm) for trial in own[1:]),
+                [*_overrides_of(middle, arm), f"tuned.arguments.{arm}={_in_words(number)}"],
+            ]
     return [_overrides_of(trial, arm) for trial in own]
+
+
+def _is_settled(arm: str) -> bool:
+    """Whether its file says at which rate it is trained, or with whose."""
+    said = read_choice(f"method/{arm}")
+    return bool(said.get("tuned_as") or said.get("learning_rate"))
+
+
+def _in_words(number: Any) -> str:
+    """Write a mapping as Hydra's overrides have it.
+
+    Example:
+        >>> _in_words({"swaps": {"drop_fraction": 0.5}})
+        '{swaps:{drop_fraction:0.5}}'
+    """
+    if not isinstance(number, Mapping):
+        return json.dumps(number)
+    return f"{{{','.join(f'{name}:{_in_words(value)}' for name, value in number.items())}}}"
 
 
 def _overrides_of(trial: dict[str, Any], arm: str) -> list[str]:

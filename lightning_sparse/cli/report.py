@@ -24,7 +24,7 @@ from lightning_sparse.storage import write_text_atomic
 RECORDS_FILE = "records.jsonl"
 CLAIMS_FILE = "claims.json"
 
-_WIDTH_OF_LOGS = 140  # columns, so that the table stays readable where no terminal sets its width
+WIDTH_OF_LOGS = 140  # columns, so that the table stays readable where no terminal sets its width
 
 
 def run(settings: Settings) -> None:
@@ -46,7 +46,7 @@ def run(settings: Settings) -> None:
     )
     console = Console()
     if not console.is_terminal:
-        console.width = _WIDTH_OF_LOGS
+        console.width = WIDTH_OF_LOGS
     print_claims(claims, console)
     track_report(settings, folder / "report.html")
     text = f"report: {folder / 'report.html'}"

@@ -33,7 +33,7 @@ _GLOBAL = "_global_"
 _OF_ARMS: Mapping[str, Any] = {
     "start": "init", "masks": "own", "repeats": None, "sparsity": None, "keeps": [],
     "trials": None, "definition": "", "colour": None, "marker": None,
-    "start_change": {}, "start_changed_by": None, "cycles": None, "length": None,
+    "start_change": {}, "start_changed_by": None, "cycles": None, "length": None, "tuned_as": None,
 }  # fmt: skip
 
 
@@ -176,7 +176,7 @@ def _completed(body: Any, config_path: str, file: Path) -> Any:
                 f"{file}: name: {completed['name']}: an arm is called like its file; leave name out"
             )
         said = {key: value for key, value in completed.items_ex(resolve=False) if value is not None}
-        rate = f"${{tuned.learning_rate.{name}}}"
+        rate = f"${{tuned.learning_rate.{completed.get('tuned_as') or name}}}"
         completed = OmegaConf.create(
             {"name": name, "words": name, **_OF_ARMS, "learning_rate": rate, **said}
         )
@@ -186,6 +186,8 @@ def _completed(body: Any, config_path: str, file: Path) -> Any:
             **dict.fromkeys(choices("method"), "${.others}"),
             **dict(rates.items_ex(resolve=False)),
         }
+        for group, name in (("tuned", "arguments"), ("pilot", "numbers")):
+            completed[group][name] = dict.fromkeys(choices("method"))
     return completed
 
 

@@ -67,6 +67,21 @@ class LaboratorySettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MethodsSettings:
+    """Arms that are set beside each other; seeds, title and processes are those of `reproduce`.
+
+    Attributes:
+        dir: Folder under ``runs_dir`` for records, verdicts, table and figure.
+        arms: Their names.
+        tunes: Whether the pilot chooses first; if not, they are trained as ``tuned`` has them.
+    """
+
+    dir: str = setting(is_place=True)
+    arms: Sequence[str] = setting(example="[prune,rigl,random]")
+    tunes: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepSettings:
     """How a sweep is run, not what is in it.
 
@@ -99,14 +114,18 @@ class PilotSettings:
         seeds: They.
         arms: What is tuned; none for the arms of the claims, and curves after them.
         learning_rates: Tried for every arm whose file has no ``trials`` of its own.
-        prune_trials: As many settings for the pruned arm, whose file takes them from here.
+        numbers: By arm, another value of a number of its own, tried at the middle one of
+            ``learning_rates`` in place of the first of them.
+        prune_trials: As many settings for the pruned arm, whose file takes them from here; None: as
+            for the others.
         path_learning_rates: Tried for curves in each space.
     """
 
     seeds: Sequence[int] = setting(example="[1,2,3]")
     arms: Sequence[str] = setting(example="[cyclic,burst]")
     learning_rates: Sequence[float]
-    prune_trials: Sequence[Mapping[str, Any]]
+    numbers: Mapping[str, Any]
+    prune_trials: Sequence[Mapping[str, Any]] | None
     path_learning_rates: Sequence[float]
 
 
@@ -127,8 +146,10 @@ class TunedSettings:
 
     Attributes:
         learning_rate: By arm.
+        arguments: Of sparse methods, by arm; null: as its file has them.
         path_learning_rate: By space of the curve.
     """
 
     learning_rate: Mapping[str, float]
+    arguments: Mapping[str, Any]
     path_learning_rate: CurveRates

@@ -26,6 +26,7 @@ from lightning_sparse.paths.settings import MeasurementSettings, PathSettings
 from lightning_sparse.report.settings import ReportSettings
 from lightning_sparse.settings.plans import (
     LaboratorySettings,
+    MethodsSettings,
     PilotSettings,
     ReproduceSettings,
     SweepSettings,
@@ -76,6 +77,7 @@ class Settings:
     tuned: TunedSettings = setting(decides=NOTHING)
     reproduce: ReproduceSettings = setting(decides=NOTHING)
     laboratory: LaboratorySettings = setting(decides=NOTHING)
+    methods: MethodsSettings = setting(decides=NOTHING)
     export: ExportSettings = setting(decides=NOTHING)
     published: PublishedSettings
     report: ReportSettings = setting(decides=NOTHING)

@@ -27,6 +27,7 @@ class MethodSettings:
         keeps: Steps of its runs whose weights are kept, for other arms to start from.
         learning_rate: Peak learning rate; where the file says nothing, that of
             ``tuned.learning_rate``.
+        tuned_as: The arm whose tuned rate and numbers it takes, as a control does; None: its own.
         trials: What a pilot tries; None for ``pilot.learning_rates``.
         words: What a reader calls it; where the file says nothing, its name.
         definition: What it is, for the terms of a report.
@@ -46,6 +47,7 @@ class MethodSettings:
     sparsity: float | None = setting(decides=(ARGUMENT,), example=0.5)
     keeps: Sequence[int] = setting(decides=(ARGUMENT,))
     learning_rate: float = setting(decides=NOTHING)
+    tuned_as: str | None = setting(decides=NOTHING, example="rigl")
     trials: Sequence[Mapping[str, Any]] | None = setting(decides=NOTHING)
     words: str = setting(decides=NOTHING)
     definition: str = setting(decides=NOTHING)

@@ -435,6 +435,8 @@ def test_longer_training_moves_the_pruning_window_along():
     settings = compose_settings(["method=prune", "training_steps_multiplier=5"])
     assert settings["training"]["num_steps"] == 25000
     assert settings["pruning"] == {"start_step": 2500, "end_step": 15000, "update_every": 50}
+    window = settings["method"]["sparse_method"]
+    assert (window["start_step"], window["end_step"]) == (2500, 15000)
     epochs = compose_settings(
         ["lr_schedule@training.lr_schedule=warmup_epochs", "training_steps_multiplier=2",
          "global_batch_size=64"]

@@ -16,6 +16,7 @@ from lightning_sparse.sparsity.methods.granet import GraNet
 from lightning_sparse.sparsity.methods.grasp import GraSP
 from lightning_sparse.sparsity.methods.ham import HAM
 from lightning_sparse.sparsity.methods.n_of_m import NOfM
+from lightning_sparse.sparsity.methods.narrow import Narrow
 from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
 from lightning_sparse.sparsity.methods.regrowth_from import RegrowthFrom
@@ -50,6 +51,7 @@ EXAMPLES = {
     "SET": SET(**RANDOM, swaps=SWAPS),
     "SET as ITOP": SET(**RANDOM, swaps=ITOP),
     "RigL": RigL(**RANDOM, swaps=SWAPS),
+    "narrow": Narrow(sparsity=0.6, distribution=Uniform()),
     "RigL as ITOP": RigL(**RANDOM, swaps=ITOP, replaces_update=False),
     "RigL inverted": RigL(
         sparsity=0.6,

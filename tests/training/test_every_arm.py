@@ -21,8 +21,10 @@ def runs_dir(tmp_path_factory):
 ARMS = [name for name in choices("method") if not name.endswith(("_shuffled", "_reinitialised"))]
 MOVE_MASKS = {
     "continued_rigl", "granet", "granet_sparse", "rigl", "rigl_ham", "rigl_inverted", "rigl_itop",
-    "set", "set_itop", "snfs", "sparse_momentum",
+    "rigl_twice", "set", "set_itop", "snfs", "sparse_momentum",
 }  # fmt: skip
+# Of this network only one layer has groups of input channels, and widths are whole numbers.
+MISSES_BY = {"n_of_m": 0.5, "dense_small": 0.1}
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -32,8 +34,10 @@ def test_an_arm_trains_and_says_so_in_its_record(runs_dir, name):
     assert record.kept == sum(layer.kept for layer in record.layers.values())
     # Zeros are rounded down in each layer, and GraNet's kept weights over all.
     excess = record.kept - (1 - record.target_sparsity) * record.prunable
-    # Of this network only one layer has groups of input channels.
-    assert -1 < excess < (record.prunable / 2 if name == "n_of_m" else len(record.layers))
+    if name in MISSES_BY:
+        assert abs(excess) < MISSES_BY[name] * record.prunable
+    else:
+        assert -1 < excess < len(record.layers)
     assert record.flops is not None
     # Of methods whose masks move, the share of weights that training has visited.
     visited = (record.observations or {}).get("share_ever_kept", 0.0)

@@ -1,0 +1,154 @@
+"""``lightning-sparse methods``: tune, train and set beside each other. No torch in here."""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from lightning_sparse.analysis.claim import to_json
+from lightning_sparse.analysis.experiment import ExperimentRecords
+from lightning_sparse.analysis.method_rules import METHOD_RULES
+from lightning_sparse.analysis.needs import arms_of
+from lightning_sparse.arms import Arm
+from lightning_sparse.cli import reproduce
+from lightning_sparse.cli.arms import arms, unmasked
+from lightning_sparse.cli.compose import Settings, with_arm, with_values
+from lightning_sparse.cli.pilot import best_of, entries_of, jobs_of, plan_arm, plan_stage, trials_of
+from lightning_sparse.cli.planning import plan_training
+from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, WIDTH_OF_LOGS, read_experiment
+from lightning_sparse.cli.session import one_device_each, places
+from lightning_sparse.cli.worker import look_at, run_job
+from lightning_sparse.errors import UserError
+from lightning_sparse.pipeline.jobs import Job, with_needs
+from lightning_sparse.pipeline.locks import held
+from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.records import to_json as record_json
+from lightning_sparse.report.methods_page import write_methods
+from lightning_sparse.report.terminal import print_claims
+from lightning_sparse.storage import write_text_atomic
+
+PILOT_FILE = "pilot.jsonl"
+
+
+def run(settings: Settings) -> None:
+    """Tune every arm on the pilot seeds, train all on the report seeds, judge and report."""
+    check(settings)
+    console = Console()
+    settings, folder = one_device_each(settings), methods_dir(settings)
+    with held(folder / ".lock", _refuse):
+        if settings["methods"]["tunes"]:
+            settings = tuned(settings, folder / PILOT_FILE, console)
+        jobs = plan_all(settings)
+        _make(settings, jobs, console)
+        lines = [record_json(job.record()) for job in with_needs(jobs)]
+        write_text_atomic(folder / RECORDS_FILE, "\n".join(lines) + "\n")
+        report(settings, console)
+
+
+def plan_all(settings: Settings) -> list[Job]:
+    """Plan every arm on every report seed, those with masks at every sparsity."""
+    plan, without_masks = settings["reproduce"], unmasked(settings)
+    jobs = [
+        plan_training(with_arm(settings, arm, [f"seed={seed}", f"sparsity={sparsity}"]))
+        for arm in settings["methods"]["arms"]
+        for sparsity in (
+            [settings["sparsity"]]
+            if arm in without_masks
+            else [settings["sparsity"], *plan["sparsities"]]
+        )
+        for seed in [*plan["seeds"], *plan["further_seeds"]]
+    ]
+    return list({job.run_id: job for job in jobs}.values())
+
+
+def tuned(settings: Settings, file: Path, console: Console) -> Settings:
+    """Adopt for every arm what its own objective chooses, sources before what builds on them.
+
+    Args:
+        settings: As composed.
+        file: Where every trial is kept, as JSON Lines.
+        console: Where it is said what was chosen.
+    """
+    entries = []
+    for names in by_depth(settings["methods"]["arms"], arms(settings)):
+        trials = plan_stage(settings, trials_of(settings, names), plan_arm)
+        try:
+            _make(settings, jobs_of(trials), console)
+        except UserError as error:
+            # A rate that is too high is an answer: the others of its arm are compared.
+            console.print(f"counted as worst: {error}", markup=False, soft_wrap=True)
+        found = entries_of("arm", trials, settings["pilot"]["seeds"])
+        entries += found
+        chosen = best_of(found)
+        settings = with_values(settings, [item for items in chosen.values() for item in items])
+        for items in chosen.values():
+            console.print(" ".join(items), markup=False, highlight=False, soft_wrap=True)
+    write_text_atomic(file, "".join(json.dumps(entry) + "\n" for entry in entries))
+    return settings
+
+
+def by_depth(names: Sequence[str], known: dict[str, Arm]) -> list[list[str]]:
+    """Group arms: those that need no other's run first, then those that need these, and so on."""
+
+    def depth(name: str) -> int:
+        sources = [point.run for point in known[name].sources if point.run in known]
+        return 1 + max(map(depth, sources)) if sources else 0
+
+    depths = {name: depth(name) for name in names}
+    return [[n for n in names if depths[n] == level] for level in sorted(set(depths.values()))]
+
+
+def report(settings: Settings, console: Console) -> None:
+    """Judge the claims whose arms are all there, and write the page."""
+    folder = methods_dir(settings)
+    records = read_experiment(folder / RECORDS_FILE, settings)
+    rules, without_masks = METHOD_RULES, unmasked(settings)
+    named = set(settings["methods"]["arms"])
+    asked = [
+        question
+        for question in rules.questions
+        if named.issuperset(sum(arms_of(question.needs, without_masks), ()))
+    ]
+    experiment = ExperimentRecords.from_records(records)
+    claims = rules.judge_all(asked, experiment, settings["sparsity"])
+    write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
+    title = settings["reproduce"]["title"]
+    write_methods(records, claims, arms(settings), title=title, folder=folder)
+    if not console.is_terminal:
+        console.width = WIDTH_OF_LOGS
+    print_claims(claims, console)
+    text = f"report: {folder / 'report.html'}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def methods_dir(settings: Settings) -> Path:
+    """Return the folder that records, claims and page go to."""
+    return Path(settings["runs_dir"], settings["methods"]["dir"])
+
+
+def check(settings: Settings) -> None:
+    """Refuse arms that are none, and seeds that the settings are tuned on."""
+    reproduce.check(settings)
+    names, known = settings["methods"]["arms"], arms(settings)
+    if not names:
+        raise UserError(
+            "methods.arms=[]: name what is set beside each other, for example "
+            "methods.arms=[dense,prune,rigl], or an experiment that does: experiment=digits_methods"
+        )
+    for name in names:
+        if name not in known:
+            raise UserError(f"methods.arms: {name}: choose of {', '.join(known)}")
+
+
+def _make(settings: Settings, jobs: Sequence[Job], console: Console) -> None:
+    at, look = places(settings, console), functools.partial(look_at, jobs)
+    run_jobs(jobs, run_job, places=at, console=console, first=look)
+
+
+def _refuse(owner: str) -> None:
+    raise UserError(
+        f"{owner} sets these methods beside each other already; wait for it, stop it, or choose "
+        "another folder with methods.dir=..."
+    )
