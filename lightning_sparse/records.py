@@ -257,6 +257,11 @@ class PathRecord:
         steps_multiplier: How many times the experiment's own steps the curve was fitted for, where
             that is asked; None for once.
         remarks: As in `RunRecord`.
+        freed_share: Share of what the mask of ``space`` leaves out in each layer that control
+            points used too, in [0, 1]; None for nothing.
+        freed_order: What of it came first.
+        freed_by: The point whose magnitudes that is, as run id and moment; None where it is not.
+        search_seed: Which draw of t the fit was made with; None for the first.
     """
 
     kind: ClassVar[str] = "path"
@@ -293,6 +298,10 @@ class PathRecord:
     barrier_standard_error: float | None = None
     steps_multiplier: int | None = None
     remarks: Sequence[str] | None = None
+    freed_share: float | None = None
+    freed_order: str | None = None
+    freed_by: str | None = None
+    search_seed: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse counts that no mask gives."""

@@ -27,6 +27,9 @@ class Route(NamedTuple):
         space: ``dense`` or ``sparse`` for a curve; a line has no control point, hence no space. The
             two ends of a sparse curve share their mask, so all four masks of `PathRecord` are one.
         times: How many times the experiment's own steps a curve was fitted for.
+        share: Share of what the mask leaves out that a sparse curve may use too; None for nothing.
+        order: What of it comes first, as in `PathRecord`.
+        search: Which draw of t a curve was fitted with; None for the first.
     """
 
     start: str
@@ -34,6 +37,9 @@ class Route(NamedTuple):
     curve: str = STRAIGHT_LINE
     space: Literal["line", "dense", "sparse"] = "line"
     times: int = 1
+    share: float | None = None
+    order: str | None = None
+    search: int | None = None
 
     @property
     def name(self) -> str:
@@ -47,8 +53,10 @@ class Route(NamedTuple):
         """
         curve = self.curve.removesuffix(" curve")
         shape = f"{self.space} {curve}" if self.is_fitted else curve.removeprefix("straight ")
-        longer = f", {self.times} times the steps" if self.times > 1 else ""
-        return f"{shape} {self.start} to {self.end}{longer}"
+        more = f", {self.times} times the steps" if self.times > 1 else ""
+        more += "" if self.share is None else f", {self.share:g} of the rest free by {self.order}"
+        more += "" if self.search is None else f", search {self.search}"
+        return f"{shape} {self.start} to {self.end}{more}"
 
     @property
     def is_fitted(self) -> bool:
@@ -67,7 +75,16 @@ def route_of(path: PathRecord) -> Route:
     if not path.is_fitted:
         return Route(start, end, path.curve)
     space: Literal["dense", "sparse"] = "dense" if path.space == "dense" else "sparse"
-    return Route(start, end, path.curve, space, path.steps_multiplier or 1)
+    return Route(
+        start,
+        end,
+        path.curve,
+        space,
+        path.steps_multiplier or 1,
+        path.freed_share,
+        path.freed_order,
+        path.search_seed,
+    )
 
 
 class _RunKey(NamedTuple):

@@ -30,7 +30,14 @@ from lightning_sparse.cli.compose import Settings, compose_settings
 from lightning_sparse.cli.identity import nominal_sparsity
 from lightning_sparse.cli.launch import is_first_of_run
 from lightning_sparse.cli.objects import build_curve
-from lightning_sparse.cli.planning import plan_ends, plan_path, plan_sources, plan_training
+from lightning_sparse.cli.planning import (
+    PlannedPoint,
+    plan_ends,
+    plan_freed_by,
+    plan_path,
+    plan_sources,
+    plan_training,
+)
 from lightning_sparse.cli.tracking import tracker_for
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import FixedBatches, loader_deaths_said
@@ -38,6 +45,7 @@ from lightning_sparse.errors import UserError, is_out_of_memory
 from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.models.starts import check_starts
 from lightning_sparse.paths.end_points import load_end_point
+from lightning_sparse.paths.freed import Freed
 from lightning_sparse.paths.run import PathIdentity, make_path
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.locks import held
@@ -271,6 +279,7 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
     start, end = plan_ends(settings)
     curve = build_curve(settings)
     data = build_data(settings)
+    freed_by = plan_freed_by(settings) if curve.is_fitted else None
     return make_path(
         network=build_network(settings, data.source),
         data=data,
@@ -278,6 +287,7 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
         end=load_end_point(end.run_dir, end.moment, name=end.name),
         curve=curve,
         space=path["space"],
+        freed=_freed(settings, freed_by) if curve.is_fitted else None,
         settings=build_training(path["training"], "path.training"),
         evaluation=build_evaluation(settings),
         identity=PathIdentity(
@@ -285,7 +295,7 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
             experiment=settings["experiment_name"],
             seed=settings["seed"],
             target_sparsity=max(start.sparsity, end.sparsity),
-            steps_multiplier=path["steps_multiplier"] if curve.is_fitted else None,
+            **(_of_fit(settings, freed_by) if curve.is_fitted else {}),
             config=recorded(settings),
         ),
         run_dir=job.run_dir,
@@ -295,6 +305,27 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
         history=history,
         report=report,
     )
+
+
+def _freed(settings: Settings, by: PlannedPoint | None) -> Freed | None:
+    path = settings["path"]
+    if path["freed_share"] is None:
+        return None
+    other = load_end_point(by.run_dir, by.moment, name=by.name).state if by else None
+    return Freed(share=path["freed_share"], order=path["freed_order"], other=other)
+
+
+def _of_fit(settings: Settings, freed_by: PlannedPoint | None) -> dict[str, Any]:
+    """Return what identifies a fit beside the recipe of its experiment."""
+    path = settings["path"]
+    is_free = path["freed_share"] is not None
+    return {
+        "steps_multiplier": path["steps_multiplier"],
+        "freed_share": path["freed_share"],
+        "freed_order": path["freed_order"] if is_free else None,
+        "freed_by": freed_by.identity if freed_by else None,
+        "search_seed": path["search_seed"],
+    }
 
 
 def recorded(settings: Settings) -> Mapping[str, object]:

@@ -97,8 +97,15 @@ def training_id(
     return _name([*stem, f"seed{settings['seed']}"], parts)
 
 
-def path_id(
-    settings: Settings, *, start: str, end: str, curve: str, is_fitted: bool, sparsity: float
+def path_id(  # noqa: PLR0913 (keyword-only: what a path is between, and of which shape)
+    settings: Settings,
+    *,
+    start: str,
+    end: str,
+    curve: str,
+    is_fitted: bool,
+    sparsity: float,
+    freed_by: str | None = None,
 ) -> str:
     """Return the id of a path between two points, given as run id and moment.
 
@@ -109,6 +116,7 @@ def path_id(
         curve: Name of its shape.
         is_fitted: Whether that was fitted.
         sparsity: Nominal sparsity of its sparser end, in [0, 1); shown if there is any.
+        freed_by: The point whose magnitudes order what is freed, as run id and moment; None.
     """
     path = settings["path"]
     parts = decisive(settings, (*_DECIDES_PATH, "evaluation"))
@@ -121,6 +129,12 @@ def path_id(
         if path.get("steps_multiplier"):
             parts["steps_multiplier"] = path["steps_multiplier"]
             kind.append(f"x{path['steps_multiplier']}")
+        if path.get("freed_share") is not None:
+            parts["freed"] = [path["freed_share"], path["freed_order"], freed_by]
+            kind.append(f"free{path['freed_share']:g}-{path['freed_order']}")
+        if path.get("search_seed") is not None:
+            parts["search_seed"] = path["search_seed"]
+            kind.append(f"search{path['search_seed']}")
     names = [_short(path["start"], start), "to", _short(path["end"], end)]
     shown = [f"s{sparsity}"] if sparsity else []
     stem = [settings["experiment_name"], *names, *kind, *shown]
@@ -159,6 +173,7 @@ def recorded_id(record: Record) -> str:
             curve=record.curve,
             is_fitted=record.is_fitted,
             sparsity=record.target_sparsity,
+            freed_by=record.freed_by,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(

@@ -170,6 +170,7 @@ def plan_path(settings: Settings) -> Job:
     start, end = plan_ends(settings)
     sparsity = max(start.sparsity, end.sparsity)
     curve = build_curve(settings)
+    freed_by = plan_freed_by(settings) if curve.is_fitted else None
     run_id = path_id(
         settings,
         start=start.identity,
@@ -177,6 +178,7 @@ def plan_path(settings: Settings) -> Job:
         curve=curve.name,
         is_fitted=curve.is_fitted,
         sparsity=sparsity,
+        freed_by=freed_by.identity if freed_by else None,
     )
     kind = f"{curve.name} ({path['space']})" if curve.is_fitted else curve.name
     steps = path["training"]["num_steps"] if curve.is_fitted else 0
@@ -186,9 +188,22 @@ def plan_path(settings: Settings) -> Job:
         title=f"{kind} {start.name} to {end.name}, seed {settings['seed']}",
         run_dir=run_dir(settings, run_id),
         overrides=tuple(settings["overrides"]),
-        needs=tuple(point.job for point in (start, end) if point.job),
+        needs=tuple(point.job for point in (start, end, freed_by) if point and point.job),
         cost=float(steps) + 10.0 * settings["evaluation"]["num_points"],
     )
+
+
+def plan_freed_by(settings: Settings) -> PlannedPoint | None:
+    """Find the dense solution whose magnitudes order what a curve may use outside its mask."""
+    path = settings["path"]
+    if path["freed_share"] is not None and path["space"] == "dense":
+        raise UserError(
+            f"path.freed_share={path['freed_share']}: frees some of what a mask leaves out, and "
+            "path.space=dense leaves out nothing; choose path.space=end_mask"
+        )
+    if path["freed_share"] is None or path["freed_order"] != "magnitude":
+        return None
+    return plan_point(settings, parse_point("dense:end"), "path.freed_order=magnitude")
 
 
 def plan_ends(settings: Settings) -> tuple[PlannedPoint, PlannedPoint]:

@@ -151,9 +151,19 @@ def _route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
 
     def plan_route(settings: Settings, route: Route, *others: str) -> Job:
         words = [f"path.start={route.start}", f"path.end={route.end}", *spaces[route.space]]
-        return plan_path(with_curve(settings, files[route.curve], [*words, *others]))
+        return plan_path(
+            with_curve(settings, files[route.curve], [*words, *_of_fit(route), *others])
+        )
 
     return plan_route
+
+
+def _of_fit(route: Route) -> list[str]:
+    """Write what a route says of its fit beside curve and space."""
+    words = []
+    if route.share is not None:
+        words += [f"path.freed_share={route.share}", f"path.freed_order={route.order}"]
+    return words + ([] if route.search is None else [f"path.search_seed={route.search}"])
 
 
 def curve_file(settings: Settings, route: Route) -> str:

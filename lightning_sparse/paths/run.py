@@ -23,6 +23,7 @@ from lightning_sparse.paths.evaluation import (
     evaluate_path,
     judged_pairs,
 )
+from lightning_sparse.paths.freed import Freed
 from lightning_sparse.paths.geometry import curve_length, point_on_curve
 from lightning_sparse.paths.layout import WeightLayout, both_ends
 from lightning_sparse.paths.path_module import PathModule
@@ -31,6 +32,7 @@ from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.records import NEWEST_RULES, PathRecord
 from lightning_sparse.rises import margin
 from lightning_sparse.storage import write_text_atomic
+from lightning_sparse.streams import stream_seed
 from lightning_sparse.tensor_files import save_tensors
 from lightning_sparse.training.checkpoints import (
     RunCheckpoints,
@@ -63,6 +65,10 @@ class PathIdentity:
     seed: int
     target_sparsity: float
     steps_multiplier: int | None = None
+    freed_share: float | None = None
+    freed_order: str | None = None
+    freed_by: str | None = None
+    search_seed: int | None = None
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -74,6 +80,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
     end: EndPoint,
     curve: AbstractCurve,
     space: Space,
+    freed: Freed | None = None,
     settings: TrainingSettings,
     evaluation: EvaluationSettings,
     identity: PathIdentity,
@@ -95,6 +102,7 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         end: End at t = 1.
         curve: The shape of the path; a line needs no fit.
         space: Where control points may move; a line has none, and is the same in every space.
+        freed: What they may use besides; None for nothing.
         settings: How a curve is fitted; its weight decay is also the objective's.
         evaluation: Grid, batch-norm policy and refinement.
         identity: What the record says of the path.
@@ -134,6 +142,11 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
             "architecture": describe_network(network),
         },
     )
+    subspace = subspace_masks(space, start.masks, end.masks)
+    if curve.is_fitted and freed is not None:
+        subspace = freed.masks(
+            subspace or {}, network=network, state=start.state, data=data, seed=identity.seed
+        )
     if not curve.is_fitted:
         control_points, fitted = both_ends(WeightLayout(network), start.state, end.state), _NO_FIT
     else:
@@ -143,9 +156,9 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
                 start=start.state,
                 end=end.state,
                 curve=curve,
-                subspace=subspace_masks(space, start.masks, end.masks),
+                subspace=subspace,
                 settings=settings,
-                seed=identity.seed,
+                seed=search_seed(identity),
                 compiled=compiled,
             ),
             data,
@@ -193,6 +206,13 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
         checkpoints.finish()
     wait_for_all(evaluator.device)
     return record
+
+
+def search_seed(identity: PathIdentity) -> int:
+    """Return the seed of the ``curve`` stream: the path's own, or one for a further search."""
+    if identity.search_seed is None:
+        return identity.seed
+    return stream_seed(identity.seed, "curve", 0, 0, identity.search_seed)
 
 
 def recalibrates(evaluation: EvaluationSettings) -> bool:

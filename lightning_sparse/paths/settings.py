@@ -20,6 +20,9 @@ BatchNormPolicy = Literal["recalibrated", "recalibrated_plain", "batch", "interp
 Space = Literal["dense", "start_mask", "end_mask", "union", "intersection"]
 
 
+FreedOrder = Literal["random", "gradient", "magnitude"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CurveRecipeSettings(RecipeSettings):
     """How a curve is fitted; on a line the objective is still measured with its weight decay."""
@@ -36,6 +39,10 @@ class PathSettings:
         end: The point at t = 1.
         steps_multiplier: Steps of the fit, so many times ``training.num_steps``; None for once.
         space: Where control points may move.
+        freed_share: Of what the space's mask leaves out in each layer, so much may be used too;
+            None for nothing.
+        freed_order: What of it comes first.
+        search_seed: Another draw of t at every step of the fit; None for the first.
         training: How a curve is fitted.
     """
 
@@ -43,6 +50,9 @@ class PathSettings:
     end: str = setting(decides=(ARGUMENT,), is_place=True)
     steps_multiplier: int | None = setting(example=4, at_least=2, decides=(CURVE,))
     space: Space = setting(choices=get_args(Space), decides=(CURVE,))
+    freed_share: float | None = setting(example=0.05, at_least=0, at_most=1, decides=(CURVE,))
+    freed_order: FreedOrder = setting(choices=get_args(FreedOrder), decides=(CURVE,))
+    search_seed: int | None = setting(example=1, at_least=1, decides=(CURVE,))
     training: CurveRecipeSettings = setting(decides=(CURVE,))
 
 

@@ -21,7 +21,7 @@ from lightning_sparse.paths.settings import Space
 from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.points import parse_point
 from lightning_sparse.records import STRAIGHT_LINE, PathRecord
-from lightning_sparse.sparsity.masks import full_masks
+from lightning_sparse.sparsity.masks import Masks, full_masks
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import START_FILE
 from lightning_sparse.training.verification import (
@@ -221,9 +221,23 @@ def _outside_subspace(
     except UserError as error:
         yield f"record.json: {error}"
         return
+    if record.freed_share is not None and masks is not None:
+        yield from _beyond_share(record.freed_share, masks, inner)
+        return
     for place, point in enumerate(inner, start=1):
         for line in misfits(masks or {}, point, masked=True):
             yield f"{CONTROL_POINTS_FILE}: control point {place}: {line}"
+
+
+def _beyond_share(share: float, masks: Masks, inner: Sequence[State]) -> Iterator[str]:
+    """Say where control points use more than a share of what masks leave out, whichever it is."""
+    for name, mask in masks.items():
+        used = torch.stack([point[name] != 0 for point in inner]).any(dim=0) & ~mask
+        if int(used.sum()) > share * int((~mask).sum()):
+            yield (
+                f"{CONTROL_POINTS_FILE}: {name!r} uses {int(used.sum())} of {int((~mask).sum())} "
+                f"coordinates outside the mask, freed_share={share} allows fewer"
+            )
 
 
 def _like(state: State, point: State) -> State:
