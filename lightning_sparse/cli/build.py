@@ -96,12 +96,18 @@ def _checked(constructor: "functools.partial[Any]", target: str) -> "functools.p
 
 
 def build_method(settings: Settings, mask_source: Path | None) -> AbstractSparseMethod:
-    """Build the sparse method, with the masks of another run if its arm is given some."""
+    """Build the sparse method, with the masks of another run if its arm is given some.
+
+    A class that takes ``weights`` is given those that this run ended with, too.
+    """
     said, arm = settings["method"]["sparse_method"], arm_of(settings)
     if arm.masks:
         assert mask_source is not None
         partial = build_object({**said, "_partial_": True}, "method")
-        method = partial(masks=load_masks(mask_source / MASKS_FILE))
+        given: dict[str, Any] = {"masks": load_masks(mask_source / MASKS_FILE)}
+        if "weights" in inspect.signature(partial.func).parameters:
+            given["weights"] = load_tensors(mask_source / weights_file("end"))
+        method = partial(**given)
     else:
         method = build_object(said, "method")
     if not isinstance(method, AbstractSparseMethod):

@@ -10,6 +10,7 @@ from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.sparsity.distributions import AbstractDistribution
 from lightning_sparse.sparsity.mask_files import save_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
+from lightning_sparse.tensor_files import save_tensors
 
 # A file that is added to conf/ is tried here or fails here.
 DATA_FOR_MODEL = {
@@ -60,6 +61,7 @@ def test_every_distribution_keeps_its_promise_of_sparsities(name):
 @pytest.mark.parametrize("name", choices("method"))
 def test_every_method_is_built_and_its_file_is_called_like_it(name, tmp_path):
     save_masks({"weight": torch.ones(2, 3, dtype=torch.bool)}, tmp_path / "masks.safetensors")
+    save_tensors({"weight": torch.ones(2, 3)}, tmp_path / "weights.safetensors")
     # A sparsity of which whole numbers stay of every four.
     settings = compose_settings([f"method={name}", "sparsity=0.75"])
     assert settings["method"]["name"] == name

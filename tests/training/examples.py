@@ -15,6 +15,7 @@ from lightning_sparse.sparsity.methods.gradual_random import GradualRandom
 from lightning_sparse.sparsity.methods.granet import GraNet
 from lightning_sparse.sparsity.methods.grasp import GraSP
 from lightning_sparse.sparsity.methods.ham import HAM
+from lightning_sparse.sparsity.methods.magnitude_round import MagnitudeRound
 from lightning_sparse.sparsity.methods.n_of_m import NOfM
 from lightning_sparse.sparsity.methods.narrow import Narrow
 from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
@@ -51,6 +52,9 @@ EXAMPLES = {
     "SET": SET(**RANDOM, swaps=SWAPS),
     "SET as ITOP": SET(**RANDOM, swaps=ITOP),
     "RigL": RigL(**RANDOM, swaps=SWAPS),
+    "round of pruning": MagnitudeRound(
+        masks=make_masks(), weights={n: m.float() for n, m in make_masks().items()}
+    ),
     "narrow": Narrow(sparsity=0.6, distribution=Uniform()),
     "RigL as ITOP": RigL(**RANDOM, swaps=ITOP, replaces_update=False),
     "RigL inverted": RigL(
