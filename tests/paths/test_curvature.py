@@ -1,0 +1,158 @@
+"""Curvature by products, against the exact matrices of small networks."""
+
+import numpy as np
+import pytest
+import torch
+from torch.autograd.functional import hessian, jacobian
+from torch.func import functional_call
+
+from lightning_sparse.models.batch_norm import recalibrate_
+from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.paths.curvature import (
+    Curvature,
+    extreme_eigenvalues,
+    quadrature,
+    spectral_density,
+)
+from tests.training.problems import TwoLayers, make_data, make_masks, make_network
+
+BATCHES = [*make_data().train_subset_batches()]
+
+
+@pytest.fixture(scope="module")
+def network():
+    """With statistics that are not those of its start, in evaluation mode."""
+    made = make_network(seed=3)
+    recalibrate_(made, (images for images, _ in BATCHES))
+    return made
+
+
+def exact(network):
+    """The Hessian and the Gauss-Newton matrix over all prunable weights, by autograd."""
+    network = network.double()
+    weights = prunable_weights(network)
+    sizes = [weight.numel() for weight in weights.values()]
+    start = torch.cat([weight.detach().reshape(-1) for weight in weights.values()])
+    images, labels = (torch.cat(parts) for parts in zip(*BATCHES, strict=True))
+
+    def logits(vector):
+        parts = vector.split(sizes)
+        named = {n: part.view(w.shape) for part, (n, w) in zip(parts, weights.items(), strict=True)}
+        return functional_call(network, named, (images.double(),))
+
+    def loss(vector):
+        return torch.nn.functional.cross_entropy(logits(vector), labels)
+
+    of_weights = jacobian(logits, start)
+    shares = logits(start).softmax(dim=1)
+    of_logits = torch.diag_embed(shares) - shares[:, :, None] * shares[:, None, :]
+    gauss_newton = torch.einsum("nci,ncd,ndj->ij", of_weights, of_logits, of_weights) / len(images)
+    return hessian(loss, start).numpy(), gauss_newton.detach().numpy()
+
+
+@pytest.fixture(scope="module")
+def matrices(network):
+    return exact(make_like(network))
+
+
+@pytest.mark.parametrize("masks", [None, make_masks()], ids=["dense space", "mask"])
+def test_products_are_those_with_the_exact_matrices(network, matrices, masks):
+    curvature = Curvature(network, BATCHES, masks)
+    size = curvature.num_coordinates
+    assert size == (sum(int(m.sum()) for m in masks.values()) if masks else 231)
+    full, gauss_newton = (inside(matrix, masks) for matrix in matrices)
+    for vector in np.random.default_rng(0).standard_normal((5, size)):
+        assert curvature.hessian_times(vector) == pytest.approx(full @ vector, abs=1e-9)
+        assert curvature.gauss_newton_times(vector) == pytest.approx(
+            gauss_newton @ vector, abs=1e-9
+        )
+    assert np.linalg.eigvalsh(gauss_newton).min() > -1e-12
+
+
+def inside(matrix, masks):
+    """The rows and columns of what is kept."""
+    if masks is None:
+        return matrix
+    kept = torch.cat([mask.reshape(-1) for mask in masks.values()]).numpy()
+    return matrix[np.ix_(kept, kept)]
+
+
+def test_extreme_eigenvalues_are_those_of_the_exact_matrix(network, matrices):
+    curvature = Curvature(network, BATCHES, make_masks())
+    smallest, largest = extreme_eigenvalues(curvature.hessian_times, curvature.num_coordinates)
+    expected = np.linalg.eigvalsh(inside(matrices[0], make_masks()))
+    assert smallest == pytest.approx(expected[:1], abs=1e-6)
+    assert largest == pytest.approx(expected[-1:], abs=1e-6)
+    # Inside a mask it is not below that of the whole (Cauchy).
+    assert np.linalg.eigvalsh(matrices[0])[0] <= smallest[0] + 1e-9
+
+
+def make_like(network):
+    other = make_network()
+    other.load_state_dict(network.state_dict())
+    return other.eval()
+
+
+def test_a_gradient_is_what_the_hessian_changes(network):
+    """The mean loss over batches of unequal sizes, with the statistics that are there."""
+    curvature, step = Curvature(network, BATCHES, make_masks()), 1e-5
+    direction = np.random.default_rng(0).standard_normal(curvature.num_coordinates)
+    moved = []
+    for sign in (1, -1):
+        other = make_like(network).double()
+        spread = curvature._spread(sign * step * direction)
+        with torch.no_grad():
+            for weight, part in zip(prunable_weights(other).values(), spread, strict=True):
+                weight.add_(part)
+        moved.append(Curvature(other, BATCHES, make_masks()).gradient())
+    by_differences = (moved[0] - moved[1]) / (2 * step)
+    assert curvature.hessian_times(direction) == pytest.approx(by_differences, abs=1e-6)
+
+
+def test_a_network_in_training_mode_has_no_one_loss():
+    with pytest.raises(ValueError, match="is in training mode"):
+        Curvature(make_network(), BATCHES)
+
+
+def test_without_batch_norm_it_works_alike():
+    network = make_network(network_type=TwoLayers).eval()
+    curvature = Curvature(network, BATCHES)
+    full, _ = exact(make_network(network_type=TwoLayers).eval())
+    vector = np.random.default_rng(1).standard_normal(curvature.num_coordinates)
+    assert curvature.hessian_times(vector) == pytest.approx(full @ vector, abs=1e-10)
+
+
+EIGENVALUES = np.concatenate([np.zeros(60), np.linspace(-1, 1, 30), [5.0] * 10])
+
+
+def symmetric():
+    basis, _ = np.linalg.qr(np.random.default_rng(2).standard_normal((100, 100)))
+    return basis @ np.diag(EIGENVALUES) @ basis.T
+
+
+def test_a_quadrature_has_the_moments_of_the_matrix():
+    matrix = symmetric()
+    start = np.full(100, 0.1)
+    nodes, weights = quadrature(lambda vector: matrix @ vector, start, 10)
+    assert len(nodes) == 10
+    for degree in range(20):
+        expected = start @ np.linalg.matrix_power(matrix, degree) @ start
+        assert (weights * nodes**degree).sum() == pytest.approx(expected, rel=1e-8, abs=1e-10)
+    # There are 32 distinct eigenvalues, after which nothing is left to add.
+    nodes, weights = quadrature(lambda vector: matrix @ vector, start, 100)
+    real = nodes[weights > 1e-9]
+    assert len(real) <= 32
+    assert np.abs(real[:, None] - EIGENVALUES).min(axis=1).max() < 1e-8
+
+
+def test_a_density_is_that_of_the_eigenvalues_within_its_error():
+    matrix = symmetric()
+    found = spectral_density(lambda v: matrix @ v, 100, seed=1, num_probes=40, num_steps=40)
+    step = found.eigenvalues[1] - found.eigenvalues[0]
+    assert found.density.sum() * step == pytest.approx(1, abs=1e-3)
+    distances = (found.eigenvalues[:, None] - EIGENVALUES) / found.width
+    exact = np.exp(-0.5 * distances**2).mean(axis=1) / (found.width * np.sqrt(2 * np.pi))
+    # Of points whose error is more than rounding, nearly all lie within three of it.
+    has_error = found.standard_error > 1e-6
+    within = np.abs(found.density - exact)[has_error] <= 3 * found.standard_error[has_error]
+    assert within.mean() > 0.95
