@@ -11,7 +11,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.masks import Masks, Weights, full_masks
 from lightning_sparse.sparsity.view import SparseView
 
-_LARGER = "larger"
+_LARGER, _LAST = "larger", "last_gradients"
 
 
 class AbstractReparameterisation(ABC):
@@ -29,7 +29,7 @@ class AbstractReparameterisation(ABC):
     def seen(self, view: SparseView) -> Weights:
         """Give what the forward pass computes with: by default the trained weights inside masks.
 
-        Exactly zero outside ``view.masks`` in every case.
+        Exactly zero outside ``view.masks``, when training ends at the latest.
         """
         return {name: weight * view.masks[name] for name, weight in view.weights.items()}
 
@@ -147,3 +147,38 @@ class Refined(AbstractReparameterisation):
     def moving(self, view: SparseView) -> Masks:
         """Move everything."""
         return full_masks(view.weights)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Perturbed(AbstractReparameterisation):
+    """Seen a step uphill of where they are, along the last step's gradient; itself at the end.
+
+    Attributes:
+        radius: Length of that step, over all prunable weights together.
+        masked: Whether it stays inside the masks.
+        num_steps: Optimizer steps of training, after which the weights are seen as they are.
+    """
+
+    radius: float
+    masked: bool
+    num_steps: int
+
+    def seen(self, view: SparseView) -> Weights:
+        """Go uphill, if there was a gradient and a batch follows."""
+        weights = super().seen(view)
+        gradients = view.state.get(_LAST)
+        if gradients is None or view.step >= self.num_steps:
+            return weights
+        if self.masked:
+            gradients = {name: gradients[name] * view.masks[name] for name in weights}
+        squares = [gradients[name].double().square().sum() for name in weights]
+        norm = torch.stack(squares).sum().sqrt()
+        scale = torch.where(norm > 0, self.radius / norm, 0.0)
+        return {name: w + (scale * gradients[name]).to(w.dtype) for name, w in weights.items()}
+
+    def gradients(self, view: SparseView) -> Weights:
+        """Pass gradients on, and remember them as they are before masking."""
+        gradients = view.gradients()
+        view.state[_LAST] = dict(gradients)
+        return gradients

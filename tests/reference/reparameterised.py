@@ -125,3 +125,33 @@ def train_refined(network, loss_of, batches, *, groups, decay, sgd):
             velocity[name] = sgd["momentum"] * velocity[name] + gradient
             trained[name] = v - sgd["lr"] * velocity[name]
     return seen()
+
+
+def train_uphill(network, loss_of, batches, *, masks, uphill, sgd):
+    """Train inside masks by gradients at a point uphill, a radius along the last gradient.
+
+    The gradient that is remembered is that of the prunable weights before it is masked; inside the
+    masks it is masked before its length is taken.
+    """
+    radius, masked = uphill["radius"], uphill["masked"]
+    weights = {name: tensor.detach().clone() for name, tensor in network.named_parameters()}
+    velocity = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
+    for name, mask in masks.items():
+        weights[name] *= mask
+    last = None
+    for batch in batches:
+        point = dict(weights)
+        if last is not None:
+            way = {n: g * masks[n] if masked else g for n, g in last.items()}
+            length = sum(float((g.double() ** 2).sum()) for g in way.values()) ** 0.5
+            point |= {n: weights[n] + radius / length * g for n, g in way.items()}
+        leaves = {name: tensor.clone().requires_grad_() for name, tensor in point.items()}
+        loss_of(lambda inputs, w=leaves: functional_call(network, w, inputs), batch).backward()
+        last = {name: leaves[name].grad.clone() for name in masks}
+        for name, weight in weights.items():
+            gradient = leaves[name].grad + sgd["weight_decay"] * weight
+            if name in masks:
+                gradient = gradient * masks[name]
+            velocity[name] = sgd["momentum"] * velocity[name] + gradient
+            weights[name] = weight - sgd["lr"] * velocity[name]
+    return weights

@@ -22,6 +22,7 @@ from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
 from lightning_sparse.sparsity.methods.regrowth_from import RegrowthFrom
 from lightning_sparse.sparsity.methods.rigl import RigL
+from lightning_sparse.sparsity.methods.s2_sam import S2SAM
 from lightning_sparse.sparsity.methods.scaled_start import ScaledStart
 from lightning_sparse.sparsity.methods.set import SET
 from lightning_sparse.sparsity.methods.snfs import SNFS
@@ -77,6 +78,13 @@ EXAMPLES = {
     "burst": Burst(masks=make_masks(), num_steps=12, returns_to="largest"),
     "burst that fades": Burst(masks=make_masks(), num_steps=12, fades=True),
     "RigL from a scaled start": ScaledStart(method=RigL(**RANDOM, swaps=SWAPS)),
+    "S2-SAM": S2SAM(method=make_pruning(), num_steps=8, radius=0.2),
+    "S2-SAM unmasked": S2SAM(
+        method=RandomMask(sparsity=0.6, distribution=Uniform()),
+        num_steps=8,
+        radius=0.2,
+        masked=False,
+    ),
     "SNIP": SNIP(sparsity=0.6),
     "SNIP per layer": SNIP(**RANDOM, training=True, num_batches=2, control="shuffled"),
     "GraSP": GraSP(sparsity=0.6, control="reinitialised"),

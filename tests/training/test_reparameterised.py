@@ -13,7 +13,11 @@ from lightning_sparse.sparsity.masks import num_kept
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
 from lightning_sparse.sparsity.methods.n_of_m import NOfM
 from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
+from lightning_sparse.sparsity.methods.random_mask import RandomMask
+from lightning_sparse.sparsity.methods.rigl import RigL
+from lightning_sparse.sparsity.methods.s2_sam import S2SAM
 from lightning_sparse.sparsity.methods.top_kast import TopKAST
+from lightning_sparse.sparsity.regrowth import SwapSchedule
 from lightning_sparse.sparsity.reparameterisation import LargerSet, Power
 from lightning_sparse.sparsity.schedules import cubic_sparsity
 from lightning_sparse.sparsity.view import SparseView
@@ -23,6 +27,7 @@ from tests.reference.reparameterised import (
     train_powers,
     train_refined,
     train_top_sets,
+    train_uphill,
 )
 
 WARNINGS_OF_A_STRANGER = pytest.mark.filterwarnings(
@@ -63,6 +68,11 @@ class Guest(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), **SGD)
 
 
+def is_outside(method):
+    """Whether the network is seen outside of its masks before training ends."""
+    return isinstance(method, S2SAM) and not method.masked
+
+
 class Watch(pl.Callback):
     """Compares, whenever a batch has ended, what the network holds with the masks."""
 
@@ -72,6 +82,8 @@ class Watch(pl.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, *_):
         for name, mask in self.sparsity.masks.items():
+            if is_outside(self.sparsity.method) and trainer.global_step < len(batches()):
+                continue
             weight = pl_module.network.get_parameter(name)
             assert not weight[~mask].any()
             momentum = trainer.optimizers[0].state[weight].get("momentum_buffer", weight * 0)
@@ -129,6 +141,44 @@ def test_top_kast_is_a_loop_that_sees_one_set_and_trains_another():
     assert watch.counts == [{name: small for name, (small, _) in counts.items()}] * 12
     trained = sparsity.state_dict()["trained"]
     assert all(int((trained[name] != 0).sum()) == size for name, size in SIZES.items())
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_s2_sam_is_a_loop_that_takes_gradients_uphill_of_the_weights(masked):
+    static = RandomMask(sparsity=0.6, distribution=Uniform())
+    uphill = {"radius": 0.3, "masked": masked}
+
+    state, sparsity, _ = fitted(S2SAM(method=static, num_steps=12, **uphill))
+
+    expected = train_uphill(
+        network(), loss_of, batches(), masks=sparsity.masks, uphill=uphill, sgd=SGD
+    )
+    alike(state, expected)
+    flat, _, _ = fitted(static)
+    assert any((state[name] - flat[name]).abs().max() > 1e-3 for name in SIZES)
+
+
+def test_s2_sam_costs_dense_passes_where_it_leaves_the_masks():
+    static = RandomMask(sparsity=0.9, distribution=Uniform())
+    costs = [
+        S2SAM(method=static, num_steps=5, masked=masked).step_flops(1, dense=1.0, sparse=0.1)
+        for masked in (True, False)
+    ]
+    assert costs == pytest.approx([0.3, 3.0])
+
+
+def test_s2_sam_of_another_length_radius_or_method_is_refused():
+    static = RandomMask(sparsity=0.6, distribution=Uniform())
+    with pytest.raises(UserError, match="num_steps=9: must be the length of the run, 12 steps"):
+        fitted(S2SAM(method=static, num_steps=9))
+    with pytest.raises(UserError, match="radius=0: must be a number above 0"):
+        S2SAM(method=static, num_steps=9, radius=0)
+    rigl = RigL(
+        sparsity=0.6, distribution=Uniform(), swaps=SwapSchedule(end_step=9, update_every=3)
+    )
+    for method in (rigl, Powerpropagation(**PRUNING, distribution=Uniform())):
+        with pytest.raises(UserError, match=f"method={type(method).__name__}: S2SAM goes around"):
+            S2SAM(method=method, num_steps=12)
 
 
 def test_n_of_m_is_a_loop_that_trains_everything_by_gradients_of_the_masked_weights():
