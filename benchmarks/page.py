@@ -39,9 +39,9 @@ _SPENT_COLUMNS = ("kind of job", "jobs", "core-seconds", "each", "share")
 _NUMERIC = frozenset({*_FINDING_COLUMNS[1:5], *_SIDE_COLUMNS[2:], *_SPENT_COLUMNS[1:]})
 
 _INTRODUCTION = (
-    "Made by make bench-page from the records under results/benchmarks: the last session on CPUs "
-    "and the last on each kind of GPU. make bench and make bench-gpu append a session, make "
-    "bench-compare sets the last two against each other. "
+    "Made by make bench-page from the records under results/benchmarks: what was measured last "
+    "of each row, on CPUs and on each kind of GPU. make bench and make bench-gpu append a session, "
+    "make bench-compare sets the last two against each other. "
     "All sides of a table were measured in turns within one run, in rotated order; a claim is the "
     "median over the rounds of one number per round, with its 95 % interval (Hodges-Lehmann). It "
     "holds when the whole interval lies below the bar plus half a per cent (below the bar itself "
@@ -92,7 +92,7 @@ def comparison_table(compared: Sequence[Change]) -> TerminalTable:
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Write the page from the last session on CPUs and on each kind of GPU, or say there is none.
+    """Write the page from what was measured last on CPUs and on each kind of GPU, if anything was.
 
     Args:
         results: Folder of the sessions; those of published experiments stand beside it.
@@ -116,17 +116,33 @@ def write_page(results: Path, page: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Session:
-    """The last session on one kind of GPU, or on CPUs, whose ``gpu`` has no name."""
+    """What holds of a session on one kind of GPU, or on CPUs, whose ``gpu`` has no name."""
 
     gpu: str
     records: Sequence[TrialRecord]
 
 
 def _last_sessions(file: Path, *, gpu_of: Callable[[Mapping[str, Any]], str]) -> list[_Session]:
-    """Read the last session of each kind of GPU, by provenance; none if there is no file."""
+    """Read the sessions on each kind of GPU, each without what a later one measured again.
+
+    On a machine that is lent for minutes a session measures a few rows.
+    """
     sessions = by_session(read_records(file)) if file.is_file() else {}
-    last = {gpu_of(records[0].provenance): records for records in sessions.values()}
-    return [_Session(gpu=gpu, records=records) for gpu, records in sorted(last.items())]
+    of_gpu = [(gpu_of(records[0].provenance), records) for records in sessions.values()]
+    last = {
+        (gpu, record.row, record.trial): record.session
+        for gpu, records in of_gpu
+        for record in records
+    }
+    kept = [
+        (
+            gpu,
+            [record for record in records if last[gpu, record.row, record.trial] == record.session],
+        )
+        for gpu, records in of_gpu
+    ]
+    in_order = sorted(kept, key=lambda pair: pair[0])
+    return [_Session(gpu=gpu, records=records) for gpu, records in in_order if records]
 
 
 def _sections(session: _Session) -> list[Section]:

@@ -10,6 +10,7 @@ those of the benchmarks. With ``--tiny`` the same code is walked on a CPU, where
 import argparse
 import contextlib
 import datetime
+import importlib.util
 import json
 import os
 import shlex
@@ -137,7 +138,12 @@ def _tests() -> list[str]:
         for file in files
         if "pytest.mark.gpu" in file.read_text(encoding="utf-8")
     ]
-    return [sys.executable, "-m", "pytest", "-q", "-m", "gpu", *marked]
+    # Most of them wait for processes that they start. Of foreign plugins, one warns of the other.
+    several = ["-n", "8"] if importlib.util.find_spec("xdist") else []
+    return [
+        sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:benchmark", "-p",
+        "no:cacheprovider", *several, *marked,
+    ]  # fmt: skip
 
 
 _CUT = (

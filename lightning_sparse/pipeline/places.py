@@ -137,7 +137,7 @@ def chosen_gpus(listed: Gpus, devices: int | Sequence[int], visible: str | None)
 
 
 def runs_that_fit(before: Gpu, during: Gpu) -> int:
-    """Say how many runs may share a GPU, from its memory before and during the first of them.
+    """Say how many runs may share a GPU, from its memory before and, less, during the first.
 
     Example:
         >>> before = Gpu(uuid="a", total_mib=80_000, free_mib=79_000)
@@ -146,7 +146,7 @@ def runs_that_fit(before: Gpu, during: Gpu) -> int:
         >>> runs_that_fit(before, Gpu(uuid="a", total_mib=80_000, free_mib=20_000))
         1
     """
-    of_one = max(1, before.free_mib - during.free_mib)
+    of_one = before.free_mib - during.free_mib
     return max(1, math.floor(_SHARE_TO_USE * before.free_mib / (_LARGEST_OVER_FIRST * of_one)))
 
 
@@ -202,6 +202,12 @@ class OnGpus(AbstractPlaces):
         if uuid not in now or uuid not in self._before:
             return
         before, during = self._before[uuid], now[uuid]
+        if during.free_mib >= before.free_mib:
+            self._say(
+                "another program has given GPU memory back meanwhile, so what a run takes cannot "
+                f"be measured: one at a time on a GPU ({self._setting}=N for another number)"
+            )
+            return
         fitting = runs_that_fit(before, during)
         self._at_once = min(self._num_cores, fitting * len(self._uuids))
         taken_gib = (before.free_mib - during.free_mib) / _MIB_PER_GIB

@@ -94,7 +94,8 @@ def validate(
     """Send a few images of both sets through copies of the network, in both modes.
 
     Args:
-        network: At its start weights.
+        network: At its start weights. Wherever it lies, it is on the CPU afterwards, where images
+            are; a Trainer moves it to its own device.
         data: Gives the images.
         is_masked: Whether masks will act on it.
         recalibrates: Whether its statistics will be computed anew, over training images.
@@ -104,6 +105,7 @@ def validate(
             is no number, if masks would not act on what its layers compute with, or if its
             statistics cannot be computed anew.
     """
+    network.cpu()
     batches = data.first_images(_NUM_IMAGES)
     name = type(network).__name__
     with global_generators_of(data.seed, "network"):

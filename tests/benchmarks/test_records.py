@@ -172,6 +172,22 @@ def test_the_documented_speeds_of_a_gpu_are_those_of_the_published_record():
         assert f"{ratios['path / dense']:.3f} at {pixels} px" in page
 
 
+def test_what_a_later_and_shorter_session_did_not_measure_stays_on_the_page(tmp_path):
+    first = record("1", 1.0, accelerator="GPU B")
+    other = dataclasses.replace(first, row="other", trial="Other")
+    again = record("2", 1.0, accelerator="GPU B")
+    for one in (first, other, again):
+        append_record(one, tmp_path / "benchmarks" / "accelerator.jsonl")
+
+    write_page(tmp_path / "benchmarks", tmp_path / "SPEED.md")
+
+    page = (tmp_path / "SPEED.md").read_text()
+    before, _, after = page.partition("Session 2, commit abc")
+    assert "Session 1, commit abc" in before
+    assert ("## GPU B: Other" in before, "## GPU B: simulated" in before) == (True, False)
+    assert "## GPU B: simulated" in after
+
+
 def test_a_page_without_records_says_so(tmp_path):
     write_page(tmp_path / "benchmarks", tmp_path / "SPEED.md")
 

@@ -160,6 +160,17 @@ def test_the_same_run_twice_is_the_same_bit_for_bit(tmp_path):
     assert not same_bits(first.state_dict(), other.state_dict())
 
 
+@pytest.mark.gpu
+def test_a_network_that_lies_on_a_gpu_already_is_trained_as_any_other(tmp_path):
+    on_cpu, on_gpu = make_network(), make_network().cuda()
+    options = {"accelerator": "gpu", "devices": 1}
+
+    train(tmp_path / "1", network=on_cpu, trainer_options=options)
+    train(tmp_path / "2", network=on_gpu, trainer_options=options)
+
+    assert same_bits(on_cpu.cpu().state_dict(), on_gpu.cpu().state_dict())
+
+
 def test_training_fits_the_training_set(tmp_path):
     record = train(tmp_path, settings=make_settings(num_steps=150, learning_rate=0.3))
 
