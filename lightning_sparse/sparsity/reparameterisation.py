@@ -1,6 +1,7 @@
 """Weights that the network computes with, as a function of those that are trained."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -12,6 +13,7 @@ from lightning_sparse.sparsity.masks import Masks, Weights, full_masks
 from lightning_sparse.sparsity.view import SparseView
 
 _LARGER, _LAST = "larger", "last_gradients"
+_LIMITS, _PULLS, _VELOCITIES = "limits", "pulls", "velocities"
 
 
 class AbstractReparameterisation(ABC):
@@ -182,3 +184,48 @@ class Perturbed(AbstractReparameterisation):
         gradients = view.gradients()
         view.state[_LAST] = dict(gradients)
         return gradients
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SoftThreshold(AbstractReparameterisation):
+    """A weight is sign(w) max(|w| - sigmoid(s), 0) of a trained w, with one s for each layer.
+
+    The s of all layers lie in the method's state, beside what the last gradient says of them.
+    """
+
+    def seen(self, view: SparseView) -> Weights:
+        """Take off what lies below the threshold, and the threshold from the rest."""
+        limits = {name: limit.sigmoid() for name, limit in view.state[_LIMITS].items()}
+        return {
+            name: w.detach().sign() * (w.detach().abs() - limits[name]).clamp(min=0)
+            for name, w in view.weights.items()
+        }
+
+    def gradients(self, view: SparseView) -> Weights:
+        """Pass gradients on inside the masks, and keep what they say of the thresholds."""
+        gradients = {n: gradient * view.masks[n] for n, gradient in view.gradients().items()}
+        for name, weight in view.weights.items():
+            limit = view.state[_LIMITS][name].sigmoid()
+            pull = (gradients[name] * weight.detach().sign()).sum()
+            view.state[_PULLS][name] = -limit * (1 - limit) * pull
+        return gradients
+
+    def moving(self, view: SparseView) -> Masks:
+        """Move everything: outside the masks weights decay."""
+        return full_masks(view.weights)
+
+    def begin(self, view: SparseView, initial: float) -> None:
+        """Start all s at one value, and their momentum at zero."""
+        for name in (_LIMITS, _PULLS, _VELOCITIES):
+            value = initial if name == _LIMITS else 0.0
+            view.state[name] = {n: w.new_tensor(value) for n, w in view.weights.items()}
+
+    def step_limits(
+        self, view: SparseView, rates: Mapping[str, float], *, decay: float, momentum: float
+    ) -> None:
+        """Step every s by gradient descent with momentum and a decay of its own."""
+        limits, velocities = view.state[_LIMITS], view.state[_VELOCITIES]
+        for name, pull in view.state[_PULLS].items():
+            velocities[name] = momentum * velocities[name] + pull + decay * limits[name]
+            limits[name] = limits[name] - rates[name] * velocities[name]

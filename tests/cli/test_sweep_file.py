@@ -29,7 +29,9 @@ def sweep(parameters, method="grid", command=COMMAND, **others):
 
 
 def test_the_sweeps_that_are_promised_are_there():
-    assert SWEEPS == ["gap", "learning_rate", "longer_training", "paths", "rewind", "schedule"]
+    assert SWEEPS == [
+        "gap", "learning_rate", "longer_training", "paths", "rewind", "schedule", "str_sparsity"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SWEEPS)
@@ -53,7 +55,7 @@ def test_every_value_of_a_sweep_is_a_setting_that_composes_and_plans(name):
 
 def test_pilot_seeds_choose_and_report_seeds_report():
     choosing = {name for name in SWEEPS if read_sweep(name).parameters["seed"]["values"][0] < 11}
-    assert choosing == {"learning_rate", "paths", "schedule"}
+    assert choosing == {"learning_rate", "paths", "schedule", "str_sparsity"}
 
 
 def test_a_grid_is_the_product_in_the_order_of_the_file():

@@ -155,3 +155,34 @@ def train_uphill(network, loss_of, batches, *, masks, uphill, sgd):
             velocity[name] = sgd["momentum"] * velocity[name] + gradient
             weights[name] = weight - sgd["lr"] * velocity[name]
     return weights
+
+
+def train_thresholds(network, loss_of, batches, *, initial, decay, sgd):
+    """Train weights and one s a layer with autograd through the soft threshold and torch's SGD.
+
+    Return what is seen, and every s.
+    """
+    trained = {name: p.detach().clone() for name, p in network.named_parameters()}
+    limits = {name: torch.tensor(initial) for name, p in trained.items() if p.dim() > 1}
+    everything = [*trained.values(), *limits.values()]
+    for tensor in everything:
+        tensor.requires_grad_()
+    groups = [
+        {"params": list(trained.values())},
+        {"params": list(limits.values()), "weight_decay": decay},
+    ]
+    optimizer = torch.optim.SGD(groups, **sgd)
+
+    def seen():
+        return {
+            name: w.sign() * torch.relu(w.abs() - torch.sigmoid(limits[name]))
+            if name in limits
+            else w
+            for name, w in trained.items()
+        }
+
+    for batch in batches:
+        optimizer.zero_grad()
+        loss_of(lambda inputs: functional_call(network, seen(), inputs), batch).backward()
+        optimizer.step()
+    return {name: tensor.detach() for name, tensor in seen().items()}, limits

@@ -27,6 +27,7 @@ from lightning_sparse.sparsity.methods.scaled_start import ScaledStart
 from lightning_sparse.sparsity.methods.set import SET
 from lightning_sparse.sparsity.methods.snfs import SNFS
 from lightning_sparse.sparsity.methods.snip import SNIP
+from lightning_sparse.sparsity.methods.soft_threshold import STR
 from lightning_sparse.sparsity.methods.sparse_momentum import SparseMomentum
 from lightning_sparse.sparsity.methods.synflow import SynFlow
 from lightning_sparse.sparsity.methods.top_kast import TopKAST
@@ -78,6 +79,7 @@ EXAMPLES = {
     "burst": Burst(masks=make_masks(), num_steps=12, returns_to="largest"),
     "burst that fades": Burst(masks=make_masks(), num_steps=12, fades=True),
     "RigL from a scaled start": ScaledStart(method=RigL(**RANDOM, swaps=SWAPS)),
+    "STR": STR(sparsity=0.6, decay=0.2, initial=-3.0),
     "S2-SAM": S2SAM(method=make_pruning(), num_steps=8, radius=0.2),
     "S2-SAM unmasked": S2SAM(
         method=RandomMask(sparsity=0.6, distribution=Uniform()),

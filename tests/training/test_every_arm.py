@@ -23,8 +23,9 @@ MOVE_MASKS = {
     "continued_rigl", "granet", "granet_sparse", "rigl", "rigl_ham", "rigl_inverted", "rigl_itop",
     "rigl_twice", "set", "set_itop", "snfs", "sparse_momentum",
 }  # fmt: skip
-# Of this network only one layer has groups of input channels, and widths are whole numbers.
-MISSES_BY = {"n_of_m": 0.5, "dense_small": 0.1}
+# Of this network only one layer has groups of input channels, and widths are whole numbers;
+# STR has hardly begun.
+MISSES_BY = {"n_of_m": 0.5, "dense_small": 0.1, "str": 0.8}
 
 
 @pytest.mark.parametrize("name", ARMS)

@@ -16,6 +16,7 @@ from lightning_sparse.sparsity.methods.powerpropagation import Powerpropagation
 from lightning_sparse.sparsity.methods.random_mask import RandomMask
 from lightning_sparse.sparsity.methods.rigl import RigL
 from lightning_sparse.sparsity.methods.s2_sam import S2SAM
+from lightning_sparse.sparsity.methods.soft_threshold import STR
 from lightning_sparse.sparsity.methods.top_kast import TopKAST
 from lightning_sparse.sparsity.regrowth import SwapSchedule
 from lightning_sparse.sparsity.reparameterisation import LargerSet, Power
@@ -26,6 +27,7 @@ from tests.reference.reparameterised import (
     largest_of_groups,
     train_powers,
     train_refined,
+    train_thresholds,
     train_top_sets,
     train_uphill,
 )
@@ -87,7 +89,7 @@ class Watch(pl.Callback):
             weight = pl_module.network.get_parameter(name)
             assert not weight[~mask].any()
             momentum = trainer.optimizers[0].state[weight].get("momentum_buffer", weight * 0)
-            if not isinstance(self.sparsity.method, NOfM):  # which moves everything
+            if not isinstance(self.sparsity.method, NOfM | STR):  # which move everything
                 moving = self.sparsity._state.get("larger", self.sparsity.masks)[name]
                 assert not momentum[~moving].any()
         self.counts.append({name: int(mask.sum()) for name, mask in self.sparsity.masks.items()})
@@ -141,6 +143,39 @@ def test_top_kast_is_a_loop_that_sees_one_set_and_trains_another():
     assert watch.counts == [{name: small for name, (small, _) in counts.items()}] * 12
     trained = sparsity.state_dict()["trained"]
     assert all(int((trained[name] != 0).sum()) == size for name, size in SIZES.items())
+
+
+def test_str_is_a_loop_with_autograd_through_soft_thresholds():
+    """From thresholds of a twentieth, which rise until half of the weights are below them."""
+    method = STR(sparsity=0.6, decay=0.1, initial=-3.0)
+
+    state, sparsity, watch = fitted(method)
+
+    expected, limits = train_thresholds(
+        network(), loss_of, batches(), initial=-3.0, decay=0.1, sgd=SGD
+    )
+    alike(state, expected)
+    found = sparsity.state_dict()["method"]["limits"]
+    for name, limit in limits.items():
+        assert found[name].item() == pytest.approx(limit.item(), rel=1e-5)
+        assert -2 < limit < -1
+    kept = [sum(counts.values()) for counts in watch.counts]
+    assert kept[0] > kept[-1]
+    assert 0 < kept[-1] < 60
+    assert all(torch.equal(state[name] != 0, mask) for name, mask in sparsity.masks.items())
+
+
+def test_str_without_decay_never_leaves_a_sigmoid_of_zero():
+    method = STR(sparsity=0.6, decay=0.0)
+    state, _, watch = fitted(method)
+    assert watch.counts[-1] == SIZES
+    dense, _, _ = fitted(GradualMagnitude(**{**PRUNING, "sparsity": 0.0}, distribution=Uniform()))
+    alike(state, dense)
+
+
+def test_str_of_a_decay_below_zero_is_refused():
+    with pytest.raises(UserError, match="decay=-1: must be a number of at least 0"):
+        STR(sparsity=0.6, decay=-1)
 
 
 @pytest.mark.parametrize("masked", [True, False])
