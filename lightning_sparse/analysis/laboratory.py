@@ -9,7 +9,7 @@ from typing import Literal
 
 from lightning_sparse.analysis import second_rules
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.claims import e_escape, i_signs
+from lightning_sparse.analysis.claims import e_escape, f_critical_share, i_signs
 from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.question import Question
@@ -29,6 +29,8 @@ EXPLANATIONS: Mapping[Explanation, str] = {
 SPEAKS: Mapping[str, Mapping[Explanation, bool]] = {
     "E1": {"subspace": True, "time": False},
     "E2": {"subspace": True},
+    "F1": {"subspace": True},
+    "F2": {"subspace": True},
     "I1": {"start": True},
     "I2": {"start": True},
 }
@@ -43,7 +45,11 @@ def laboratory(*, control: str, detour: str) -> RuleSet:
         control: As in `e_escape.questions`.
         detour: As there.
     """
-    questions = (*e_escape.questions(control=control, detour=detour), *i_signs.QUESTIONS)
+    questions = (
+        *e_escape.questions(control=control, detour=detour),
+        *f_critical_share.QUESTIONS,
+        *i_signs.QUESTIONS,
+    )
     points = tuple(f"{arm}:end" for arm in (*e_escape.ARMS, *i_signs.ARMS))
     return RuleSet(
         number=2,

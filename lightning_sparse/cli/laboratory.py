@@ -2,25 +2,34 @@
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
 from lightning_sparse.analysis.claim import to_json as claims_to_json
+from lightning_sparse.analysis.critical_share import (
+    ORDERS,
+    SEARCHES,
+    SHARES,
+    next_share,
+    route_to,
+)
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.laboratory import ESCAPES, laboratory
+from lightning_sparse.analysis.measured_descents import measure_descent
+from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.cli import report, reproduce
 from lightning_sparse.cli.arms import arms
 from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.worker import look_at, run_job
-from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.jobs import Job, unfinished
 from lightning_sparse.pipeline.locks import held
 from lightning_sparse.pipeline.runner import run_jobs
-from lightning_sparse.records import RunRecord, to_json
+from lightning_sparse.records import PathRecord, RunRecord, to_json
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
 from lightning_sparse.report.terminal import print_claims
@@ -41,13 +50,12 @@ def run(settings: Settings) -> None:
     reproduce.check_ranks(settings, jobs)
     folder = folder_of(settings)
     with held(folder / ".lock", reproduce.refuse):
-        run_jobs(
-            jobs,
-            run_job,
-            places=places(given, console),
-            console=console,
-            first=functools.partial(look_at, jobs),
-        )
+        at, is_known = places(given, console), False
+        while not is_known:
+            look = functools.partial(look_at, jobs)
+            run_jobs(jobs, run_job, places=at, console=console, first=look)
+            # What a search found says where it goes on.
+            is_known, jobs = not unfinished(again := plan_all(settings)), again
         _write(settings, jobs, folder, console)
 
 
@@ -58,7 +66,7 @@ def rules(settings: Settings) -> RuleSet:
 
 
 def plan_all(settings: Settings) -> list[Job]:
-    """Plan every run and path that the laboratory needs, for each of its seeds.
+    """Plan every run and path that the laboratory needs, as far as can be told by what is finished.
 
     Raises:
         UserError: If one of its seeds is a pilot seed.
@@ -73,7 +81,39 @@ def plan_all(settings: Settings) -> list[Job]:
     ]
     settings = with_values(settings, words)
     reproduce.check(settings)
-    return reproduce.plan_all(settings, rules(settings))
+    jobs = reproduce.plan_all(settings, rules(settings))
+    for seed in settings["laboratory"]["seeds"][: settings["laboratory"]["num_seeds_of_shares"]]:
+        jobs += _plan_shares(with_values(settings, [f"seed={seed}"]))
+    return list({job.run_id: job for job in jobs}.values())
+
+
+def _plan_shares(settings: Settings) -> Iterator[Job]:
+    """Plan the curves of one seed with shares freed: the given ones, then where they lead."""
+    needs = [Needed(routes=(route_to(0.0, ORDERS[0], None),))]
+    plan_route = reproduce.route_planner(settings, needs)
+    for order in ORDERS:
+        tried: dict[float, list[float]] = {}
+        shares, delta = list(SHARES), 0.0
+        while shares:
+            jobs = {
+                share: [plan_route(settings, route_to(share, order, search)) for search in SEARCHES]
+                for share in shares
+            }
+            yield from (job for both in jobs.values() for job in both)
+            if unfinished([job for both in jobs.values() for job in both]):
+                break
+            for share, both in jobs.items():
+                measured = [measure_descent(_path(job)) for job in both]
+                tried[share] = [one.descent.value for one in measured]
+                delta = measured[0].margin
+            further = next_share(tried, delta)
+            shares = [] if further is None else [further]
+
+
+def _path(job: Job) -> PathRecord:
+    record = job.record()
+    assert isinstance(record, PathRecord)
+    return record
 
 
 def folder_of(settings: Settings) -> Path:

@@ -181,6 +181,8 @@ def plan_path(settings: Settings) -> Job:
         freed_by=freed_by.identity if freed_by else None,
     )
     kind = f"{curve.name} ({path['space']})" if curve.is_fitted else curve.name
+    if curve.is_fitted and path["freed_share"] is not None:
+        kind += f" with {path['freed_share']:g} of the rest by {path['freed_order']}"
     steps = path["training"]["num_steps"] if curve.is_fitted else 0
     return Job(
         run_id=run_id,

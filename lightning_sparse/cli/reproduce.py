@@ -99,7 +99,7 @@ def _wanted(settings: Settings, rules: RuleSet) -> _Wanted:
         needs=needs,
         arms=arms_of(needs, without_masks),
         control_arms=arms_of(needs, without_masks, "control"),
-        plan_route=_route_planner(settings, needs),
+        plan_route=route_planner(settings, needs),
     )
 
 
@@ -140,7 +140,7 @@ def _plan_arm(settings: Settings, arm: str, *others: str) -> Job:
     return plan_training(with_arm(settings, arm, others))
 
 
-def _route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
+def route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
     """Return what plans a path that a claim names; the files of all curves are found once.
 
     Raises:

@@ -35,6 +35,7 @@ from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.html import render_html
 from lightning_sparse.report.markdown import render_markdown
 from lightning_sparse.report.measurement_tables import record_blocks
+from lightning_sparse.report.shares_figure import shares_blocks
 from lightning_sparse.report.sparsity_figure import use_log_scale
 from lightning_sparse.report.style import NONE, number, percent
 from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
@@ -107,6 +108,7 @@ def make_page(
         sections=[
             Section("Claims", [verdict_table(claims)]),
             Section("Leaving the scratch solution", [*escapes, arms_table(findings, ESCAPES)]),
+            Section("How many coordinates must be free?", shares_blocks(findings)),
             Section("Signs and magnitudes", [arms_table(findings, SIGNS)]),
             Section("Seeds", [seeds_table(claims, _SEEDS)]),
             Section("Rules", [rules_table(claims, findings)]),
@@ -117,7 +119,7 @@ def make_page(
 
 _SEEDS = (
     "What was judged in each seed. E1, I1: logarithms of ratios of training losses. E2, I2: the "
-    "barrier H on the line, in nats."
+    "barrier H on the line, in nats. F1, F2: logarithms of ratios of shares."
 )
 
 

@@ -10,6 +10,7 @@ from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
 from tests.analysis.claims.test_laboratory_truth import RULES, TRUTHS, records
 from tests.analysis.simulate import HEADLINE_SPARSITY
+from tests.analysis.test_critical_share import records as share_records
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +54,17 @@ def test_it_plans_each_arm_once_a_seed_and_takes_the_runs_of_the_main_experiment
     titles = " ".join(job.title for job in jobs)
     assert "line burst:end to prune:end" in titles.replace("straight line", "line")
     assert {need.run_id for job in jobs for need in job.needs} <= {job.run_id for job in jobs}
+
+
+def test_critical_shares_are_drawn_and_listed_by_order(tmp_path):
+    truths = {31: {"random": 0.2, "gradient": 0.05, "magnitude": 2.0}}
+    found = [*share_records(truths).paths]
+    findings = Findings(found, HEADLINE_SPARSITY, RULES)
+    claims = judge_all(found, headline_sparsity=HEADLINE_SPARSITY, rules=RULES)
+    write_page(findings, claims, [], title="Simulated", folder=tmp_path)
+    rows = [line for line in (tmp_path / "report.md").read_text().splitlines() if "| 1 |" in line]
+    shares = {row.split(" | ")[0].strip("| "): row.split(" | ")[2] for row in rows}
+    assert {order: shares[order] for order in truths[31]} == {
+        "random": "25.0 %", "gradient": "5.0 %", "magnitude": "—",
+    }  # fmt: skip
+    assert (tmp_path / "figures" / "shares.png").stat().st_size > 5000
