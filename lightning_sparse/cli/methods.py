@@ -143,6 +143,7 @@ def check(settings: Settings) -> None:
 
 
 def _make(settings: Settings, jobs: Sequence[Job], console: Console) -> None:
+    reproduce.check_ranks(settings, jobs)
     at, look = places(settings, console), functools.partial(look_at, jobs)
     run_jobs(jobs, run_job, places=at, console=console, first=look)
 

@@ -179,7 +179,7 @@ def curve_file(settings: Settings, route: Route) -> str:
     )
 
 
-def check_ranks(settings: Settings, jobs: list[Job]) -> None:
+def check_ranks(settings: Settings, jobs: Sequence[Job]) -> None:
     """Refuse to train on several ranks from here, where every run is one process beside others."""
     trainer = settings["trainer"]
     if (trainer.get("devices", 1), num_nodes(trainer)) != (1, 1) and unfinished(jobs):

@@ -81,6 +81,21 @@ def test_the_page_has_a_row_for_each_arm_and_the_claims_whose_arms_are_there(run
     assert (runs_dir / "methods/figures/methods.png").is_file()
 
 
+def test_what_is_published_is_the_page_with_its_figure_records_and_pilot(
+    runs_dir, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["publish", *WORDS[1:], f"runs_dir={runs_dir}"]) == 0
+    published = tmp_path / "results/smoke"
+    names = {"records.jsonl", "claims.json", "pilot.jsonl", "report.md", "figures/methods.png"}
+    files = {file for file in published.rglob("*") if file.is_file()}
+    assert {str(file.relative_to(published)) for file in files} == names
+    for name in names:
+        assert (published / name).read_bytes() == (runs_dir / "methods" / name).read_bytes()
+    shown = re.search(r"!\[methods\]\((.*?)\)", (published / "report.md").read_text())[1]
+    assert (published / shown).is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
