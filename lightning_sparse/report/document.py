@@ -1,6 +1,7 @@
 """Puts the report together and writes it: one HTML page, a Markdown copy and the figures."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lightning_sparse.analysis.claim import ClaimResult
@@ -84,6 +85,7 @@ def write_report(
         UserError: If a path record is damaged or the folder cannot be written.
     """
     document = make_document(findings, claims, triples, title=title)
+    document = replace(document, opening=[*document.opening, *_laboratory(report_dir)])
     # The pages come last: whoever finds one finds the figures that it shows.
     headline = [headline_picture(findings)] if findings.runs else []
     for picture in [*document.pictures, *headline]:
@@ -91,6 +93,17 @@ def write_report(
         write_bytes_atomic(report_dir / "figures" / f"{picture.name}.png", picture.png)
     write_text_atomic(report_dir / "report.md", render_markdown(document))
     write_text_atomic(report_dir / "report.html", render_html(document))
+
+
+def _laboratory(report_dir: Path) -> list[Block]:
+    """Lead to the page of the laboratory, if there is one beside this."""
+    if not (report_dir / LABORATORY_PAGE).is_file():
+        return []
+    why = "Whether it is the subspace, the start or the time that holds the scratch solution back: "
+    return [Paragraph([why, Link("the laboratory", LABORATORY_PAGE), "."])]
+
+
+LABORATORY_PAGE = "laboratory/report.html"
 
 
 def make_document(

@@ -1,11 +1,14 @@
 """The page of the laboratory, from simulated records: one row for each explanation."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.laboratory import plan_all
+from lightning_sparse.report.document import write_report
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
 from tests.analysis.claims.test_laboratory_truth import RULES, TRUTHS, records
@@ -68,3 +71,15 @@ def test_critical_shares_are_drawn_and_listed_by_order(tmp_path):
         "random": "25.0 %", "gradient": "5.0 %", "magnitude": "—",
     }  # fmt: skip
     assert (tmp_path / "figures" / "shares.png").stat().st_size > 5000
+
+
+def test_the_main_page_leads_to_it_once_it_is_there(page, tmp_path):
+    found = [*records(np.random.default_rng(0), *TRUTHS["true"]).runs]
+    findings = Findings(found, HEADLINE_SPARSITY, 2)
+    pages = []
+    for folder in ("without", "with"):
+        if folder == "with":
+            shutil.copytree(page, tmp_path / folder / "laboratory")
+        write_report(findings, [], title="Simulated", report_dir=tmp_path / folder)
+        pages.append((tmp_path / folder / "report.html").read_text())
+    assert ['href="laboratory/report.html"' in text for text in pages] == [False, True]
