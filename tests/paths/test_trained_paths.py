@@ -27,6 +27,10 @@ PATHS = {
     "line_to_the_scratch_solution": ("scratch:start", "scratch:end", "line", "end_mask"),
     "curve_inside_the_mask": ("scratch:end", "prune:end", "quadratic", "end_mask"),
     "curve_in_the_dense_space": ("scratch:end", "prune:end", "quadratic", "dense"),
+    "cubic_inside_the_mask": ("scratch:end", "prune:end", "cubic", "end_mask"),
+    "line_from_the_lottery_start": ("lottery:start", "prune:end", "line", "end_mask"),
+    "line_between_lottery_and_pruned": ("lottery:end", "prune:end", "line", "end_mask"),
+    "line_to_the_dense_solution": ("dense:start", "dense:end", "line", "dense"),
 }
 
 
@@ -84,6 +88,10 @@ def losses_at(ts, ours, run_dir):
     return [point.train.loss for point in points]
 
 
+def last_point(stored):
+    return max(int(name.partition("/")[0]) for name in stored)
+
+
 def control_points(ends, run_dir, network):
     import torch
 
@@ -97,8 +105,13 @@ def control_points(ends, run_dir, network):
     stored = load_tensors(file)
     inner = [
         layout.flatten(
-            {name.removeprefix("1/"): each for name, each in stored.items() if name[:2] == "1/"}
+            {
+                name.partition("/")[2]: each
+                for name, each in stored.items()
+                if name.partition("/")[0] == str(index)
+            }
         )
+        for index in range(1, last_point(stored))
     ]
     return torch.stack([vectors[0], *inner, vectors[1]])
 
