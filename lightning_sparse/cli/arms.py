@@ -1,14 +1,13 @@
 """Every arm that there is: one for each file in ``conf/method/``. No torch in here."""
 
 from dataclasses import fields
-from typing import Any, cast
-
-from omegaconf import OmegaConf
+from typing import Any
 
 from lightning_sparse.arms import Arm, arm_of
 from lightning_sparse.cli.compose import Settings
-from lightning_sparse.cli.settings_files import read_choice
+from lightning_sparse.cli.interpolations import resolve
 from lightning_sparse.cli.shipped import choices
+from lightning_sparse.cli.variants import choice_in
 
 
 def arms(settings: Settings) -> dict[str, Arm]:
@@ -33,16 +32,13 @@ def unmasked(settings: Settings) -> frozenset[str]:
 
 def _said(settings: Settings, name: str) -> dict[str, Any]:
     """Return what an arm's file says, where what it refers to is that of the settings."""
-    said = read_choice(f"method/{name}")
+    source = settings["source"]
+    said = choice_in(source, "method", name)
     own = {key: value for key, value in said.items() if key in _FIELDS}
-    if "${" in str(own):
-        others = {
-            key: value for key, value in settings.items() if key not in {"overrides", "method"}
-        }
-        config = OmegaConf.create({**others, "method": own})
-        resolved = OmegaConf.to_container(config.method, resolve=True)
-        return {"name": name, **cast("dict[str, Any]", resolved)}
-    return {"name": name, **own}
+    if "${" not in str(own):
+        return own
+    found: dict[str, Any] = resolve({**source.tree, "method": own}, ["method"])["method"]
+    return found
 
 
 _FIELDS = {field.name for field in fields(Arm)}

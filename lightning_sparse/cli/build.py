@@ -13,7 +13,6 @@ from torch import nn
 from lightning_sparse.arms import arm_of
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.objects import build_object
-from lightning_sparse.cli.planning import PlannedPoint, Sources
 from lightning_sparse.data.checks import check_source
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
@@ -22,6 +21,7 @@ from lightning_sparse.models.build import build_model
 from lightning_sparse.models.compiling import compile_
 from lightning_sparse.paths.end_points import load_run_record
 from lightning_sparse.paths.settings import EvaluationSettings
+from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.streams import StartStream
@@ -143,27 +143,27 @@ def start_from_(network: nn.Module, source: PlannedPoint) -> None:
     load_state_(network, load_tensors(file), file)
 
 
-def change_start_(network: nn.Module, settings: Settings, sources: Sources) -> None:
+def change_start_(network: nn.Module, job: Job) -> None:
     """Change the weights that a run begins with, if its arm says so.
 
     Raises:
         UserError: If what is to change them is none, or lacks masks or weights that it is given.
     """
-    said = settings["method"]["start_change"]
+    said = job.settings["method"]["start_change"]
     if not said:
         return
     change = build_object(said, "method.start_change")
     if not isinstance(change, AbstractStartChange):
         raise UserError(f"method.start_change gave a {type(change).__name__}, no change of a start")
-    if sources.masks is None or sources.changed_by is None:
+    source, given = job.points.get("start_changed_by"), job.points.get("masks")
+    if given is None or source is None:
         raise UserError(
             "method.start_change: changes weights inside masks that are given, by those of another "
             "point; say whose: masks: prune:end, start_changed_by: prune:end"
         )
-    source = sources.changed_by
     other = load_tensors(source.run_dir / weights_file(source.moment))
-    masks = load_masks(sources.masks.run_dir / MASKS_FILE)
-    change_(network, change, other, masks, seed=settings["seed"])
+    masks = load_masks(given.run_dir / MASKS_FILE)
+    change_(network, change, other, masks, seed=job.settings["seed"])
 
 
 def load_state_(network: nn.Module, state: Mapping[str, torch.Tensor], file: Path) -> None:

@@ -3,30 +3,35 @@
 No torch in here: a mistyped setting is answered at once.
 """
 
+import contextlib
 import copy
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra import compose, version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from lightning_sparse.cli import settings_files
 from lightning_sparse.cli.batches import with_accumulation
 from lightning_sparse.cli.checks import check_ranges, check_types
+from lightning_sparse.cli.interpolations import resolve
 from lightning_sparse.cli.older_words import in_todays_words
 from lightning_sparse.cli.places import is_place, with_literal_place
 from lightning_sparse.cli.schema import OPEN, check_name, fits, is_open, leaves, schema, unknown
+from lightning_sparse.cli.settings_files import OF_EVERY
 from lightning_sparse.cli.shipped import choices, conf_folders
 from lightning_sparse.errors import UserError
 
@@ -37,6 +42,24 @@ _GROUPS = (
 )  # fmt: skip
 
 _ARGUMENTS = tuple(f"{place}." for place in OPEN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where settings come from; `lightning_sparse.cli.variants` makes others from it.
+
+    Attributes:
+        words: The command line that composes the same.
+        tree: As composed, where what refers to other settings still does.
+        of_runs: Its ``path`` and ``curve`` as they are where nothing was said of them, with which
+            the runs at the ends of a path are made.
+        of_every: What an experiment says of every choice of a group, by group.
+    """
+
+    words: tuple[str, ...]
+    tree: Settings
+    of_runs: Settings
+    of_every: Settings
 
 
 def compose_settings(overrides: Sequence[str]) -> Settings:
@@ -56,20 +79,40 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
             )
         if "=" not in override:
             raise UserError(f"{override!r} is no setting; write name=value, for example seed=21")
-    overrides = [with_literal_place(_with_null(item)) for item in in_todays_words(overrides)]
-    defaults = _composed(tuple(item for item in overrides if _group(item) in _GROUPS))
-    settings = _without_arguments_of_others(_composed(tuple(overrides)), defaults, overrides)
+    words = tuple(with_literal_place(_with_null(item)) for item in in_todays_words(overrides))
+    source, before = _source(words, conf_folders())
+    settings = resolved(source)
+    defaults = resolved(replace(source, tree=before))
     for name, value in leaves(settings):
         check_name(name, value)
     check_types(dict(leaves(settings)), dict(leaves(defaults)))
+    return finished(settings, source)
+
+
+def resolved(source: Source) -> Settings:
+    """Return the tree of a source with what was tuned, and the values that it refers to.
+
+    Raises:
+        UserError: If there are none.
+    """
+    with _explained(source.words):
+        return resolve(_lengthened(_with_tuned(source)))
+
+
+def finished(settings: Settings, source: Source) -> Settings:
+    """Return resolved settings with what follows from several of them, checked.
+
+    Raises:
+        UserError: If a value is outside its range.
+    """
     settings = _with_longer_fit(_as_its_arm_trains(_with_own_learning_rate(settings)))
     check_ranges(settings)
     settings["trainer"] = with_accumulation(settings)
-    return {**settings, "overrides": list(overrides)}
+    return {**settings, "source": source}
 
 
 def _with_own_learning_rate(settings: Settings) -> Settings:
-    """Train at ``run_learning_rate``, which no other run gets: see `planning.plan_sources`."""
+    """Train at ``run_learning_rate``, which no other run gets: see `planning.plan_training`."""
     rate = settings["run_learning_rate"]
     if rate is None:
         return settings
@@ -111,7 +154,7 @@ def without_sweeps(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     single: list[str] = []
     swept: list[str] = []
     for override in overrides:
-        if is_place(_name(override)) and _name(override) not in _SWEPT_PLACES:
+        if is_place(name_of(override)) and name_of(override) not in _SWEPT_PLACES:
             single.append(override)
             continue
         try:
@@ -131,139 +174,138 @@ def with_values(settings: Settings, overrides: Sequence[str]) -> Settings:
 
     Interpolations follow: ``method=prune`` also picks the pruned arm's learning rate.
     """
-    latest: dict[str, str] = {}
-    for item in [*settings["overrides"], *in_todays_words(overrides)]:
-        # Removed first: what is said again takes effect after all that was said before.
-        latest.pop(_name(item), None)
-        latest[_name(item)] = item
-    return compose_settings(list(latest.values()))
+    return compose_settings(latest([*settings["source"].words, *in_todays_words(overrides)]))
 
 
-def with_curve(settings: Settings, choice: str, overrides: Sequence[str] = ()) -> Settings:
-    """Compose again with another file of ``conf/curve/``, and none of what was said of the first.
-
-    Args:
-        settings: As composed.
-        choice: ``line``, for example.
-        overrides: Whatever else is added.
-    """
-    others = [item for item in settings["overrides"] if _name(item).partition(".")[0] != "curve"]
-    return with_values({**settings, "overrides": others}, [f"curve={choice}", *overrides])
-
-
-def with_arm(settings: Settings, name: str, overrides: Sequence[str] = ()) -> Settings:
-    """Compose again as another arm, and with none of what was said of the first.
-
-    Args:
-        settings: As composed.
-        name: ``prune``, for example.
-        overrides: Whatever else is added.
-    """
-    others = [
-        item
-        for item in settings["overrides"]
-        if name == settings["method"]["name"] or _name(item).partition(".")[0] != "method"
-    ]
-    return with_values({**settings, "overrides": others}, [f"method={name}", *overrides])
+def latest(words: Iterable[str]) -> list[str]:
+    """Leave out what is said again later, which takes effect after all that was said before."""
+    found: dict[str, str] = {}
+    for item in words:
+        found.pop(name_of(item), None)
+        found[name_of(item)] = item
+    return list(found.values())
 
 
 def as_yaml(settings: Settings) -> str:
     """Return the settings as YAML, for a person to read."""
-    shown = {name: value for name, value in settings.items() if name != "overrides"}
+    shown = {name: value for name, value in settings.items() if name != "source"}
     return yaml.safe_dump(shown, sort_keys=False)
 
 
 def _with_null(override: str) -> str:
     """Write null where Python wrote None, as the agent of W&B does; no text is called so."""
     name, _, value = override.partition("=")
-    may_be_null = is_open(_name(override)) or fits(None, schema().get(_name(override), int))
+    may_be_null = is_open(name_of(override)) or fits(None, schema().get(name_of(override), int))
     return f"{name}=null" if value == "None" and may_be_null else override
 
 
-def _name(override: str) -> str:
+def name_of(override: str) -> str:
+    """Return the dotted name that an override is of."""
     name, _, _ = override.partition("=")
     return name.lstrip("+~")
 
 
 def _group(override: str) -> str:
     """Return the group chosen, which is ``lr_schedule`` in ``lr_schedule@training.lr_schedule``."""
-    return _name(override).partition("@")[0]
-
-
-def _composed(overrides: tuple[str, ...]) -> Settings:
-    return copy.deepcopy(_resolved(overrides, conf_folders()))
+    return name_of(override).partition("@")[0]
 
 
 @functools.cache
-def _resolved(overrides: tuple[str, ...], folders: tuple[Path, ...]) -> Settings:
-    """Compose: Hydra does files and groups, and plain values follow in the way it would do it.
+def _source(words: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[Source, Settings]:
+    """Compose: Hydra does files and groups once, and its own function the values that are typed.
 
-    Hydra reads every file again at each composition, which takes a tenth of a second, and planning
-    an experiment composes hundreds of times. What ``folders`` hold is read once.
+    Returns:
+        The source, and its tree as it was before any value.
     """
-    try:
-        parsed = [_parsed(item) for item in overrides]
-        num_for_hydra = 1 + max((n for n, item in enumerate(parsed) if _adds(item)), default=-1)
-        for_hydra = [
-            text
-            for number, (text, item) in enumerate(zip(overrides, parsed, strict=True))
-            if number < num_for_hydra or item.key_or_group in _GROUPS
-        ]
-        config = copy.deepcopy(_from_hydra(tuple(for_hydra), folders))
-        for item in parsed[num_for_hydra:]:
-            if item.key_or_group not in _GROUPS:
-                OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
-        _adopt_tuned_(config, parsed)
-        _lengthen_(config)
-        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    # The last two are what Hydra raises where a group's choice is a number or a list.
-    except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
-        raise UserError(_explain(error, overrides)) from error
-    assert isinstance(resolved, dict)
-    return {str(name): value for name, value in resolved.items()}
+    with _explained(words):
+        parsed = [_parsed(item) for item in words]
+        choosing = [text for text, item in zip(words, parsed, strict=True) if _chooses_a_file(item)]
+        config, of_every = _from_hydra(tuple(choosing), folders)
+        before, config = _plain(config), copy.deepcopy(config)
+        values = [item for item in parsed if not _chooses_a_file(item)]
+        ConfigLoaderImpl._apply_overrides_to_config(values, config)  # noqa: SLF001 (its rules)
+        tree = _without_arguments_of_others(_plain(config), before, words)
+    others = tuple(item for item in words if not is_of_path(item))
+    runs = tree if others == words else _source(others, folders)[0].tree
+    of_runs = {name: runs[name] for name in _OF_PATH}
+    return Source(words=words, tree=tree, of_runs=of_runs, of_every=of_every), before
 
 
-def _adopt_tuned_(config: Any, typed: Sequence[Override]) -> None:
+_OF_PATH = ("path", "curve")
+
+
+def is_of_path(word: str) -> bool:
+    """Whether it says how a path is made, and thus nothing of the runs at its ends."""
+    return name_of(word).partition(".")[0] in _OF_PATH
+
+
+def _with_tuned(source: Source) -> Settings:
     """Give an arm's method the numbers that were tuned for it; what was typed stays."""
-    arm = config.method.tuned_as or config.method.name
-    if (own := config.tuned.arguments.get(arm)) is not None:
-        OmegaConf.update(config, "method.sparse_method", own, merge=True)
-        for item in typed:
-            if item.key_or_group.startswith("method.") and not item.is_delete():
-                OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
+    method = source.tree["method"]
+    own = source.tree["tuned"]["arguments"].get(method["tuned_as"] or method["name"])
+    if own is None:
+        return source.tree
+    config = OmegaConf.create({"method": method})
+    OmegaConf.update(config, "method.sparse_method", own, merge=True)
+    for item in map(_parsed, source.words):
+        if item.key_or_group.startswith("method.") and not item.is_delete():
+            OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
+    return {**source.tree, **_plain(config)}
 
 
-def _lengthen_(config: Any) -> None:
+def _lengthened(tree: Settings) -> Settings:
     """Train longer, as RigL's ``training_steps_multiplier`` (Evci et al. 2020) does, and the arm.
 
     The pruning window moves along, and with it whatever is made of it; so do drops of the learning
     rate that are given in epochs. Warm-ups and ``pruning.update_every`` stay. What decides a run
     are the lengths that come out.
     """
-    asked, own = config.training_steps_multiplier, config.method.length
+    asked, own = tree["training_steps_multiplier"], tree["method"]["length"]
     if not all(isinstance(times, float | int | None) for times in (asked, own)):
-        return  # refused with all other types
+        return tree  # refused with all other types
     if asked is not None and not asked > 0:
         raise UserError(f"training_steps_multiplier={asked}: must be above 0, for example 5")
     times = (1 if asked is None else asked) * (1 if own is None else own)
     if times == 1:
-        return
-    schedule = config.training.lr_schedule
+        return tree
+    training, pruning = resolve(tree, ["training", "pruning"]).values()
+    schedule = tree["training"]["lr_schedule"]
     if "images_per_epoch" in schedule:
-        schedule.milestones = [epoch * times for epoch in schedule.milestones]
-    config.training.num_steps = round(config.training.num_steps * times)
-    for name in ("start_step", "end_step"):
-        config.pruning[name] = round(config.pruning[name] * times)
+        milestones = [epoch * times for epoch in training["lr_schedule"]["milestones"]]
+        schedule = {**schedule, "milestones": milestones}
+    longer = {"num_steps": round(training["num_steps"] * times), "lr_schedule": schedule}
+    window = {name: round(pruning[name] * times) for name in ("start_step", "end_step")}
+    return {
+        **tree,
+        "training": {**tree["training"], **longer},
+        "pruning": {**tree["pruning"], **window},
+    }
 
 
 @functools.cache
-def _from_hydra(overrides: tuple[str, ...], folders: tuple[Path, ...]) -> Any:  # noqa: ARG001
+def _from_hydra(choosing: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[Any, Settings]:
+    """Compose files; return the settings, and what they say of every choice of a group."""
+    del folders  # where the files are
     GlobalHydra.instance().clear()
     settings_files.register()
     version.setbase("1.3")
     search_path = create_config_search_path("settings://conf")
     Hydra.create_main_hydra2(task_name="lightning-sparse", config_search_path=search_path)
-    return compose("config", overrides=list(overrides))
+    config = compose("config", overrides=list(choosing))
+    of_every = config.get(OF_EVERY) or {}
+    with open_dict(config):
+        config.pop(OF_EVERY, None)
+    return config, _plain(of_every) if of_every else {}
+
+
+def _plain(config: Any) -> Settings:
+    plain = OmegaConf.to_container(config, resolve=False)
+    assert isinstance(plain, dict)
+    return {str(name): value for name, value in plain.items()}
+
+
+def _chooses_a_file(override: Override) -> bool:
+    return override.key_or_group in _GROUPS and not isinstance(override.value(), dict)
 
 
 @functools.cache
@@ -281,38 +323,36 @@ def _parsed(override: str) -> Override:
     return parsed
 
 
-def _adds(override: Override) -> bool:
-    """Whether an override adds or removes a name, which is left to Hydra, as is all before it."""
-    return bool(override.is_add() or override.is_force_add() or override.is_delete())
+@contextlib.contextmanager
+def _explained(words: Sequence[str]) -> Iterator[None]:
+    try:
+        yield
+    # The last two are what Hydra raises where a group's choice is a number or a list.
+    except (HydraException, OmegaConfBaseException, TypeError, ValueError) as error:
+        raise UserError(_explain(error, words)) from error
 
 
 def _without_arguments_of_others(
-    settings: Settings, defaults: Settings, overrides: Sequence[str]
+    tree: Settings, before: Settings, words: Sequence[str]
 ) -> Settings:
     """Drop what a chosen file says to its own class where the user has named another class."""
-    named = {_name(override) for override in overrides}
+    named = {name_of(word) for word in words}
 
     def is_kept(group: str, argument: str) -> bool:
         place = f"{group}.{argument}"
         return argument.startswith("_") or any(f"{name}.".startswith(f"{place}.") for name in named)
 
-    kept = {
+    return {
         name: {argument: value for argument, value in part.items() if is_kept(name, argument)}
-        if name in _GROUPS and part.get("_target_") != defaults[name].get("_target_")
+        if name in _GROUPS and part.get("_target_") != before[name].get("_target_")
         else part
-        for name, part in settings.items()
+        for name, part in tree.items()
     }
-    sparse_method = settings["method"]["sparse_method"]
-    # A method that has a distribution has a copy of it.
-    if sparse_method.get("distribution") != settings["distribution"]:
-        return kept
-    sparse_method = {**sparse_method, "distribution": kept["distribution"]}
-    return {**kept, "method": {**kept["method"], "sparse_method": sparse_method}}
 
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
     """Say in one line which override is at fault and what was probably meant."""
-    text, said = " ".join(str(error).split()), " ".join(overrides)
+    text, said = " ".join(str(error.__cause__ or error).split()), " ".join(overrides)
     found = re.search(r"Key '([^']+)' is not in struct.*?full_key: ([\w.]+)", text)
     if found:
         return unknown(found.group(2))
@@ -326,7 +366,9 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
         return f"{place}{group}={choice.group(2)}: no such choice; available: {options}"
     interpolation = re.search(r"Interpolation key '([^']+)' not found", text)
     if interpolation:
-        options = ", ".join(_nearest_mapping(_composed(()), interpolation.group(1).split(".")))
+        options = ", ".join(
+            _nearest_mapping(_source((), conf_folders())[0].tree, interpolation.group(1).split("."))
+        )
         return f"{said}: there is no {interpolation.group(1)}; available: {options}"
     return f"cannot use the settings {said}: {text.partition(' Config search path:')[0]}"
 

@@ -26,18 +26,10 @@ from lightning_sparse.cli.build import (
     start_from_,
 )
 from lightning_sparse.cli.checks import check_precision
-from lightning_sparse.cli.compose import Settings, compose_settings
+from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.identity import nominal_sparsity
 from lightning_sparse.cli.launch import is_first_of_run
 from lightning_sparse.cli.objects import build_curve
-from lightning_sparse.cli.planning import (
-    PlannedPoint,
-    plan_ends,
-    plan_freed_by,
-    plan_path,
-    plan_sources,
-    plan_training,
-)
 from lightning_sparse.cli.tracking import tracker_for
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import FixedBatches, loader_deaths_said
@@ -47,7 +39,7 @@ from lightning_sparse.models.starts import check_starts
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.freed import Freed
 from lightning_sparse.paths.run import PathIdentity, make_path
-from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.pipeline.locks import held
 from lightning_sparse.records import Record
 from lightning_sparse.streams import stream_seed
@@ -108,13 +100,7 @@ def _refuse(job: Job, owner: str) -> None:
 
 
 def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
-    settings = compose_settings(job.overrides)
-    planned = plan_training(settings) if job.kind == "train" else plan_path(settings)
-    if planned.run_id != job.run_id:
-        raise UserError(
-            f"{job.run_id}: the files under conf/ have changed since this command began; "
-            "start it again"
-        )
+    settings: Settings = job.settings
     trainer = settings["trainer"]
     accelerator = accelerator_of(trainer)
     # What is meant by auto is known only now; Lightning would take another precision.
@@ -179,7 +165,7 @@ def _first_line(error: Exception) -> str:
 
 def tell_tracker_again(job: Job) -> None:
     """Tell the agent of a sweep of a run that was finished before it asked."""
-    settings = compose_settings(job.overrides)
+    settings: Settings = job.settings
     file = job.run_dir / HISTORY_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     with tracker_for(settings, job, tracked(settings), is_sweep_point=True) as tracker:
@@ -215,19 +201,20 @@ def remove_unfinished_files(run_dir: Path) -> None:
 
 
 def _train(settings: Settings, job: Job, history: History, report: Progress | None) -> Record:
-    arm, sources = arm_of(settings), plan_sources(settings)
+    arm = arm_of(settings)
+    start, masks, changed_by = map(job.points.get, ("start", "masks", "start_changed_by"))
     data = build_data(settings, first_step=arm.first_step)
     network = build_network(settings, data.source)
     remarks: Sequence[str] = ()
-    if sources.start:
-        start_from_(network, sources.start)
+    if start:
+        start_from_(network, start)
     else:
         build = functools.partial(build_network, settings, data.source)
         remarks = check_starts(network, settings["method"]["start"], build)
-    change_start_(network, settings, sources)
+    change_start_(network, job)
     return train_endpoint(
         network=network,
-        method=build_method(settings, sources.masks.run_dir if sources.masks else None),
+        method=build_method(settings, masks.run_dir if masks else None),
         data=data,
         settings=build_training(settings["training"], "training"),
         identity=RunIdentity(
@@ -237,9 +224,9 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
             start=settings["method"]["start"],
             seed=settings["seed"],
             target_sparsity=nominal_sparsity(settings),
-            mask_source=sources.masks.run_id if sources.masks else None,
-            start_source=sources.start.run_id if sources.start else None,
-            change_source=sources.changed_by.run_id if sources.changed_by else None,
+            mask_source=masks.run_id if masks else None,
+            start_source=start.run_id if start else None,
+            change_source=changed_by.run_id if changed_by else None,
             rewind_step=arm.first_step,
             config=recorded(settings),
         ),
@@ -276,10 +263,9 @@ def recalibration_of(settings: Settings, data: ImageDataModule) -> FixedBatches 
 
 def _connect(settings: Settings, job: Job, history: History, report: Progress | None) -> Record:
     path = settings["path"]
-    start, end = plan_ends(settings)
+    (start, end), freed_by = job.ends, job.points.get("freed_by")
     curve = build_curve(settings)
     data = build_data(settings)
-    freed_by = plan_freed_by(settings) if curve.is_fitted else None
     return make_path(
         network=build_network(settings, data.source),
         data=data,
@@ -331,7 +317,7 @@ def _of_fit(settings: Settings, freed_by: PlannedPoint | None) -> dict[str, Any]
 def recorded(settings: Settings) -> Mapping[str, object]:
     """Return the settings that belong into a record: not places, and not plans for other runs."""
     left_out = {
-        "overrides", "reproduce", "laboratory", "methods", "pilot", "tuned", "runs_dir",
+        "source", "reproduce", "laboratory", "methods", "pilot", "tuned", "runs_dir",
         "checkpoint", "logger", "log_every_steps", "slurm", "sweep", "report", "export",
         "published",
         "training_steps_multiplier", "run_learning_rate",

@@ -23,8 +23,9 @@ from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.cli import report, reproduce
 from lightning_sparse.cli.arms import arms
-from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.session import one_device_each, places
+from lightning_sparse.cli.variants import replaced
 from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.pipeline.jobs import Job, unfinished
 from lightning_sparse.pipeline.locks import held
@@ -71,19 +72,19 @@ def plan_all(settings: Settings) -> list[Job]:
     Raises:
         UserError: If one of its seeds is a pilot seed.
     """
-    words = [
-        f"reproduce.seeds={settings['laboratory']['seeds']}",
-        "reproduce.further_seeds=[]",
-        "reproduce.sparsities=[]",
-        "reproduce.control_sparsity=null",
-        "reproduce.search.times=[]",
-        "reproduce.claims=[]",
-    ]
-    settings = with_values(settings, words)
+    plan = {
+        "seeds": settings["laboratory"]["seeds"],
+        "further_seeds": [],
+        "sparsities": [],
+        "control_sparsity": None,
+        "search.times": [],
+        "claims": [],
+    }
+    settings = replaced(settings, {f"reproduce.{name}": value for name, value in plan.items()})
     reproduce.check(settings)
     jobs = reproduce.plan_all(settings, rules(settings))
     for seed in settings["laboratory"]["seeds"][: settings["laboratory"]["num_seeds_of_shares"]]:
-        jobs += _plan_shares(with_values(settings, [f"seed={seed}"]))
+        jobs += _plan_shares(replaced(settings, {"seed": seed}))
     return list({job.run_id: job for job in jobs}.values())
 
 

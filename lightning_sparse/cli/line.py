@@ -1,7 +1,8 @@
 """``lightning-sparse line``: the straight line between two points."""
 
 from lightning_sparse.cli import path
-from lightning_sparse.cli.compose import Settings, with_curve
+from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.variants import with_curve
 
 
 def run(settings: Settings) -> None:

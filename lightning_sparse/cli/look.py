@@ -21,10 +21,9 @@ from lightning_sparse.cli.build import (
     start_from_,
 )
 from lightning_sparse.cli.checks import check_precision
-from lightning_sparse.cli.compose import Settings, compose_settings
+from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.execution import recalibration_of
 from lightning_sparse.cli.objects import build_curve, build_object
-from lightning_sparse.cli.planning import PlannedPoint, plan_ends, plan_sources
 from lightning_sparse.errors import UserError, is_not_here
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.models.starts import check_starts
@@ -32,7 +31,7 @@ from lightning_sparse.paths.end_points import EndPoint, load_end_point
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.run import batches_of_statistics, recalibrates
 from lightning_sparse.paths.subspace import subspace_masks
-from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.records import RECORD_FILE
 from lightning_sparse.sparsity.masks import Masks, full_masks
 from lightning_sparse.sparsity.view import AbstractNetworkProbe, SparseView
@@ -86,9 +85,9 @@ def look_before(jobs: Sequence[Job], *, is_here: bool = True) -> None:
 def _distinct(jobs: Iterable[Job]) -> list[tuple[Job, Settings]]:
     found: dict[object, Job] = {}
     for job in jobs:
-        others = tuple(word for word in job.overrides if not word.startswith("seed="))
-        found.setdefault((job.kind, others), job)
-    return [(job, compose_settings(job.overrides)) for job in found.values()]
+        others = {name: job.settings[name] for name in job.settings.keys() - {"seed", "source"}}
+        found.setdefault((job.kind, _text(others)), job)
+    return [(job, job.settings) for job in found.values()]
 
 
 def _text(settings: Mapping[str, Any]) -> str:
@@ -108,7 +107,7 @@ def _check_settings(job: Job, settings: Settings, *, is_here: bool) -> None:
     if job.kind == "path":
         build_training(settings["path"]["training"], "path.training")
         build_evaluation(settings)
-        _check_space(settings)
+        _check_space(job)
         return
     is_given = arm_of(settings).masks is not None
     said = settings["method"]["sparse_method"]
@@ -124,10 +123,10 @@ def _without_devices(trainer: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "accelerator": "cpu", "devices": 1}
 
 
-def _check_space(settings: Settings) -> None:
-    if build_curve(settings).is_fitted:
-        ends = [_masks_of(end) for end in plan_ends(settings)]
-        subspace_masks(settings["path"]["space"], *ends)
+def _check_space(job: Job) -> None:
+    if build_curve(job.settings).is_fitted:
+        ends = [_masks_of(end) for end in job.ends]
+        subspace_masks(job.settings["path"]["space"], *ends)
 
 
 def _masks_of(end: PlannedPoint) -> Masks | None:
@@ -145,9 +144,9 @@ def _check_networks(group: Sequence[tuple[Job, Settings]], *, is_here: bool) -> 
     shared = _Shared(group[0][1])
     for job, settings in group:
         if job.kind == "path":
-            _check_path(settings, shared)
+            _check_path(job, settings, shared)
         else:
-            _check_run(settings, shared, is_here=is_here)
+            _check_run(job, settings, shared, is_here=is_here)
 
 
 @final
@@ -185,7 +184,7 @@ class _Shared:
         return self._findings[key]
 
 
-def _check_run(settings: Settings, shared: _Shared, *, is_here: bool) -> None:
+def _check_run(job: Job, settings: Settings, shared: _Shared, *, is_here: bool) -> None:
     network, arm = shared.network(settings), arm_of(settings)
     recalibration = recalibration_of(settings, shared.data)
     findings = shared.findings(
@@ -196,11 +195,11 @@ def _check_run(settings: Settings, shared: _Shared, *, is_here: bool) -> None:
         check_ranks_can_wait(findings, settings["trainer"])
     if not arm.start:
         shared.check_starts(settings)
-    sources = plan_sources(settings)
-    if sources.start and _is_there(sources.start):
-        start_from_(copy.deepcopy(network), sources.start)
-    if sources.masks is None or _is_there(sources.masks):
-        _check_method(settings, network, sources.masks.run_dir if sources.masks else None)
+    start, masks = job.points.get("start"), job.points.get("masks")
+    if start and _is_there(start):
+        start_from_(copy.deepcopy(network), start)
+    if masks is None or _is_there(masks):
+        _check_method(settings, network, masks.run_dir if masks else None)
 
 
 def _is_there(point: PlannedPoint) -> bool:
@@ -233,8 +232,8 @@ def _left_for_the_run() -> AbstractNetworkProbe:
     raise _NetworkAskedError
 
 
-def _check_path(settings: Settings, shared: _Shared) -> None:
-    ends, evaluation = plan_ends(settings), build_evaluation(settings)
+def _check_path(job: Job, settings: Settings, shared: _Shared) -> None:
+    ends, evaluation = job.ends, build_evaluation(settings)
     network = shared.network(settings)
     WeightLayout(network)
     for end in ends:

@@ -14,11 +14,12 @@ from lightning_sparse.analysis.needs import arms_of
 from lightning_sparse.arms import Arm
 from lightning_sparse.cli import reproduce
 from lightning_sparse.cli.arms import arms, unmasked
-from lightning_sparse.cli.compose import Settings, with_arm, with_values
+from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.pilot import best_of, entries_of, jobs_of, plan_arm, plan_stage, trials_of
 from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, WIDTH_OF_LOGS, read_experiment
 from lightning_sparse.cli.session import one_device_each, places
+from lightning_sparse.cli.variants import with_arm
 from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job, with_needs
@@ -51,7 +52,7 @@ def plan_all(settings: Settings) -> list[Job]:
     """Plan every arm on every report seed, those with masks at every sparsity."""
     plan, without_masks = settings["reproduce"], unmasked(settings)
     jobs = [
-        plan_training(with_arm(settings, arm, [f"seed={seed}", f"sparsity={sparsity}"]))
+        plan_training(with_arm(settings, arm, {"seed": seed, "sparsity": sparsity}))
         for arm in settings["methods"]["arms"]
         for sparsity in (
             [settings["sparsity"]]

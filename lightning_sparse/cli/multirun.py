@@ -11,7 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings, compose_settings, with_curve, with_values
+from lightning_sparse.cli.compose import Settings, compose_settings, latest
+from lightning_sparse.cli.older_words import in_todays_words
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.seeds import mean_summary
 from lightning_sparse.cli.session import one_device_each, places
@@ -23,6 +24,7 @@ from lightning_sparse.cli.sweep_file import (
     read_sweep,
     typed_sweep,
 )
+from lightning_sparse.cli.variants import with_curve
 from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
@@ -106,7 +108,7 @@ def passed_on(settings: Settings) -> list[str]:
     """Return the settings that were typed for the points, not for the sweep."""
     return [
         item
-        for item in settings["overrides"]
+        for item in settings["source"].words
         if not item.startswith("sweep.") or item.startswith("sweep.seeds=")
     ]
 
@@ -208,7 +210,7 @@ def _plan(sweep: Sweep, overrides: Sequence[str]) -> Job:
 
 def _compose(sweep: Sweep, overrides: Sequence[str]) -> Settings:
     with _naming(sweep):
-        settings = with_values({**compose_settings([]), "overrides": []}, overrides)
+        settings = compose_settings(latest(in_todays_words(overrides)))
         return with_curve(settings, "line") if sweep.verb == "line" else settings
 
 

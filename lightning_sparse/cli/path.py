@@ -1,7 +1,7 @@
 """``lightning-sparse path``: one curve, fitted and measured."""
 
 from lightning_sparse.cli.compose import Settings
-from lightning_sparse.cli.planning import plan_ends, plan_path
+from lightning_sparse.cli.planning import plan_path
 from lightning_sparse.cli.seeds import run_over_seeds
 from lightning_sparse.cli.session import first_rank_console, run_wanted
 from lightning_sparse.cli.summaries import describe_path
@@ -17,7 +17,7 @@ def run(settings: Settings) -> None:
     job = plan_path(settings)
     run_wanted(job, console)
     record = job.record()
-    start, end = (read_record(point.run_dir) for point in plan_ends(settings))
+    start, end = (read_record(point.run_dir) for point in job.ends)
     assert isinstance(record, PathRecord)
     assert isinstance(start, RunRecord)
     assert isinstance(end, RunRecord)

@@ -14,13 +14,14 @@ from rich.console import Console
 from lightning_sparse.analysis.experiment import Route
 from lightning_sparse.analysis.needs import arms_of, ordered
 from lightning_sparse.cli.arms import arms
-from lightning_sparse.cli.compose import Settings, with_arm, with_curve
+from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.report import asked
 from lightning_sparse.cli.reproduce import curve_file
 from lightning_sparse.cli.schema import leaves
 from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.settings_files import read_choice
+from lightning_sparse.cli.variants import with_arm, with_curve
 from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
@@ -191,14 +192,15 @@ def objective(job: Job) -> float:
 
 def plan_arm(settings: Settings, method: str, overrides: Sequence[str]) -> Job:
     """Plan the run of one arm."""
-    return plan_training(with_arm(settings, method, overrides))
+    return plan_training(with_values(with_arm(settings, method), overrides))
 
 
 def plan_curve(settings: Settings, space: str, overrides: Sequence[str]) -> Job:
     """Plan the curve that learning rates in a space are tuned on."""
     route = _tuned_curves(settings)[space]
-    ends = [f"path.start={route.start}", f"path.end={route.end}", f"path.space={space}"]
-    return plan_path(with_curve(settings, curve_file(settings, route), [*ends, *overrides]))
+    ends = {"path.start": route.start, "path.end": route.end, "path.space": space}
+    curve = with_curve(settings, curve_file(settings, route), ends)
+    return plan_path(with_values(curve, overrides))
 
 
 def _tuned_curves(settings: Settings) -> dict[str, Route]:

@@ -5,8 +5,10 @@ What stands behind the sign of equality is put into quotes as it is, so that it 
 to the worker processes and jobs that are given overrides.
 """
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -52,6 +54,19 @@ def with_literal_place(override: str) -> str:
     if _value_by_hydra(f"{name}={value}") == value:
         return f"{name}={value}"
     return f"{name}={quoted(value)}"
+
+
+def word(name: str, value: Any) -> str:
+    """Write a setting as it is typed.
+
+    Example:
+        >>> word("reproduce.seeds", [11, 12]), word("mask_source", None), word("runs_dir", "2012")
+        ('reproduce.seeds=[11, 12]', 'mask_source=null', "runs_dir='2012'")
+    """
+    if not isinstance(value, str):
+        return f"{name}={json.dumps(value)}"
+    plain = f"{name}={value}"
+    return plain if _value_by_hydra(plain) == value else f"{name}={quoted(value)}"
 
 
 def quoted(text: str) -> str:

@@ -1,69 +1,22 @@
 """From settings to jobs: which run a command asks for, and which runs that one needs first.
 
-No torch in here: planning a whole experiment takes two seconds.
+No torch in here: planning a whole experiment takes two seconds, and composes nothing.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lightning_sparse.arms import Arm, arm_of
-from lightning_sparse.cli.compose import Settings, with_arm, with_values
+from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.identity import nominal_sparsity, path_id, run_dir, training_id
 from lightning_sparse.cli.objects import build_curve
 from lightning_sparse.cli.shipped import choices
+from lightning_sparse.cli.variants import of_runs, replaced, with_arm
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.points import Moment, Point, parse_point
 from lightning_sparse.records import RunRecord, read_record
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedPoint:
-    """One end of a path: its name, the run it is read from, and the job that makes that run.
-
-    Attributes:
-        name: The point, as records have it.
-        run_id: Of the run.
-        run_dir: Its folder.
-        moment: When in the run.
-        sparsity: Nominal sparsity of the run, in [0, 1); 0 if it is dense.
-        job: What makes the run; None if it was there before and was named by its folder.
-    """
-
-    name: str
-    run_id: str
-    run_dir: Path
-    moment: Moment
-    sparsity: float
-    job: Job | None
-
-    @property
-    def identity(self) -> str:
-        """Run id and moment, which a path's own id is made from."""
-        return f"{self.run_id}:{self.moment}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """What must be there before a training run begins.
-
-    Attributes:
-        start: Where its weights come from; None for a random stream.
-        masks: Where its masks come from; None if its method makes its own, or none.
-        changed_by: Where the weights come from that change its start; None for none.
-    """
-
-    start: PlannedPoint | None = None
-    masks: PlannedPoint | None = None
-    changed_by: PlannedPoint | None = None
-
-    @property
-    def jobs(self) -> tuple[Job, ...]:
-        """What makes them, each once."""
-        points = (self.masks, self.start, self.changed_by)
-        jobs = [point.job for point in points if point and point.job]
-        return tuple({job.run_id: job for job in jobs}.values())
 
 
 def plan_training(settings: Settings, above: Sequence[str] = ()) -> Job:
@@ -83,12 +36,13 @@ def plan_training(settings: Settings, above: Sequence[str] = ()) -> Job:
             "with an arm that starts from a random stream and makes its own masks"
         )
     settings = _keeping(settings, arm)
-    sources = plan_sources(settings, above)
+    sources = _sources(settings, arm, above)
+    run_ids = {name: point.run_id for name, point in sources.items()}
     run_id = training_id(
         settings,
-        mask_source=sources.masks.run_id if sources.masks else None,
-        start_source=sources.start.run_id if sources.start else None,
-        change_source=sources.changed_by.run_id if sources.changed_by else None,
+        mask_source=run_ids.get("masks"),
+        start_source=run_ids.get("start"),
+        change_source=run_ids.get("start_changed_by"),
     )
     sparsity = f" at sparsity {nominal_sparsity(settings):g}" if arm.is_masked else ""
     start = "" if arm.is_masked else f" from {settings['method']['start']}"
@@ -97,8 +51,9 @@ def plan_training(settings: Settings, above: Sequence[str] = ()) -> Job:
         kind="train",
         title=f"train {arm.recorded_as}{start}{sparsity}, seed {settings['seed']}",
         run_dir=run_dir(settings, run_id),
-        overrides=tuple(settings["overrides"]),
-        needs=sources.jobs,
+        settings=settings,
+        points=sources,
+        needs=_makers(sources.values()),
         cost=float(settings["training"]["num_steps"]),
     )
 
@@ -108,38 +63,33 @@ def _keeping(settings: Settings, arm: Arm) -> Settings:
     steps = sorted({*settings["capture_steps"], *arm.keeps})
     if not arm.keeps or steps == settings["capture_steps"]:
         return settings
-    return with_values(settings, [f"capture_steps={steps}"])
+    return replaced(settings, {"capture_steps": steps})
 
 
-def plan_sources(settings: Settings, above: Sequence[str] = ()) -> Sources:
-    """Find the points that an arm's start weights and masks are of.
-
-    Raises:
-        UserError: As `plan_training` does.
-    """
-    arm = arm_of(settings)
+def _sources(settings: Settings, arm: Arm, above: Sequence[str]) -> dict[str, PlannedPoint]:
+    """Find the points that an arm's masks and start weights are of, if of any."""
     if arm.masks and (given := _given_run(settings)):
         _check_given_run(settings, given, arm.masks.run)
     own = settings["capture_steps"] or settings["run_learning_rate"] is not None
-    others = with_values(settings, _OF_THIS_RUN) if own else settings
+    others = replaced(settings, _OF_THIS_RUN) if own else settings
 
-    def plan(field: str, point: Point | None) -> PlannedPoint | None:
-        if point is None:
-            return None
+    def plan(field: str, point: Point) -> PlannedPoint:
         kept = [at.moment for at in arm.sources if at.run == point.run]
         steps = sorted({step for step in kept if isinstance(step, int)})
         field = f"method.{field}={point}"
-        return plan_point(others, point, field, steps, (*above, arm.name))
+        return _point(others, point, field, steps, (*above, arm.name))
 
-    return Sources(
-        start=plan("start", arm.start),
-        masks=plan("masks", arm.masks),
-        changed_by=plan("start_changed_by", arm.changed_by),
-    )
+    named = {"masks": arm.masks, "start": arm.start, "start_changed_by": arm.changed_by}
+    return {field: plan(field, point) for field, point in named.items() if point}
+
+
+def _makers(points: Iterable[PlannedPoint]) -> tuple[Job, ...]:
+    """Return the jobs that make the runs of points, each once."""
+    return tuple({point.run_id: point.job for point in points if point.job}.values())
 
 
 # What is said of one run and of none that it needs.
-_OF_THIS_RUN = ("capture_steps=[]", "run_learning_rate=null")
+_OF_THIS_RUN: Mapping[str, Any] = {"capture_steps": [], "run_learning_rate": None}
 
 
 def _given_run(settings: Settings) -> RunRecord | None:
@@ -165,12 +115,16 @@ def _check_given_run(settings: Settings, record: RunRecord, arm: str) -> None:
 
 
 def plan_path(settings: Settings) -> Job:
-    """Plan a line or a curve, and the runs of both ends."""
+    """Plan a line or a curve, and the runs of both ends.
+
+    Raises:
+        UserError: If an end is unknown, or both are the same.
+    """
     path = settings["path"]
-    start, end = plan_ends(settings)
+    start, end = _ends(settings)
     sparsity = max(start.sparsity, end.sparsity)
     curve = build_curve(settings)
-    freed_by = plan_freed_by(settings) if curve.is_fitted else None
+    freed_by = _freed_by(settings) if curve.is_fitted else None
     run_id = path_id(
         settings,
         start=start.identity,
@@ -180,6 +134,7 @@ def plan_path(settings: Settings) -> Job:
         sparsity=sparsity,
         freed_by=freed_by.identity if freed_by else None,
     )
+    points = {"start": start, "end": end} | ({"freed_by": freed_by} if freed_by else {})
     kind = f"{curve.name} ({path['space']})" if curve.is_fitted else curve.name
     if curve.is_fitted and path["freed_share"] is not None:
         kind += f" with {path['freed_share']:g} of the rest by {path['freed_order']}"
@@ -189,13 +144,14 @@ def plan_path(settings: Settings) -> Job:
         kind="path",
         title=f"{kind} {start.name} to {end.name}, seed {settings['seed']}",
         run_dir=run_dir(settings, run_id),
-        overrides=tuple(settings["overrides"]),
-        needs=tuple(point.job for point in (start, end, freed_by) if point and point.job),
+        settings=settings,
+        points=points,
+        needs=_makers(points.values()),
         cost=float(steps) + 10.0 * settings["evaluation"]["num_points"],
     )
 
 
-def plan_freed_by(settings: Settings) -> PlannedPoint | None:
+def _freed_by(settings: Settings) -> PlannedPoint | None:
     """Find the dense solution whose magnitudes order what a curve may use outside its mask."""
     path = settings["path"]
     if path["freed_share"] is not None and path["space"] == "dense":
@@ -205,20 +161,16 @@ def plan_freed_by(settings: Settings) -> PlannedPoint | None:
         )
     if path["freed_share"] is None or path["freed_order"] != "magnitude":
         return None
-    return plan_point(settings, parse_point("dense:end"), "path.freed_order=magnitude")
+    return _point(settings, parse_point("dense:end"), "path.freed_order=magnitude")
 
 
-def plan_ends(settings: Settings) -> tuple[PlannedPoint, PlannedPoint]:
-    """Find both ends of the path that the settings name.
-
-    Raises:
-        UserError: If an end is unknown, or both are the same.
-    """
+def _ends(settings: Settings) -> tuple[PlannedPoint, PlannedPoint]:
+    """Find both ends of the path that the settings name, which must be two points."""
     path = settings["path"]
     fields = [f"path.{name}={path[name]}" for name in ("start", "end")]
     points = [_parsed(field) for field in fields]
     start, end = (
-        plan_point(settings, point, field, _steps(settings, point.run, points))
+        _point(settings, point, field, _steps(settings, point.run, points))
         for point, field in zip(points, fields, strict=True)
     )
     if start.identity == end.identity:
@@ -241,25 +193,14 @@ def _steps(settings: Settings, run: str, points: Sequence[Point]) -> list[int]:
     return sorted({*settings["capture_steps"], *(step for step in asked if isinstance(step, int))})
 
 
-def plan_point(
+def _point(
     settings: Settings,
     point: Point,
     field: str,
     capture_steps: Sequence[int] = (),
     above: Sequence[str] = (),
 ) -> PlannedPoint:
-    """Find the run of an arm, or take a folder as it is.
-
-    Args:
-        settings: What the arm's run is trained with.
-        point: The point.
-        field: Where it was said, for messages.
-        capture_steps: Steps whose weights the arm's run keeps.
-        above: Arms whose runs need the point.
-
-    Raises:
-        UserError: If there is neither.
-    """
+    """Find the run of an arm, or take a folder as it is; ``field`` is where the point was said."""
     given = _given_run(settings)
     if given and given.arm == point.run:
         _check_given_run(settings, given, point.run)
@@ -275,19 +216,17 @@ def plan_point(
 def _planned_point(
     settings: Settings, point: Point, capture_steps: Sequence[int], above: Sequence[str]
 ) -> PlannedPoint:
-    overrides = []
+    values = {}
     if isinstance(point.moment, int) or capture_steps != settings["capture_steps"]:
-        overrides.append(f"capture_steps={[*capture_steps]}")
-    # How a path is made says nothing of the runs at its ends, which thus are composed once for all.
-    general = [item for item in settings["overrides"] if not item.startswith(("path.", "curve"))]
-    composed = with_arm({**settings, "overrides": general}, point.run, overrides)
-    job = plan_training(composed, above)
+        values["capture_steps"] = [*capture_steps]
+    of_arm = with_arm(of_runs(settings), point.run, values)
+    job = plan_training(of_arm, above)
     return PlannedPoint(
         name=str(point),
         run_id=job.run_id,
         run_dir=job.run_dir,
         moment=point.moment,
-        sparsity=nominal_sparsity(composed),
+        sparsity=nominal_sparsity(of_arm),
         job=job,
     )
 

@@ -1,7 +1,7 @@
 """``lightning-sparse reproduce``: train, connect, judge and report everything. No torch in here."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,12 @@ from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.cli import report
 from lightning_sparse.cli.arms import unmasked
 from lightning_sparse.cli.batches import num_nodes
-from lightning_sparse.cli.compose import Settings, with_arm, with_curve, with_values
+from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.objects import build_curve
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.shipped import choices
+from lightning_sparse.cli.variants import replaced, with_arm, with_curve
 from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job, unfinished
@@ -27,6 +28,7 @@ from lightning_sparse.records import to_json
 from lightning_sparse.storage import write_text_atomic
 
 PlanRoute = Callable[..., Job]
+Values = Mapping[str, Any]
 
 
 def run(settings: Settings) -> None:
@@ -68,10 +70,10 @@ def plan_all(settings: Settings, rules: RuleSet | None = None) -> list[Job]:
     jobs = [
         job
         for seed, sparsities in seeds
-        for job in _plan_seed(with_values(settings, [f"seed={seed}"]), sparsities, wanted)
+        for job in _plan_seed(replaced(settings, {"seed": seed}), sparsities, wanted)
     ]
     for seed, _ in seeds[: plan["search"]["num_seeds"]]:
-        jobs += _plan_search(with_values(settings, [f"seed={seed}"]), wanted)
+        jobs += _plan_search(replaced(settings, {"seed": seed}), wanted)
     return list({job.run_id: job for job in jobs}.values())
 
 
@@ -111,7 +113,7 @@ def _plan_seed(settings: Settings, sparsities: Sequence[float], wanted: _Wanted)
     for sparsity in sparsities:
         only_here = arms.joined if sparsity == settings["sparsity"] else ()
         for arm in (*arms.compared, *only_here):
-            yield _plan_arm(settings, arm, f"sparsity={sparsity}")
+            yield _plan_arm(settings, arm, {"sparsity": sparsity})
     routes = ordered(needed for needed in wanted.needs if needed.is_in_every_seed)
     for route in sorted(routes, key=lambda route: route.is_fitted):
         yield wanted.plan_route(settings, route)
@@ -121,7 +123,7 @@ def _plan_seed(settings: Settings, sparsities: Sequence[float], wanted: _Wanted)
 
 def _plan_control(settings: Settings, wanted: _Wanted) -> Iterator[Job]:
     """Plan the positive control in the mask, at the sparsity that leaves it more room."""
-    control = f"sparsity={settings['reproduce']['control_sparsity']}"
+    control = {"sparsity": settings["reproduce"]["control_sparsity"]}
     for arm in wanted.control_arms.joined:
         yield _plan_arm(settings, arm, control)
     for route in ordered(needed for needed in wanted.needs if needed.at == "control"):
@@ -133,10 +135,10 @@ def _plan_search(settings: Settings, wanted: _Wanted) -> Iterator[Job]:
     routes = ordered(needed for needed in wanted.needs if needed.seeds == "search")
     for times in settings["reproduce"]["search"]["times"]:
         for route in routes:
-            yield wanted.plan_route(settings, route, f"path.steps_multiplier={times}")
+            yield wanted.plan_route(settings, route, {"path.steps_multiplier": times})
 
 
-def _plan_arm(settings: Settings, arm: str, *others: str) -> Job:
+def _plan_arm(settings: Settings, arm: str, others: Values | None = None) -> Job:
     return plan_training(with_arm(settings, arm, others))
 
 
@@ -147,23 +149,22 @@ def route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
         UserError: If no file in ``conf/curve/`` has the shape of a curve.
     """
     files = {route.curve: curve_file(settings, route) for route in ordered(needs)}
-    spaces = {"sparse": ["path.space=end_mask"], "dense": ["path.space=dense"], "line": []}
+    spaces = {"sparse": {"path.space": "end_mask"}, "dense": {"path.space": "dense"}, "line": {}}
 
-    def plan_route(settings: Settings, route: Route, *others: str) -> Job:
-        words = [f"path.start={route.start}", f"path.end={route.end}", *spaces[route.space]]
-        return plan_path(
-            with_curve(settings, files[route.curve], [*words, *_of_fit(route), *others])
-        )
+    def plan_route(settings: Settings, route: Route, others: Values | None = None) -> Job:
+        ends = {"path.start": route.start, "path.end": route.end}
+        values = {**ends, **spaces[route.space], **_of_fit(route), **(others or {})}
+        return plan_path(with_curve(settings, files[route.curve], values))
 
     return plan_route
 
 
-def _of_fit(route: Route) -> list[str]:
-    """Write what a route says of its fit beside curve and space."""
-    words = []
+def _of_fit(route: Route) -> Values:
+    """Return what a route says of its fit beside curve and space."""
+    values: dict[str, Any] = {}
     if route.share is not None:
-        words += [f"path.freed_share={route.share}", f"path.freed_order={route.order}"]
-    return words + ([] if route.search is None else [f"path.search_seed={route.search}"])
+        values = {"path.freed_share": route.share, "path.freed_order": route.order}
+    return values if route.search is None else {**values, "path.search_seed": route.search}
 
 
 def curve_file(settings: Settings, route: Route) -> str:

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.compose import Settings, compose_settings, latest
 from lightning_sparse.cli.session import run_wanted
 from lightning_sparse.cli.tracking import tracker_over_seeds
 from lightning_sparse.pipeline.jobs import Job
@@ -41,8 +41,9 @@ def run_over_seeds(settings: Settings, plan: Callable[[Settings], Job], console:
 def with_seed(settings: Settings, seed: int) -> Settings:
     """Compose the settings of one seed, without those of the sweep and of the tracker."""
     # A W&B run is the whole point's, and there is one at a time.
-    general = [item for item in settings["overrides"] if not item.startswith(("sweep.", "logger"))]
-    return with_values({**settings, "overrides": general}, [f"seed={seed}"])
+    words = settings["source"].words
+    general = [item for item in words if not item.startswith(("sweep.", "logger"))]
+    return compose_settings(latest([*general, f"seed={seed}"]))
 
 
 def mean_summary(records: Iterable[Record]) -> Mapping[str, float]:

@@ -10,8 +10,9 @@ from typing import Any
 from rich.console import Console
 
 from lightning_sparse.cli.batches import num_nodes
-from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.launch import is_first_of_run
+from lightning_sparse.cli.variants import replaced
 from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 from lightning_sparse.pipeline.places import (
@@ -60,7 +61,7 @@ def one_device_each(settings: Settings) -> Settings:
     is_small = settings["global_batch_size"] is None and num_nodes(trainer) == 1
     if not is_small or _gpus_of(trainer) in {None, 1}:
         return settings
-    return with_values(settings, ["trainer.devices=1"])
+    return replaced(settings, {"trainer.devices": 1})
 
 
 def _gpus_of(trainer: Mapping[str, Any]) -> int | tuple[int, ...] | None:

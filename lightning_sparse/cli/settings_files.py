@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 import yaml
 from hydra.core.object_type import ObjectType
@@ -28,6 +28,9 @@ from lightning_sparse.errors import UserError
 _OCTAL_OR_SEXAGESIMAL = re.compile(r"[-+]?0[0-9_]+|.*:.*")
 
 _GLOBAL = "_global_"
+
+OF_EVERY = "_of_every_"
+"""Beside the settings of an experiment: what it says of arms and curves, whichever is chosen."""
 
 # What the file of an arm need not say.
 _OF_ARMS: Mapping[str, Any] = {
@@ -152,10 +155,33 @@ def read_choice(config_path: str) -> Any:
     Raises:
         UserError: If there is no such file, or it is wrong.
     """
+    file = _existing(config_path)
+    return OmegaConf.to_container(_checked(file, config_path, file.read_bytes()))
+
+
+def complete_choice(config_path: str) -> dict[str, Any]:
+    """Return that with what every arm has by itself; references as they stand there.
+
+    Nothing in it may be changed: it is read once.
+
+    Raises:
+        UserError: As `read_choice` does.
+    """
+    file = _existing(config_path)
+    return _complete_choice(file, config_path, file.read_bytes())
+
+
+@functools.lru_cache(maxsize=256)
+def _complete_choice(file: Path, config_path: str, content: bytes) -> dict[str, Any]:
+    body = _completed(_checked(file, config_path, content), config_path, file)
+    return cast("dict[str, Any]", OmegaConf.to_container(body, resolve=False))
+
+
+def _existing(config_path: str) -> Path:
     file = found(config_path)
     if file is None:
         raise UserError(f"there is no conf/{config_path}.yaml")
-    return OmegaConf.to_container(_checked(file, config_path, file.read_bytes()))
+    return file
 
 
 def register() -> None:
@@ -166,9 +192,13 @@ def register() -> None:
 def _completed(body: Any, config_path: str, file: Path) -> Any:
     """Return a copy, for Hydra changes what it is given, with what every arm has by itself.
 
-    Its name is that of its file, and there is a tuned learning rate for it.
+    Its name is that of its file, and there is a tuned learning rate for it. What an experiment says
+    of the chosen arm or curve it says of any, of which it is told by `OF_EVERY`.
     """
     completed = copy.deepcopy(body)
+    of_every = {group: completed[group] for group in ("method", "curve") if group in completed}
+    if _package(file) == _GLOBAL and of_every:
+        completed[OF_EVERY] = of_every
     if config_path.partition("/")[0] == "method":
         name = file.stem
         if completed.get("name", name) != name:

@@ -64,4 +64,4 @@ def say(console: Console, submitted: Sequence[Submitted], *, num_finished: int) 
 
 def words_of(job: Job) -> list[str]:
     """Return the command that makes one job's run or path."""
-    return [job.kind, *job.overrides]
+    return [job.kind, *job.settings["source"].words]

@@ -17,7 +17,7 @@ def run(settings: Settings) -> None:
     submitted = queue.submit_jobs(jobs, resources_of(settings), words_of)
     report = queue.submit(
         f"laboratory-{settings['reproduce']['dir']}",
-        ["laboratory", *settings["overrides"]],
+        ["laboratory", *settings["source"].words],
         resources_of(settings, alone=True),
         after=[job.job_id for job in submitted],
     )

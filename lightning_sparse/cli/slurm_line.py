@@ -1,7 +1,8 @@
 """``lightning-sparse slurm-line``: one straight line, and the runs at its ends, as SLURM jobs."""
 
 from lightning_sparse.cli import slurm_path
-from lightning_sparse.cli.compose import Settings, with_curve
+from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.variants import with_curve
 
 
 def run(settings: Settings) -> None:

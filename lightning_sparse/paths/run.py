@@ -142,7 +142,8 @@ def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of
             "architecture": describe_network(network),
         },
     )
-    subspace = subspace_masks(space, start.masks, end.masks)
+    # A line moves in none, and joins ends without masks too.
+    subspace = subspace_masks(space, start.masks, end.masks) if curve.is_fitted else None
     if curve.is_fitted and freed is not None:
         subspace = freed.masks(
             subspace or {}, network=network, state=start.state, data=data, seed=identity.seed

@@ -1,11 +1,38 @@
 """A job makes one run folder; a job is finished when that folder holds its record. No torch."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from lightning_sparse.points import Moment
 from lightning_sparse.records import RECORD_FILE, Record, read_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedPoint:
+    """A point of a run that a job needs: its name, the run, and the job that makes that run.
+
+    Attributes:
+        name: The point, as records have it.
+        run_id: Of the run.
+        run_dir: Its folder.
+        moment: When in the run.
+        sparsity: Nominal sparsity of the run, in [0, 1); 0 if it is dense.
+        job: What makes the run; None if it was there before and was named by its folder.
+    """
+
+    name: str
+    run_id: str
+    run_dir: Path
+    moment: Moment
+    sparsity: float
+    job: "Job | None"
+
+    @property
+    def identity(self) -> str:
+        """Run id and moment, which a path's own id is made from."""
+        return f"{self.run_id}:{self.moment}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +44,9 @@ class Job:
         kind: Which of the two.
         title: What a person reads while it runs.
         run_dir: The folder it makes.
-        overrides: The settings it runs with, small enough to send to another process.
+        settings: What it runs with, in whatever form its maker reads; sent to another process.
+        points: What it begins with, by what they are to it: ``start`` and ``masks`` of a run, those
+            that it has; ``start`` and ``end`` of a path, and ``freed_by``.
         needs: Jobs that must be finished before it starts.
         cost: Rough duration relative to other jobs, by which the longest starts first.
     """
@@ -26,9 +55,15 @@ class Job:
     kind: Literal["train", "path"]
     title: str
     run_dir: Path
-    overrides: tuple[str, ...]
+    settings: Any
+    points: Mapping[str, PlannedPoint] = field(default_factory=dict)
     needs: tuple["Job", ...] = ()
     cost: float = 1.0
+
+    @property
+    def ends(self) -> tuple[PlannedPoint, PlannedPoint]:
+        """The points that a path joins."""
+        return self.points["start"], self.points["end"]
 
     @property
     def is_finished(self) -> bool:
@@ -44,9 +79,9 @@ def with_needs(jobs: Iterable[Job]) -> list[Job]:
     """Return the jobs and everything they need, each once, needed ones first.
 
     Example:
-        >>> first = Job(run_id="a", kind="train", title="", run_dir=Path("a"), overrides=())
+        >>> first = Job(run_id="a", kind="train", title="", run_dir=Path("a"), settings={})
         >>> second = Job(
-        ...     run_id="b", kind="path", title="", run_dir=Path("b"), overrides=(), needs=(first,)
+        ...     run_id="b", kind="path", title="", run_dir=Path("b"), settings={}, needs=(first,)
         ... )
         >>> [job.run_id for job in with_needs([second, first])]
         ['a', 'b']

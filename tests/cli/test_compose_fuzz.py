@@ -12,7 +12,7 @@ from lightning_sparse.errors import UserError
 
 NAMES = sorted(name for name, _ in leaves(compose_settings(["experiment=smoke"])))
 GROUPS = ["data", "model", "method", "distribution", "experiment"]
-NAMES = [name for name in NAMES if name != "overrides"]
+NAMES = [name for name in NAMES if name != "source"]
 
 names = st.sampled_from([*NAMES, *GROUPS]) | st.text(max_size=8)
 numbers = st.integers() | st.floats() | st.sampled_from([10**400, -1, 0, 1, 0.5, 1e308])

@@ -35,7 +35,7 @@ def alike():
     groups = {}
     for experiment in EXPERIMENTS:
         settings = compose_settings([f"experiment={experiment}", "sparsity=0.5"])
-        own = {"overrides", "experiment_name", "reproduce", "pilot"}
+        own = {"source", "experiment_name", "reproduce", "pilot"}
         claims = [settings["reproduce"][name] for name in ("claims", "further_claims")]
         key = json.dumps([{k: v for k, v in settings.items() if k not in own}, claims])
         groups.setdefault(key, []).append(experiment)

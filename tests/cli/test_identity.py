@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_sparse.cli.compose import compose_settings, with_values
+from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.identity import (
     _DECIDES_ARM,
     _DECIDES_PATH,
@@ -13,6 +13,7 @@ from lightning_sparse.cli.identity import (
 )
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.reproduce import check, plan_all
+from lightning_sparse.cli.variants import replaced
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import read_records
 from lightning_sparse.settings.tree import Settings, leaves_of
@@ -151,7 +152,7 @@ def test_the_pruned_run_that_is_rewound_to_is_the_one_that_is_the_end_of_paths()
     settings = compose_settings(["experiment=smoke", "rewind_step=1", "path.start=lottery:end"])
     lottery, pruned = plan_path(settings).needs
     assert lottery.needs == (pruned,)
-    assert "capture_steps=[1]" in pruned.overrides
+    assert pruned.settings["capture_steps"] == [1]
 
 
 @pytest.mark.parametrize("method", ["scratch", "lottery"])
@@ -278,7 +279,7 @@ def test_a_control_in_the_mask_that_has_no_more_room_is_refused():
     settings = compose_settings(["experiment=smoke", "reproduce.control_sparsity=0.9"])
     with pytest.raises(UserError, match=r"control_sparsity=0.9: must lie below sparsity=0.9"):
         check(settings)
-    check(with_values(settings, ["reproduce.control_sparsity=null"]))
+    check(replaced(settings, {"reproduce.control_sparsity": None}))
 
 
 def test_published_records_of_paths_keep_their_ids():

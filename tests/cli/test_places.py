@@ -31,7 +31,7 @@ def test_a_folder_of_any_name_is_taken_as_it_is_and_so_it_is_by_who_is_given_the
         assert settings["runs_dir"] == name
         assert settings["path"]["start"] == f"{name}:end"
         assert settings["data"]["root"] == name
-        settings = compose_settings(settings["overrides"])
+        settings = compose_settings(settings["source"].words)
     data = compose_data_settings("data-imagenet", [f"imagenet={name}", f"out={name}"])
     assert (data["imagenet"], data["out"]) == (name, name)
 

@@ -7,7 +7,7 @@ import pytest
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
 from lightning_sparse.cli.older_words import in_todays_words
-from lightning_sparse.cli.planning import plan_ends, plan_path
+from lightning_sparse.cli.planning import plan_path
 from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.records import read_record
@@ -17,7 +17,7 @@ SMOKE = ("experiment=smoke", "sparsity=0.9")
 
 
 def ends(*words):
-    return plan_ends(compose_settings([*SMOKE, *words]))
+    return plan_path(compose_settings([*SMOKE, *words])).ends
 
 
 def test_the_start_and_the_end_of_an_arm_are_of_one_run():
@@ -31,7 +31,7 @@ def test_steps_of_one_arm_are_kept_by_one_run():
     start, end = ends("path.start=dense:2", "path.end=dense:3", "capture_steps=[1]")
     assert start.run_id == end.run_id
     assert (start.moment, end.moment) == (2, 3)
-    assert "capture_steps=[1, 2, 3]" in start.job.overrides
+    assert start.job.settings["capture_steps"] == [1, 2, 3]
     plain, _ = ends("path.start=dense:start", "path.end=dense:end")
     assert plain.run_id != start.run_id
 

@@ -12,7 +12,6 @@ from lightning_fabric.plugins.precision.precision import (
 
 from lightning_sparse.cli.build import build_data, build_network
 from lightning_sparse.cli.checks import check_precision
-from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.execution import execute
 from lightning_sparse.cli.main import main
 from lightning_sparse.cli.planning import plan_path, plan_training
@@ -142,7 +141,7 @@ def test_weights_are_those_of_the_precision_and_their_file_is_single_or_double(m
 def test_what_a_record_measures_is_the_network_that_was_written(made):
     precision, folders = made
     job = job_of(folders, "prune")
-    settings = compose_settings(job.overrides)
+    settings = job.settings
     data = build_data(settings)
     weights = load_tensors(job.run_dir / "weights.safetensors")
     dtype = next(iter(weights.values())).dtype

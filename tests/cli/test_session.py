@@ -116,7 +116,7 @@ def test_trials_and_points_of_a_sweep_share_the_gpus_too(verb, overrides, monkey
     def note(jobs, _, *, places, console, first):
         del console, first
         taken.append(places)
-        assert all("trainer.devices=1" in job.overrides for job in jobs)
+        assert all(job.settings["trainer"]["devices"] == 1 for job in jobs)
         raise UserError("enough")
 
     monkeypatch.setattr(verb, "run_jobs", note)

@@ -9,7 +9,7 @@ from lightning_sparse.cli.build import build_data, build_evaluation, build_netwo
 from lightning_sparse.cli.compose import compose_settings, with_values
 from lightning_sparse.cli.execution import execute
 from lightning_sparse.cli.objects import build_curve
-from lightning_sparse.cli.planning import plan_ends, plan_path
+from lightning_sparse.cli.planning import plan_path
 from lightning_sparse.data.source import TensorImages
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.evaluation import PathEvaluator
@@ -71,7 +71,7 @@ def losses_at(ts, ours, run_dir):
     few = TensorImages(data.source.test.images[:8], data.source.test.labels[:8])
     data.source = dataclasses.replace(data.source, test=few)
     network = build_network(ours, data.source)
-    ends = [load_end_point(end.run_dir, end.moment, name=end.name) for end in plan_ends(ours)]
+    ends = [load_end_point(end.run_dir, end.moment, name=end.name) for end in plan_path(ours).ends]
     evaluator = PathEvaluator(
         network=network,
         data=data,

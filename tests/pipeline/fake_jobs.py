@@ -1,4 +1,4 @@
-"""Jobs that train nothing: what each does stands in its overrides. No torch in here."""
+"""Jobs that train nothing: what each does stands in its settings. No torch in here."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ def job(
         kind="train",
         title=f"job {name}",
         run_dir=folder / name,
-        overrides=deeds,
+        settings=deeds,
         needs=needs,
         cost=cost,
     )
@@ -31,7 +31,7 @@ def execute(work: Job, report: Callable[[int, int], None] | None = None) -> str:
     note(work, "begin")
     missing = [need.run_id for need in work.needs if not need.is_finished]
     assert not missing, f"{work.run_id} began before {missing}"
-    for deed in work.overrides:
+    for deed in work.settings:
         _DEEDS[deed](work)
     if report:
         report(1, 2)
