@@ -15,6 +15,7 @@ ALLOWED = {
     "analysis/claims",
     "analysis/first_rules.py",
     "analysis/second_rules.py",
+    "analysis/critical_share.py",
     # Words of earlier versions, and of their records.
     "arms.py",
     "points.py",

@@ -15,8 +15,8 @@ from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.question import Question
 from lightning_sparse.analysis.rule_set import RuleSet
 
-ESCAPES, SIGNS = e_escape.ARMS, i_signs.ARMS
-"""Arms beside those of the paper: from the scratch solution on, and from other starts."""
+ENDS, ESCAPES, SIGNS = i_signs.ENDS, e_escape.ARMS, i_signs.ARMS
+"""Arms: those the gap lies between, from the scratch solution on, and from other starts."""
 
 Explanation = Literal["subspace", "start", "time"]
 

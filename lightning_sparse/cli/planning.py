@@ -152,7 +152,7 @@ def plan_path(settings: Settings) -> Job:
 
 
 def _freed_by(settings: Settings) -> PlannedPoint | None:
-    """Find the dense solution whose magnitudes order what a curve may use outside its mask."""
+    """Find the point whose magnitudes order what a curve may use outside its mask."""
     path = settings["path"]
     if path["freed_share"] is not None and path["space"] == "dense":
         raise UserError(
@@ -161,7 +161,8 @@ def _freed_by(settings: Settings) -> PlannedPoint | None:
         )
     if path["freed_share"] is None or path["freed_order"] != "magnitude":
         return None
-    return _point(settings, parse_point("dense:end"), "path.freed_order=magnitude")
+    field = f"path.freed_by={path['freed_by']}"
+    return _point(settings, _parsed(field), field)
 
 
 def _ends(settings: Settings) -> tuple[PlannedPoint, PlannedPoint]:

@@ -42,6 +42,7 @@ class PathSettings:
         freed_share: Of what the space's mask leaves out in each layer, so much may be used too;
             None for nothing.
         freed_order: What of it comes first.
+        freed_by: The point whose magnitudes order it, if they do.
         search_seed: Another draw of t at every step of the fit; None for the first.
         training: How a curve is fitted.
     """
@@ -52,6 +53,7 @@ class PathSettings:
     space: Space = setting(choices=get_args(Space), decides=(CURVE,))
     freed_share: float | None = setting(example=0.05, at_least=0, at_most=1, decides=(CURVE,))
     freed_order: FreedOrder = setting(choices=get_args(FreedOrder), decides=(CURVE,))
+    freed_by: str = setting(decides=(ARGUMENT,), is_place=True)
     search_seed: int | None = setting(example=1, at_least=1, decides=(CURVE,))
     training: CurveRecipeSettings = setting(decides=(CURVE,))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.laboratory import ESCAPES, EXPLANATIONS, SIGNS, speaking
+from lightning_sparse.analysis.laboratory import ENDS, ESCAPES, EXPLANATIONS, SIGNS, speaking
 from lightning_sparse.analysis.statistics import t_interval
 from lightning_sparse.records import RunRecord
 from lightning_sparse.report.blocks import (
@@ -150,12 +150,11 @@ def _cell(results: Sequence[ClaimResult]) -> Text:
 
 def arms_table(findings: Findings, arms: Sequence[str]) -> Table:
     """List what was trained, the plain arms first, with what it cost."""
-    shown = ("prune", "scratch", *arms)
-    cost = _mean_cost(_runs(findings, "scratch"))
+    cost = _mean_cost(_runs(findings, ENDS[1]))
     numbers = ["seeds", "training loss [nats]", "95 % interval", "test accuracy [%]", "FLOPs"]
     return Table(
         columns=["arm", *numbers],
-        rows=[_arm_row(findings, arm, cost) for arm in shown],
+        rows=[_arm_row(findings, arm, cost) for arm in (*ENDS, *arms)],
         caption=(
             "Ends of training: geometric means of the training loss over seeds. FLOPs are the "
             "theoretical operations of the run itself, without the runs that it starts from, in "
@@ -209,7 +208,7 @@ def escapes_picture(findings: Findings, courses: Sequence[Course]) -> Picture:
                     own[0].steps, _geometric_means(own), label=findings.looks.words(arm),
                     color=findings.looks.colour(arm), linewidth=1.3,
                 )  # fmt: skip
-        for arm, dashes in (("scratch", ":"), ("prune", "--")):
+        for arm, dashes in zip(ENDS, ("--", ":"), strict=True):
             if runs := _runs(findings, arm):
                 level = math.exp(sum(math.log(run.train.loss) for run in runs) / len(runs))
                 axes.axhline(

@@ -40,7 +40,7 @@ class MethodSettings:
     masks: str
     sparse_method: Mapping[str, Any]
     start_change: Mapping[str, Any]
-    start_changed_by: str | None = setting(example="prune:end")
+    start_changed_by: str | None = setting(example="runs/NAME:end")
     cycles: int | None = setting(decides=(ARGUMENT,), example=2, at_least=1)
     length: int | None = setting(decides=(ARGUMENT,), example=5, at_least=1)
     repeats: str | None = setting(example="dense")

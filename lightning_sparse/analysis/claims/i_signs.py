@@ -14,6 +14,9 @@ from lightning_sparse.analysis.question import Question, in_most_seeds
 from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim
 from lightning_sparse.records import RunRecord
 
+ENDS = ("prune", "scratch")
+"""What the gap lies between."""
+
 NULL = "signs_shuffled"
 """As many signs of each kind in each layer, in other places: what must not close the gap."""
 
