@@ -18,7 +18,7 @@ from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.data import loader
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 from lightning_sparse.preemption import Preempted, ends_when_asked
 
 # Whoever forks from here has it already; it takes seconds, and may be missing.
@@ -81,6 +81,8 @@ def execute_short_of_memory(job: Job, report: Callable[[int, int], None] | None)
 def run(kind: str, overrides: Sequence[str], step: int, name: str, rank: int = 0) -> int:
     """Make one run, in which this happens after ``step``; return the status to exit with.
 
+    What it needs and is not there is made first, undisturbed.
+
     `OTHER_CROPS` are drawn from the beginning, whatever the step.
     """
     silence_lightning()
@@ -88,7 +90,10 @@ def run(kind: str, overrides: Sequence[str], step: int, name: str, rank: int = 0
         _draw_other_crops()
     try:
         with ends_when_asked():
-            execute(planned(kind, overrides), signal_at(step, name, rank))
+            job = planned(kind, overrides)
+            for needed in unfinished(with_needs(job.needs)):
+                execute(needed)
+            execute(job, signal_at(step, name, rank))
     except Preempted as preempted:
         return preempted.exit_status
     except UserError as error:
