@@ -16,6 +16,7 @@ from lightning_sparse.cli.objects import build_question
 from lightning_sparse.cli.tracking import track_report
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import Record, read_records
+from lightning_sparse.records import to_json as to_line
 from lightning_sparse.report.document import write_report
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.terminal import print_claims
@@ -28,11 +29,16 @@ WIDTH_OF_LOGS = 140  # columns, so that the table stays readable where no termin
 
 
 def run(settings: Settings) -> None:
-    """Write claims.json, report.html, report.md and the figures beside the records."""
+    """Write claims.json, report.html, report.md and the figures beside the records.
+
+    Records of other machines, where the settings name some, are put into the file of records first.
+    """
     if settings["report"]["runs"] is not None:
         across.run(settings)
         return
     folder = report_dir(settings)
+    if others := settings["report"]["records"]:
+        put_together([Path(other) for other in others], folder / RECORDS_FILE, settings)
     records = read_experiment(folder / RECORDS_FILE, settings)
     rules, sparsity = asked(settings, records), settings["sparsity"]
     claims = judge_all(records, headline_sparsity=sparsity, rules=rules)
@@ -51,6 +57,32 @@ def run(settings: Settings) -> None:
     track_report(settings, folder / "report.html")
     text = f"report: {folder / 'report.html'}"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def put_together(others: Sequence[Path], target: Path, settings: Settings) -> None:
+    """Add the records of other machines to those of this one, which may have none.
+
+    Args:
+        others: Files of records, or folders that hold one.
+        target: The file that is written; what it holds stays.
+        settings: Name the experiment.
+
+    Raises:
+        UserError: If a file cannot be read or is of another experiment, or if a run has been done
+            on two machines, whose numbers differ in their last bits at least.
+    """
+    files = [other / RECORDS_FILE if other.is_dir() else other for other in others]
+    found: dict[str, tuple[Path, Record]] = {}
+    for file in [*([target] if target.is_file() else []), *files]:
+        for record in read_experiment(file, settings):
+            first, known = found.setdefault(record.run_id, (file, record))
+            if known != record:
+                raise UserError(
+                    f"report.records: {record.run_id} is in {first} and, with other results, in "
+                    f"{file}; a run counts once: leave it out of one of them"
+                )
+    lines = [to_line(record) for _, record in found.values()]
+    write_text_atomic(target, "".join(f"{line}\n" for line in lines))
 
 
 def asked(settings: Settings, records: Sequence[Record] = ()) -> RuleSet:

@@ -30,6 +30,7 @@ from lightning_sparse.report.glossary import glossary
 from lightning_sparse.report.headline import headline_picture
 from lightning_sparse.report.html import render_html
 from lightning_sparse.report.layer_tables import layer_blocks
+from lightning_sparse.report.machines import machines_sentence
 from lightning_sparse.report.markdown import render_markdown
 from lightning_sparse.report.measurement_tables import measurement_blocks, record_blocks
 from lightning_sparse.report.path_figures import (
@@ -192,6 +193,7 @@ def _opening(findings: Findings, claims: Sequence[ClaimResult]) -> list[Block]:
             ]
         ),
         Paragraph(verdict_sentence(claims)),
+        *([Paragraph(mixed)] if (mixed := machines_sentence(findings.records)) else []),
         *([verdict_table(claims)] if claims else []),
         *_sparsity_figure(findings),
     ]

@@ -15,6 +15,7 @@ from lightning_sparse.report.claims_tables import (
     verdict_sentence,
     verdict_table,
 )
+from lightning_sparse.report.machines import machines_sentence
 from lightning_sparse.report.markdown import escape, render_table
 from lightning_sparse.report.style import listed, seed_words
 from lightning_sparse.storage import write_text_atomic
@@ -106,5 +107,6 @@ def _sentence(records: Sequence[Record], claims: Sequence[ClaimResult]) -> str:
     experiments = listed(sorted({record.experiment for record in records}))
     return escape(
         f"Experiment {experiments}, seeds {seeds}: {len(runs)} trained networks and "
-        f"{len(records) - len(runs)} paths. {verdict_sentence(claims)}"
+        f"{len(records) - len(runs)} paths. "
+        + " ".join(filter(None, [verdict_sentence(claims), machines_sentence(records)]))
     )
