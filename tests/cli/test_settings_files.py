@@ -15,6 +15,7 @@ from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.errors import UserError
 
 SMOKE = (CONF_DIR / "experiment" / "smoke.yaml").read_text(encoding="utf-8")
+LAST = SMOKE.count("\n")
 
 Write = Callable[..., Path]
 
@@ -90,7 +91,7 @@ MISTAKES = {
         "slurm is empty; leave it out, or give what it holds, such as slurm.partition",
     ),
     "a value for several settings": (f"{SMOKE}\nslurm: 5\n", "slurm=5: holds several settings;"),
-    "tab": (f"{SMOKE}\tbad: 1\n", ", line 50: found character '\\t' that cannot start any token;"),
+    "tab": (f"{SMOKE}\tbad: 1\n", f", line {LAST + 1}: found character '\\t' that cannot start any token;"),
     "name twice": (
         SMOKE.replace("num_steps: 12", "num_steps: 12\n  num_steps: 13"),
         ", line 16: found duplicate key num_steps",
@@ -99,8 +100,8 @@ MISTAKES = {
         SMOKE.replace("- {learning_rate: 0.1}", "- 0.1"),
         "pilot.prune_trials=[0.1, {'learning_rate': 0.2}]: must be a list of mappings",
     ),
-    "octal number": (f"{SMOKE}\nseed: 010\n", ", line 51: 010 would be read as 8; write that"),
-    "sexagesimal number": (f"{SMOKE}\nseed: 1:30\n", ", line 51: 1:30 would be read as 90;"),
+    "octal number": (f"{SMOKE}\nseed: 010\n", f", line {LAST + 2}: 010 would be read as 8; write that"),
+    "sexagesimal number": (f"{SMOKE}\nseed: 1:30\n", f", line {LAST + 2}: 1:30 would be read as 90;"),
     "no package": (
         SMOKE.partition("\n")[2],
         "the first line of an experiment must be `# @package _global_`",
@@ -111,7 +112,7 @@ MISTAKES = {
     ),
     "no mapping": ("# @package _global_\n- seed: 3\n", "holds no settings; write name: value"),
     "other encoding": (SMOKE.encode("utf-16"), "is not encoded in UTF-8; save it as UTF-8"),
-    "brace that is not closed": (f"{SMOKE}\nseed: {{\n", ", line 52: "),
+    "brace that is not closed": (f"{SMOKE}\nseed: {{\n", f", line {LAST + 3}: "),
 }  # fmt: skip
 
 
