@@ -91,7 +91,7 @@ MISTAKES = {
         "slurm is empty; leave it out, or give what it holds, such as slurm.partition",
     ),
     "a value for several settings": (f"{SMOKE}\nslurm: 5\n", "slurm=5: holds several settings;"),
-    "tab": (f"{SMOKE}\tbad: 1\n", f", line {LAST + 1}: found character '\\t' that cannot start any token;"),
+    "tab": (f"{SMOKE}\tbad: 1\n", f", line {LAST + 1}: found character '\\t' that cannot"),
     "name twice": (
         SMOKE.replace("num_steps: 12", "num_steps: 12\n  num_steps: 13"),
         ", line 16: found duplicate key num_steps",
@@ -100,8 +100,8 @@ MISTAKES = {
         SMOKE.replace("- {learning_rate: 0.1}", "- 0.1"),
         "pilot.prune_trials=[0.1, {'learning_rate': 0.2}]: must be a list of mappings",
     ),
-    "octal number": (f"{SMOKE}\nseed: 010\n", f", line {LAST + 2}: 010 would be read as 8; write that"),
-    "sexagesimal number": (f"{SMOKE}\nseed: 1:30\n", f", line {LAST + 2}: 1:30 would be read as 90;"),
+    "octal number": (f"{SMOKE}\nseed: 010\n", f", line {LAST + 2}: 010 would be read as 8;"),
+    "sexagesimal number": (f"{SMOKE}\nseed: 1:30\n", f", line {LAST + 2}: 1:30 would be read as"),
     "no package": (
         SMOKE.partition("\n")[2],
         "the first line of an experiment must be `# @package _global_`",
