@@ -352,7 +352,9 @@ def _without_arguments_of_others(
 
 def _explain(error: Exception, overrides: Sequence[str]) -> str:
     """Say in one line which override is at fault and what was probably meant."""
-    text, said = " ".join(str(error.__cause__ or error).split()), " ".join(overrides)
+    # Hydra says that a value could not be set, and its cause says why.
+    cause = error.__cause__ if isinstance(error, HydraException) else None
+    text, said = " ".join(str(cause or error).split()), " ".join(overrides)
     found = re.search(r"Key '([^']+)' is not in struct.*?full_key: ([\w.]+)", text)
     if found:
         return unknown(found.group(2))
