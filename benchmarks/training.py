@@ -1,4 +1,4 @@
-"""The same steps by `train_endpoint`, Lightning and all its callbacks, and by a plain loop."""
+"""The same steps by `EndPointRun`, Lightning and all its callbacks, and by a plain loop."""
 
 import tempfile
 import time
@@ -19,7 +19,7 @@ from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.lr_schedules import AbstractLRSchedule
 from lightning_sparse.training.progress import History
-from lightning_sparse.training.run import RunIdentity, train_endpoint
+from lightning_sparse.training.run import EndPointRun, RunIdentity
 
 _LOOK_EVERY = 100
 """Of a run of 5,000 steps, by default."""
@@ -84,7 +84,7 @@ class TimedSteps:
             num_steps=self.num_steps, learning_rate=1e-3, label_smoothing=0.1, lr_schedule=clock
         )
         with tempfile.TemporaryDirectory() as folder:
-            train_endpoint(
+            EndPointRun(
                 network=network,
                 method=method or Dense(),
                 data=data,
@@ -95,7 +95,7 @@ class TimedSteps:
                 trainer_options={
                     "accelerator": self.scale.device.type, "devices": 1, **(options or {})
                 },
-            )  # fmt: skip
+            ).train()  # fmt: skip
         return clock.seconds_per_step()
 
     def by_loop(self, network: nn.Module, batches: Iterable[Batch]) -> float:

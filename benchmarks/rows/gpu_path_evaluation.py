@@ -46,7 +46,7 @@ def _trial(
             device=scale.device,
         )
 
-    # As `make_path` evaluates, and for both sides.
+    # As `PathRun` evaluates, and for both sides.
     with true_single_precision():
         points = side("this project", lambda: work().together, scale, 1)
         passes = side("bare forward passes", lambda: work().bare_passes(), scale, 1)

@@ -2,7 +2,7 @@
 
 Both sides take the same steps from the same loader with the same optimizer and schedule. The peer
 is the loop of PyTorch's own tutorials: forward, `zero_grad`, `backward`, `step`, and a `LambdaLR`.
-The run is `train_endpoint` as it is, with masks callback, history, checkpoints and signals; what it
+The run is `EndPointRun` as it is, with masks callback, history, checkpoints and signals; what it
 does before the first and after the last of the timed steps is not counted.
 """
 

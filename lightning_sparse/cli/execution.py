@@ -38,7 +38,7 @@ from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.models.starts import check_starts
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.freed import Freed
-from lightning_sparse.paths.run import PathIdentity, make_path
+from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.pipeline.locks import held
 from lightning_sparse.records import Record
@@ -51,7 +51,7 @@ from lightning_sparse.training.numerics import (
 )
 from lightning_sparse.training.progress import History, Progress
 from lightning_sparse.training.provenance import provenance
-from lightning_sparse.training.run import HISTORY_FILE, RunIdentity, train_endpoint
+from lightning_sparse.training.run import HISTORY_FILE, EndPointRun, RunIdentity
 from lightning_sparse.training.trainer import check_trainer
 
 
@@ -212,7 +212,7 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
         build = functools.partial(build_network, settings, data.source)
         remarks = check_starts(network, settings["method"]["start"], build)
     change_start_(network, job)
-    return train_endpoint(
+    return EndPointRun(
         network=network,
         method=build_method(settings, masks.run_dir if masks else None),
         data=data,
@@ -239,7 +239,7 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
         checkpointing=build_checkpointing(settings),
         history=history,
         report=report,
-    )
+    ).train()
 
 
 def _trainer_options(settings: Settings) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
     (start, end), freed_by = job.ends, job.points.get("freed_by")
     curve = build_curve(settings)
     data = build_data(settings)
-    return make_path(
+    return PathRun(
         network=build_network(settings, data.source),
         data=data,
         start=load_end_point(start.run_dir, start.moment, name=start.name),
@@ -290,7 +290,7 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
         compiled=bool(settings["compile"]),
         history=history,
         report=report,
-    )
+    ).make()
 
 
 def _freed(settings: Settings, by: PlannedPoint | None) -> Freed | None:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from lightning_sparse.paths.settings import EvaluationSettings, Space
 from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.records import NEWEST_RULES, PathRecord
 from lightning_sparse.rises import margin
+from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.streams import stream_seed
 from lightning_sparse.tensor_files import save_tensors
@@ -72,141 +73,232 @@ class PathIdentity:
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-def make_path(  # noqa: PLR0913 (keyword-only: everything that a path is made of)
-    *,
-    network: nn.Module,
-    data: ImageDataModule,
-    start: EndPoint,
-    end: EndPoint,
-    curve: AbstractCurve,
-    space: Space,
-    freed: Freed | None = None,
-    settings: TrainingSettings,
-    evaluation: EvaluationSettings,
-    identity: PathIdentity,
-    run_dir: Path,
-    trainer_options: Mapping[str, Any] | None = None,
-    checkpointing: CheckpointSettings | None = None,
-    history: History | None = None,
-    compiled: bool = False,
-    report: Progress | None = None,
-) -> PathRecord:
-    """Connect two end points and measure the connection.
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """What a record says of how a curve was fitted."""
 
-    A fit that was killed goes on from its newest checkpoint; what follows it is done again.
+    objective: float | None
+    earlier_seconds: float
+    provenance: Mapping[str, float]
 
-    Args:
+
+_NO_FIT = _Fit(objective=None, earlier_seconds=0.0, provenance={})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathRun:
+    """A path: what it connects, and how it is fitted and measured.
+
+    Attributes:
         network: The architecture of both ends; its values are not read.
         data: Training batches for a curve; evaluation sets for both.
         start: End at t = 0.
         end: End at t = 1.
         curve: The shape of the path; a line needs no fit.
         space: Where control points may move; a line has none, and is the same in every space.
-        freed: What they may use besides; None for nothing.
         settings: How a curve is fitted; its weight decay is also the objective's.
         evaluation: Grid, batch-norm policy and refinement.
         identity: What the record says of the path.
         run_dir: The path's folder.
+        freed: What control points may use besides; None for nothing.
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
         checkpointing: When checkpoints of a fit are written; None for the defaults.
         history: How often the fit of a curve keeps a line of history, and who is told of it.
         compiled: Whether the network of a fit is compiled.
         report: Called now and then with steps done and steps in all.
-
-    Returns:
-        The record that was written, last of all, to ``record.json``.
-
-    Raises:
-        UserError: If the ends and the network do not fit together, a checkpoint does not fit, or a
-            loss is no number.
-        Preempted: If a signal asked for it; calling again goes on.
     """
-    started = time.perf_counter()
-    start.check_fits(network)
-    end.check_fits(network)
-    findings = validate(
-        network,
-        data,
-        is_masked=start.masks is not None or end.masks is not None,
-        recalibrates=recalibrates(evaluation),
-    )
-    check_batches_of_one(network, data, batches_of_statistics(data, evaluation))
-    remarks = findings.remarks()
-    say(remarks)
-    checkpoints = RunCheckpoints(
-        run_dir,
-        checkpointing,
-        {
-            "run_id": identity.run_id,
-            "method": f"{curve.name}, {space}",
-            "architecture": describe_network(network),
-        },
-    )
-    # A line moves in none, and joins ends without masks too.
-    subspace = subspace_masks(space, start.masks, end.masks) if curve.is_fitted else None
-    if curve.is_fitted and freed is not None:
-        subspace = freed.masks(
-            subspace or {}, network=network, state=start.state, data=data, seed=identity.seed
+
+    network: nn.Module
+    data: ImageDataModule
+    start: EndPoint
+    end: EndPoint
+    curve: AbstractCurve
+    space: Space
+    settings: TrainingSettings
+    evaluation: EvaluationSettings
+    identity: PathIdentity
+    run_dir: Path
+    freed: Freed | None = None
+    trainer_options: Mapping[str, Any] = field(default_factory=dict)
+    checkpointing: CheckpointSettings | None = None
+    history: History = field(default_factory=History)
+    compiled: bool = False
+    report: Progress | None = None
+
+    def make(self) -> PathRecord:
+        """Connect the end points and measure the connection.
+
+        A fit that was killed goes on from its newest checkpoint; what follows it is done again.
+
+        Returns:
+            The record that was written, last of all, to ``record.json``.
+
+        Raises:
+            UserError: If the ends and the network do not fit together, a checkpoint does not fit,
+                or a loss is no number.
+            Preempted: If a signal asked for it; calling again goes on.
+        """
+        started = time.perf_counter()
+        remarks = self._look()
+        checkpoints = self._checkpoints()
+        if self.curve.is_fitted:
+            control_points, fitted = self._fit(checkpoints)
+        else:
+            layout = WeightLayout(self.network)
+            control_points, fitted = both_ends(layout, self.start.state, self.end.state), _NO_FIT
+        evaluator = self._evaluator()
+        record = PathRecord(
+            **vars(self.identity),
+            **self._shape(),
+            fit_objective=fitted.objective,
+            train_subset_hash=self.data.train_subset_hash,
+            rules=NEWEST_RULES,
+            num_classes=self.data.source.num_classes,
+            **self._measured(evaluator, control_points),
+            **_counted(self.network, self.data, self.curve, control_points),
+            wall_seconds=fitted.earlier_seconds + time.perf_counter() - started,
+            provenance={**provenance(), **self.data.provenance, **fitted.provenance},
+            remarks=remarks or None,
         )
-    if not curve.is_fitted:
-        control_points, fitted = both_ends(WeightLayout(network), start.state, end.state), _NO_FIT
-    else:
-        control_points, fitted = _fit(
-            PathModule(
-                network=network,
-                start=start.state,
-                end=end.state,
-                curve=curve,
-                subspace=subspace,
-                settings=settings,
-                seed=search_seed(identity),
-                compiled=compiled,
-            ),
-            data,
-            run_dir=run_dir,
-            trainer_options=settings.with_clipping(trainer_options),
-            checkpoints=checkpoints,
-            history=history or History(),
-            report=report,
+        if is_first_rank():
+            write_record(record, self.run_dir)
+            checkpoints.finish()
+        wait_for_all(evaluator.device)
+        return record
+
+    def _look(self) -> list[str]:
+        """See that everything fits together; return and print what is to be said of it."""
+        self.start.check_fits(self.network)
+        self.end.check_fits(self.network)
+        findings = validate(
+            self.network,
+            self.data,
+            is_masked=self.start.masks is not None or self.end.masks is not None,
+            recalibrates=recalibrates(self.evaluation),
         )
-    evaluator = PathEvaluator(
-        network=network,
-        data=data,
-        settings=evaluation,
-        weight_decay=settings.weight_decay,
-        buffers=(start.buffers(network), end.buffers(network)),
-        device=join_ranks(trainer_options or {}),
-        dtype=measured_dtype((trainer_options or {}).get("precision")),
-    )
-    record = PathRecord(
-        **vars(identity),
-        start=start.name,
-        end=end.name,
-        curve=curve.name,
-        space=space if curve.is_fitted else "dense",
-        num_steps=settings.num_steps if curve.is_fitted else 0,
-        fit_objective=fitted.objective,
-        start_run=start.run.run_id,
-        end_run=end.run.run_id,
-        train_subset_hash=data.train_subset_hash,
-        rules=NEWEST_RULES,
-        num_classes=data.source.num_classes,
-        **_measured(
-            evaluator,
-            functools.partial(point_on_curve, curve, control_points.to(evaluator.device)),
-            evaluation,
-            None if curve.is_fitted else report,
-        ),
-        **_counted(network, data, curve, control_points),
-        wall_seconds=fitted.earlier_seconds + time.perf_counter() - started,
-        provenance={**provenance(), **data.provenance, **fitted.provenance},
-        remarks=remarks or None,
-    )
-    if is_first_rank():
-        write_record(record, run_dir)
-        checkpoints.finish()
-    wait_for_all(evaluator.device)
-    return record
+        batches = batches_of_statistics(self.data, self.evaluation)
+        check_batches_of_one(self.network, self.data, batches)
+        remarks = findings.remarks()
+        say(remarks)
+        return remarks
+
+    def _checkpoints(self) -> RunCheckpoints:
+        return RunCheckpoints(
+            self.run_dir,
+            self.checkpointing,
+            {
+                "run_id": self.identity.run_id,
+                "method": f"{self.curve.name}, {self.space}",
+                "architecture": describe_network(self.network),
+            },
+        )
+
+    def _subspace(self) -> Masks | None:
+        """Return where the control points of a curve may move; None for anywhere."""
+        subspace = subspace_masks(self.space, self.start.masks, self.end.masks)
+        if self.freed is None:
+            return subspace
+        return self.freed.masks(
+            subspace or {},
+            network=self.network,
+            state=self.start.state,
+            data=self.data,
+            seed=self.identity.seed,
+        )
+
+    def _fit(self, checkpoints: RunCheckpoints) -> tuple[Tensor, _Fit]:
+        """Train the control points; return all points of the curve, and what is recorded of it."""
+        module = PathModule(
+            network=self.network,
+            start=self.start.state,
+            end=self.end.state,
+            curve=self.curve,
+            subspace=self._subspace(),
+            settings=self.settings,
+            seed=search_seed(self.identity),
+            compiled=self.compiled,
+        )
+        num_steps = self.settings.num_steps
+        advice = f"lower path.training.learning_rate={self.settings.learning_rate}"
+        progress = ProgressCallback(
+            every_steps=self.history.period(num_steps),
+            report=self.report,
+            advice=advice,
+            observe=module.observe,
+            send=self.history.send,
+        )
+        tail = TailMean(first_step=num_steps - max(1, num_steps // 10))
+        trainer, keeper = fit_resumably(
+            module,
+            self.data,
+            num_steps,
+            [progress, tail],
+            self.settings.with_clipping(self.trainer_options),
+            checkpoints,
+        )
+        all_points = module.all_points.detach()
+        if not (all_points.isfinite().all() and math.isfinite(tail.mean)):
+            raise UserError(f"the fitted curve is not made of numbers; {advice}")
+        if is_first_rank():
+            save_tensors(_by_name(all_points, module.layout), self.run_dir / CONTROL_POINTS_FILE)
+            write_text_atomic(self.run_dir / HISTORY_FILE, progress.history_lines())
+        return all_points, _Fit(
+            objective=mean_over_ranks(tail.mean, trainer.strategy.root_device),
+            earlier_seconds=keeper.earlier_seconds,
+            provenance=keeper.provenance(),
+        )
+
+    def _evaluator(self) -> PathEvaluator:
+        return PathEvaluator(
+            network=self.network,
+            data=self.data,
+            settings=self.evaluation,
+            weight_decay=self.settings.weight_decay,
+            buffers=(self.start.buffers(self.network), self.end.buffers(self.network)),
+            device=join_ranks(self.trainer_options),
+            dtype=measured_dtype(self.trainer_options.get("precision")),
+        )
+
+    def _shape(self) -> dict[str, Any]:
+        """Say what a record says of what is connected, and by what."""
+        is_fitted = self.curve.is_fitted
+        return {
+            "start": self.start.name,
+            "end": self.end.name,
+            "curve": self.curve.name,
+            "space": self.space if is_fitted else "dense",
+            "num_steps": self.settings.num_steps if is_fitted else 0,
+            "start_run": self.start.run.run_id,
+            "end_run": self.end.run.run_id,
+        }
+
+    def _measured(self, evaluator: PathEvaluator, control_points: Tensor) -> dict[str, Any]:
+        """Measure the curve; a loss that is no number is not recorded."""
+        settings, report = self.evaluation, None if self.curve.is_fitted else self.report
+        weights_at = functools.partial(
+            point_on_curve, self.curve, control_points.to(evaluator.device)
+        )
+        smallest = margin(evaluator.num_classes)
+        with true_single_precision(unless_tf32=settings.allow_tf32):
+            points, converged = evaluate_path(evaluator, weights_at, settings, smallest, report)
+            errors = [evaluator.difference_error(pair, weights_at) for pair in judged_pairs(points)]
+        for point in points:
+            loss = point.train.objective + point.test.loss
+            if not math.isfinite(loss):
+                raise UserError(
+                    f"the loss at t = {point.t:zg} of the path is {loss}; bring "
+                    "evaluation.lowest_t and highest_t nearer to 0 and 1, or lower "
+                    "path.training.learning_rate"
+                )
+        is_recalibrated = settings.batch_norm in {"recalibrated", "recalibrated_plain"}
+        return {
+            "points": points,
+            "refinement_converged": converged,
+            "batch_norm": settings.batch_norm,
+            "num_recalibration_images": settings.num_recalibration_images if is_recalibrated else 0,
+            "descent_standard_error": errors[0],
+            "barrier_standard_error": errors[1],
+        }
 
 
 def search_seed(identity: PathIdentity) -> int:
@@ -232,18 +324,6 @@ def batches_of_statistics(
     return [*data.val_dataloader()] if evaluation.batch_norm == "batch" else []
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Fit:
-    """What a record says of how a curve was fitted."""
-
-    objective: float | None
-    earlier_seconds: float
-    provenance: Mapping[str, float]
-
-
-_NO_FIT = _Fit(objective=None, earlier_seconds=0.0, provenance={})
-
-
 def _counted(
     network: nn.Module, data: ImageDataModule, curve: AbstractCurve, control_points: Tensor
 ) -> dict[str, Any]:
@@ -261,72 +341,6 @@ def _counted(
         # Nothing is trained on a line.
         "flops": flops if curve.is_fitted else dataclasses.replace(flops, training=0.0),
     }
-
-
-def _measured(
-    evaluator: PathEvaluator,
-    weights_at: Callable[[float], Tensor],
-    settings: EvaluationSettings,
-    report: Progress | None,
-) -> dict[str, Any]:
-    """Measure the curve; a loss that is no number is not recorded."""
-    smallest = margin(evaluator.num_classes)
-    with true_single_precision(unless_tf32=settings.allow_tf32):
-        points, converged = evaluate_path(evaluator, weights_at, settings, smallest, report)
-        errors = [evaluator.difference_error(pair, weights_at) for pair in judged_pairs(points)]
-    for point in points:
-        loss = point.train.objective + point.test.loss
-        if not math.isfinite(loss):
-            raise UserError(
-                f"the loss at t = {point.t:zg} of the path is {loss}; bring evaluation.lowest_t "
-                "and highest_t nearer to 0 and 1, or lower path.training.learning_rate"
-            )
-    is_recalibrated = settings.batch_norm in {"recalibrated", "recalibrated_plain"}
-    return {
-        "points": points,
-        "refinement_converged": converged,
-        "batch_norm": settings.batch_norm,
-        "num_recalibration_images": settings.num_recalibration_images if is_recalibrated else 0,
-        "descent_standard_error": errors[0],
-        "barrier_standard_error": errors[1],
-    }
-
-
-def _fit(  # noqa: PLR0913 (keyword-only: all that a fit is made with)
-    module: PathModule,
-    data: ImageDataModule,
-    *,
-    run_dir: Path,
-    trainer_options: Mapping[str, Any],
-    checkpoints: RunCheckpoints,
-    history: History,
-    report: Progress | None,
-) -> tuple[Tensor, _Fit]:
-    """Train the control points; return all points of the curve, and what is recorded of it."""
-    num_steps = module.settings.num_steps
-    advice = f"lower path.training.learning_rate={module.settings.learning_rate}"
-    progress = ProgressCallback(
-        every_steps=history.period(num_steps),
-        report=report,
-        advice=advice,
-        observe=module.observe,
-        send=history.send,
-    )
-    tail = TailMean(first_step=num_steps - max(1, num_steps // 10))
-    trainer, keeper = fit_resumably(
-        module, data, num_steps, [progress, tail], trainer_options, checkpoints
-    )
-    all_points = module.all_points.detach()
-    if not (all_points.isfinite().all() and math.isfinite(tail.mean)):
-        raise UserError(f"the fitted curve is not made of numbers; {advice}")
-    if is_first_rank():
-        save_tensors(_by_name(all_points, module.layout), run_dir / CONTROL_POINTS_FILE)
-        write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
-    return all_points, _Fit(
-        objective=mean_over_ranks(tail.mean, trainer.strategy.root_device),
-        earlier_seconds=keeper.earlier_seconds,
-        provenance=keeper.provenance(),
-    )
 
 
 def _by_name(all_points: Tensor, layout: WeightLayout) -> dict[str, Tensor]:

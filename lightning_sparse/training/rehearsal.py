@@ -130,14 +130,22 @@ def rehearse(
         step_rate=step_rate,
         num_images=len(images),
         device=device,
-        weight_bytes=_size([*twin.parameters(), *twin.buffers()]),
-        gradient_bytes=_size(item.grad for item in twin.parameters() if item.grad is not None),
-        momentum_bytes=_size_of_state(optimizer),
-        mask_bytes=_size_of_masks(twin, masks),
+        **_held(twin, optimizer, masks),
         activation_bytes=sum(kept.values()),
         evaluation_bytes=evaluated * data.evaluation_batch_size // len(images),
         num_evaluated=data.evaluation_batch_size,
     )
+
+
+def _held(network: nn.Module, optimizer: Optimizer, masks: Masks) -> dict[str, Any]:
+    """Say how many bytes are held from step to step."""
+    parameters = list(network.parameters())
+    return {
+        "weight_bytes": _size([*parameters, *network.buffers()]),
+        "gradient_bytes": _size(item.grad for item in parameters if item.grad is not None),
+        "momentum_bytes": _size_of_state(optimizer),
+        "mask_bytes": _size_of_masks(network, masks),
+    }
 
 
 def _optimizer(network: nn.Module, settings: TrainingSettings) -> Optimizer:

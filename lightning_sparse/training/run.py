@@ -126,118 +126,6 @@ class WeightsCallback(AfterStepCallback):
             save_tensors(at_least_single(state), self._run_dir / name)
 
 
-def train_endpoint(  # noqa: PLR0913 (keyword-only: everything that a run is made of)
-    *,
-    network: nn.Module,
-    method: AbstractSparseMethod,
-    data: ImageDataModule,
-    settings: TrainingSettings,
-    identity: RunIdentity,
-    run_dir: Path,
-    capture_steps: Sequence[int] = (),
-    remarks: Sequence[str] = (),
-    recalibration: FixedBatches | None = None,
-    allow_tf32: bool | None = None,
-    trainer_options: Mapping[str, Any] | None = None,
-    checkpointing: CheckpointSettings | None = None,
-    history: History | None = None,
-    report: Progress | None = None,
-) -> RunRecord:
-    """Fit one network and write everything that later stages need.
-
-    A folder with checkpoints is that of a run which was killed: it goes on from the newest one.
-
-    The folder then holds ``start.safetensors`` and ``weights.safetensors`` (the network's own state
-    dict, as anyone can load it), ``masks.safetensors``, ``history.jsonl``, ``SHA256SUMS`` and, last
-    of all, ``record.json``: a folder without it is a run that has not finished.
-
-    Args:
-        network: At its start weights; it is trained in place.
-        method: Decides the masks.
-        data: Training batches, the fixed training subset and the test set.
-        settings: How the network is fitted.
-        identity: What the record says of the run; a ``rewind_step`` of k means that the start
-            weights are those of step k and that the schedule and the data go on from there.
-        run_dir: The run's folder.
-        capture_steps: Steps after which the weights are kept, for runs that rewind to them.
-        remarks: What was said of the network before, a sentence each; for the record.
-        recalibration: Equal batches over which the batch-norm statistics of the trained network are
-            computed anew; None keeps the moving averages of training.
-        allow_tf32: Whether the trained network is measured in TF32 where the device has it; None
-            is single precision.
-        trainer_options: Further `pytorch_lightning.Trainer` arguments.
-        checkpointing: When checkpoints are written; None for the defaults.
-        history: How often a line of history is kept, and who is told of it.
-        report: Called now and then with steps done and steps in all.
-
-    Returns:
-        The record that was written.
-
-    Raises:
-        UserError: If the loss stops being a number, or a setting or a checkpoint does not fit.
-        Preempted: If a signal asked for it; calling again goes on.
-    """
-    first_step = identity.rewind_step
-    check_steps(capture_steps, first_step, settings.num_steps)
-    method.check_length(settings.num_steps)
-    findings = validate(
-        network,
-        data,
-        is_masked=method.is_sparse,
-        recalibrates=recalibration is not None,
-    )
-    check_batches_of_one(network, data, [recalibration] if recalibration else [])
-    check_ranks_can_wait(findings, trainer_options or {})
-    remarks = [*remarks, *findings.remarks()]
-    say(remarks)
-    operations = forward_flops(network, data.source.image_shape)
-    module = ClassifierModule(network, settings, first_step)
-    sparsity = SparsityCallback(
-        method,
-        network="network",
-        seed=identity.seed,
-        first_step=first_step,
-        announces=False,  # the remarks have
-        probe_batches=data.probe_batches,
-    )
-    progress = _progress(module, sparsity, history or History(), report)
-    checkpoints = RunCheckpoints(
-        run_dir,
-        checkpointing,
-        {
-            "run_id": identity.run_id,
-            "method": type(method).__name__,
-            "architecture": describe_network(network),
-        },
-    )
-    trainer, keeper = fit_resumably(
-        module,
-        data,
-        settings.num_steps - first_step,
-        [sparsity, WeightsCallback(run_dir, capture_steps), progress],
-        settings.with_clipping(trainer_options),
-        checkpoints,
-    )
-    fit = _Fit(
-        trainer=trainer,
-        keeper=keeper,
-        sparsity=sparsity,
-        operations=operations,
-        remarks=remarks,
-    )
-    with true_single_precision(unless_tf32=allow_tf32):
-        _settle(network, trainer, recalibration)
-        record = _record(module, fit, data, identity, run_dir)
-    if trainer.is_global_zero:
-        save_tensors(at_least_single(network.state_dict()), run_dir / WEIGHTS_FILE)
-        save_masks(sparsity.masks, run_dir / MASKS_FILE)
-        write_text_atomic(run_dir / HISTORY_FILE, progress.history_lines())
-        write_record(record, run_dir)
-        checkpoints.finish()
-    wait_for_all(trainer.strategy.root_device)
-    return record
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Fit:
     """A fit that has ended, and who knows what of it.
@@ -255,6 +143,133 @@ class _Fit:
     sparsity: SparsityCallback
     operations: ForwardFlops
     remarks: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndPointRun:
+    """A run that trains one end point.
+
+    Attributes:
+        network: At its start weights; it is trained in place.
+        method: Decides the masks.
+        data: Training batches, the fixed training subset and the test set.
+        settings: How the network is fitted.
+        identity: What the record says of the run; a ``rewind_step`` of k means that the start
+            weights are those of step k and that the schedule and the data go on from there.
+        run_dir: The run's folder.
+        capture_steps: Steps after which the weights are kept, for runs that rewind to them.
+        remarks: What was said of the network before, a sentence each; for the record.
+        recalibration: Equal batches over which the batch-norm statistics of the trained network are
+            computed anew; None keeps the moving averages of training.
+        allow_tf32: Whether the trained network is measured in TF32 where the device has it; None
+            is single precision.
+        trainer_options: Further `pytorch_lightning.Trainer` arguments.
+        checkpointing: When checkpoints are written; None for the defaults.
+        history: How often a line of history is kept, and who is told of it.
+        report: Called now and then with steps done and steps in all.
+    """
+
+    network: nn.Module
+    method: AbstractSparseMethod
+    data: ImageDataModule
+    settings: TrainingSettings
+    identity: RunIdentity
+    run_dir: Path
+    capture_steps: Sequence[int] = ()
+    remarks: Sequence[str] = ()
+    recalibration: FixedBatches | None = None
+    allow_tf32: bool | None = None
+    trainer_options: Mapping[str, Any] = field(default_factory=dict)
+    checkpointing: CheckpointSettings | None = None
+    history: History = field(default_factory=History)
+    report: Progress | None = None
+
+    def train(self) -> RunRecord:
+        """Fit the network and write everything that later stages need.
+
+        A folder with checkpoints is that of a run which was killed: it goes on from the newest one.
+
+        The folder then holds ``start.safetensors`` and ``weights.safetensors`` (the network's own
+        state dict, as anyone can load it), ``masks.safetensors``, ``history.jsonl``, ``SHA256SUMS``
+        and, last of all, ``record.json``: a folder without it is a run that has not finished.
+
+        Returns:
+            The record that was written.
+
+        Raises:
+            UserError: If the loss stops being a number, or a setting or a checkpoint does not fit.
+            Preempted: If a signal asked for it; calling again goes on.
+        """
+        remarks = self._look()
+        operations = forward_flops(self.network, self.data.source.image_shape)
+        module = ClassifierModule(self.network, self.settings, self.identity.rewind_step)
+        sparsity = self._sparsity()
+        progress = _progress(module, sparsity, self.history, self.report)
+        checkpoints = self._checkpoints()
+        trainer, keeper = fit_resumably(
+            module,
+            self.data,
+            self.settings.num_steps - self.identity.rewind_step,
+            [sparsity, WeightsCallback(self.run_dir, self.capture_steps), progress],
+            self.settings.with_clipping(self.trainer_options),
+            checkpoints,
+        )
+        fit = _Fit(
+            trainer=trainer,
+            keeper=keeper,
+            sparsity=sparsity,
+            operations=operations,
+            remarks=remarks,
+        )
+        with true_single_precision(unless_tf32=self.allow_tf32):
+            _settle(self.network, trainer, self.recalibration)
+            record = _record(module, fit, self.data, self.identity, self.run_dir)
+        if trainer.is_global_zero:
+            save_tensors(at_least_single(self.network.state_dict()), self.run_dir / WEIGHTS_FILE)
+            save_masks(sparsity.masks, self.run_dir / MASKS_FILE)
+            write_text_atomic(self.run_dir / HISTORY_FILE, progress.history_lines())
+            write_record(record, self.run_dir)
+            checkpoints.finish()
+        wait_for_all(trainer.strategy.root_device)
+        return record
+
+    def _look(self) -> list[str]:
+        """See that everything fits together; return and print what is to be said of it."""
+        num_steps, recalibration = self.settings.num_steps, self.recalibration
+        check_steps(self.capture_steps, self.identity.rewind_step, num_steps)
+        self.method.check_length(num_steps)
+        findings = validate(
+            self.network,
+            self.data,
+            is_masked=self.method.is_sparse,
+            recalibrates=recalibration is not None,
+        )
+        check_batches_of_one(self.network, self.data, [recalibration] if recalibration else [])
+        check_ranks_can_wait(findings, self.trainer_options)
+        remarks = [*self.remarks, *findings.remarks()]
+        say(remarks)
+        return remarks
+
+    def _sparsity(self) -> SparsityCallback:
+        return SparsityCallback(
+            self.method,
+            network="network",
+            seed=self.identity.seed,
+            first_step=self.identity.rewind_step,
+            announces=False,  # the remarks have
+            probe_batches=self.data.probe_batches,
+        )
+
+    def _checkpoints(self) -> RunCheckpoints:
+        return RunCheckpoints(
+            self.run_dir,
+            self.checkpointing,
+            {
+                "run_id": self.identity.run_id,
+                "method": type(self.method).__name__,
+                "architecture": describe_network(self.network),
+            },
+        )
 
 
 def _progress(

@@ -8,7 +8,7 @@ from lightning_sparse.cli.planning import plan_path
 from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import Bezier
 from lightning_sparse.paths.freed import Freed, loss_gradients, with_share
-from lightning_sparse.paths.run import PathIdentity, make_path
+from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.sparsity.masks import layer_counts
 from lightning_sparse.tensor_files import load_tensors
 from tests.paths.test_run import EVALUATION
@@ -33,13 +33,13 @@ def fit(ends, folder, *, space="end_mask", freed=None, search_seed=None):
     identity = PathIdentity(
         run_id="path", experiment="tests", seed=1, target_sparsity=0.4, search_seed=search_seed
     )
-    record = make_path(
+    record = PathRun(
         network=make_network(seed=7), data=make_data(), start=ends[0], end=ends[1],
         curve=Bezier(2), space=space, freed=freed,
         settings=make_settings(num_steps=10, weight_decay=0.01), evaluation=EVALUATION,
         identity=identity, run_dir=folder,
         trainer_options={"accelerator": "cpu", "devices": 1},
-    )  # fmt: skip
+    ).make()  # fmt: skip
     return load_tensors(folder / "control_points.safetensors"), record
 
 

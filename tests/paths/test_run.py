@@ -8,7 +8,7 @@ from torch import nn
 from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import Bezier, Line, PolygonalChain
 from lightning_sparse.paths.end_points import load_end_point
-from lightning_sparse.paths.run import PathIdentity, make_path
+from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.records import from_json
 from lightning_sparse.tensor_files import load_tensors
@@ -24,7 +24,7 @@ EVALUATION = EvaluationSettings(
 def connect(ends, tmp_path):
     def make(*, start=ends[0], end=ends[1], curve=None, space="end_mask", **changes):
         options = changes.pop("trainer_options", {})
-        return make_path(
+        return PathRun(
             network=changes.pop("network", None) or make_network(seed=7),
             data=make_data(),
             start=start,
@@ -36,7 +36,7 @@ def connect(ends, tmp_path):
             identity=PathIdentity(run_id="path", experiment="tests", seed=1, target_sparsity=0.4),
             run_dir=tmp_path / "path",
             trainer_options={"accelerator": "cpu", "devices": 1, **options},
-        )
+        ).make()
 
     return make
 

@@ -13,7 +13,7 @@ from lightning_sparse.sparsity.distributions import Uniform
 from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.sparsity.methods.gradual_magnitude import GradualMagnitude
 from lightning_sparse.training.classifier_module import TrainingSettings
-from lightning_sparse.training.run import RunIdentity, train_endpoint
+from lightning_sparse.training.run import EndPointRun, RunIdentity
 
 NUM_CLASSES = 3
 IMAGE_SHAPE = (1, 6, 6)
@@ -122,7 +122,7 @@ def make_identity(**changes):
 def train(run_dir, *, method=None, network=None, data=None, settings=None, **options):
     """Train one end point; what is not given is the dense default."""
     identity = options.pop("identity", None) or make_identity()
-    return train_endpoint(
+    return EndPointRun(
         network=network or make_network(),
         method=method or Dense(),
         data=data or make_data(),
@@ -131,7 +131,7 @@ def train(run_dir, *, method=None, network=None, data=None, settings=None, **opt
         run_dir=run_dir,
         trainer_options={"accelerator": "cpu", "devices": 1, **options.pop("trainer_options", {})},
         **options,
-    )
+    ).train()
 
 
 def history(run_dir):

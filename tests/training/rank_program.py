@@ -18,7 +18,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import Bezier, Line
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.path_module import PathModule
-from lightning_sparse.paths.run import PathIdentity, make_path
+from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from tests.training.examples import EXAMPLES
@@ -76,7 +76,7 @@ class DrawsItsMasks(AbstractSparseMethod):
 def connect(folder, degree, options):
     """Measure a line or fit a curve from the scratch run to the pruned one."""
     data = make_data(batch_size=IMAGES_PER_STEP // options["devices"])
-    return make_path(
+    return PathRun(
         network=make_network(seed=7),
         data=data,
         start=load_end_point(folder / "dense", "end", name="dense:end"),
@@ -90,7 +90,7 @@ def connect(folder, degree, options):
         ),
         run_dir=folder / f"degree{degree}",
         trainer_options=options,
-    )
+    ).make()
 
 
 def start_unlike_others(rank):

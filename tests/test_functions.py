@@ -1,0 +1,18 @@
+"""No function is longer than a screen, its signature and docstring included."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "lightning_sparse"
+LONGEST = 60
+
+
+def test_no_function_is_longer_than_a_screen():
+    long = [
+        f"{file.relative_to(PACKAGE)}: {node.name}, {length} lines"
+        for file in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or 0) - node.lineno + 1) > LONGEST
+    ]
+    assert long == []
