@@ -9,8 +9,10 @@ from lightning_sparse.cli.pilot import (
     arm_trials,
     curve_trials,
     edge_remarks,
+    jobs_of,
     plan_arm,
     plan_curve,
+    plan_stage,
 )
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import with_needs
@@ -24,6 +26,15 @@ def test_every_arm_gets_as_many_trials_as_the_others():
     trials = arm_trials(compose_settings([]))
     assert set(trials) == {"dense", "prune", "scratch", "lottery"}
     assert len({len(choices) for choices in trials.values()}) == 1
+
+
+@pytest.mark.parametrize("experiment", ["imagenet_small", "fashion_resnet50_small"])
+def test_a_smaller_twin_of_an_experiment_has_trials_that_fit_into_its_steps(experiment):
+    settings = compose_settings([f"experiment={experiment}", "pilot.seeds=[1]"])
+
+    jobs = jobs_of(plan_stage(settings, arm_trials(settings), plan_arm))
+
+    assert len(jobs) == sum(map(len, arm_trials(settings).values()))
 
 
 def test_unequal_numbers_of_trials_are_refused():
