@@ -100,6 +100,11 @@ def start_unlike_others(rank):
     torch.set_num_threads(1)
 
 
+def length_of(method):
+    """Train for as long as the method is made for, if it says how long."""
+    return {"num_steps": method.num_steps} if hasattr(method, "num_steps") else {}
+
+
 def look_at_views(run, seen):
     """Train a network without batch norm, whose statistics would be those of a rank."""
     for method in (GrowsByGradient(), AsksAtStart()):
@@ -107,7 +112,7 @@ def look_at_views(run, seen):
         run(name, method, TwoLayers)
         seen[f"view of {name}"] = method.seen
     for name, method in EXAMPLES.items():
-        run(name.replace(" ", "_"), method)
+        run(name.replace(" ", "_"), method, settings=make_settings(**length_of(method)))
 
 
 def main(folder, device):
