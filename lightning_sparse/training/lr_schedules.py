@@ -144,7 +144,7 @@ class Repeated(AbstractLRSchedule):
     Example:
         >>> schedule = Repeated(schedule=WarmupCosine(warmup_fraction=0.1), times=2)
         >>> [round(schedule.factor(step, 100), 2) for step in (0, 4, 25, 49, 50)]
-        [0.2, 1.0, 0.56, 0.0, 0.2]
+        [0.2, 1.0, 0.59, 0.0, 0.2]
     """
 
     schedule: AbstractLRSchedule
