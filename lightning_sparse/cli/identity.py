@@ -97,11 +97,10 @@ def training_id(
     return _name([*stem, f"seed{settings['seed']}"], parts)
 
 
-def path_id(  # noqa: PLR0913 (keyword-only: what a path is between, and of which shape)
+def path_id(
     settings: Settings,
     *,
-    start: str,
-    end: str,
+    ends: tuple[str, str],
     curve: str,
     is_fitted: bool,
     sparsity: float,
@@ -111,14 +110,13 @@ def path_id(  # noqa: PLR0913 (keyword-only: what a path is between, and of whic
 
     Args:
         settings: What the path is made with.
-        start: Where it starts.
-        end: Where it ends.
+        ends: Where it starts, and where it ends.
         curve: Name of its shape.
         is_fitted: Whether that was fitted.
         sparsity: Nominal sparsity of its sparser end, in [0, 1); shown if there is any.
         freed_by: The point whose magnitudes order what is freed, as run id and moment; None.
     """
-    path = settings["path"]
+    path, (start, end) = settings["path"], ends
     parts = decisive(settings, (*_DECIDES_PATH, "evaluation"))
     parts |= {"start": start, "end": end, **_shape(settings)}
     parts["weight_decay"] = path["training"]["weight_decay"]
@@ -159,17 +157,13 @@ def recorded_id(record: Record) -> str:
                 start_source=source,
                 change_source=record.change_source,
             )
-        ends = [
-            f"{run_id}:{point.moment}"
-            for point, run_id in (
-                (record.start_point, record.start_run),
-                (record.end_point, record.end_run),
-            )
-        ]
+        ends = (
+            f"{record.start_run}:{record.start_point.moment}",
+            f"{record.end_run}:{record.end_point.moment}",
+        )
         return path_id(
             settings,
-            start=ends[0],
-            end=ends[1],
+            ends=ends,
             curve=record.curve,
             is_fitted=record.is_fitted,
             sparsity=record.target_sparsity,

@@ -33,7 +33,7 @@ from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.records import PathRecord, RunRecord, to_json
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
-from lightning_sparse.report.terminal import print_claims
+from lightning_sparse.report.pages import PAGE
 from lightning_sparse.storage import write_text_atomic
 
 COURSES_FILE = "courses.jsonl"
@@ -139,9 +139,7 @@ def _write(settings: Settings, jobs: Sequence[Job], folder: Path, console: Conso
         title=settings["reproduce"]["title"],
         folder=folder,
     )
-    print_claims(claims, console)
-    text = f"report: {folder / 'report.html'}"
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    report.say_verdicts(claims, folder / PAGE, console)
 
 
 def course_of(job: Job) -> Course | None:

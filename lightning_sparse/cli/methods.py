@@ -17,7 +17,7 @@ from lightning_sparse.cli.arms import arms, unmasked
 from lightning_sparse.cli.compose import Settings, with_values
 from lightning_sparse.cli.pilot import best_of, entries_of, jobs_of, plan_arm, plan_stage, trials_of
 from lightning_sparse.cli.planning import plan_training
-from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, WIDTH_OF_LOGS, read_experiment
+from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, read_experiment, say_verdicts
 from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.variants import with_arm
 from lightning_sparse.cli.worker import look_at, run_job
@@ -27,7 +27,7 @@ from lightning_sparse.pipeline.locks import held
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.records import to_json as record_json
 from lightning_sparse.report.methods_page import write_methods
-from lightning_sparse.report.terminal import print_claims
+from lightning_sparse.report.pages import PAGE
 from lightning_sparse.storage import write_text_atomic
 
 PILOT_FILE = "pilot.jsonl"
@@ -117,11 +117,7 @@ def report(settings: Settings, console: Console) -> None:
     write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
     title = settings["reproduce"]["title"]
     write_methods(records, claims, arms(settings), title=title, folder=folder)
-    if not console.is_terminal:
-        console.width = WIDTH_OF_LOGS
-    print_claims(claims, console)
-    text = f"report: {folder / 'report.html'}"
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    say_verdicts(claims, folder / PAGE, console)
 
 
 def methods_dir(settings: Settings) -> Path:

@@ -127,8 +127,7 @@ def plan_path(settings: Settings) -> Job:
     freed_by = _freed_by(settings) if curve.is_fitted else None
     run_id = path_id(
         settings,
-        start=start.identity,
-        end=end.identity,
+        ends=(start.identity, end.identity),
         curve=curve.name,
         is_fitted=curve.is_fitted,
         sparsity=sparsity,

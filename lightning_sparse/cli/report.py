@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightning_sparse.analysis.claim import to_json
+from lightning_sparse.analysis.claim import ClaimResult, to_json
 from lightning_sparse.analysis.judge import judge_all, rule_set
 from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.analysis.triples import judge_triples
@@ -19,6 +19,7 @@ from lightning_sparse.records import Record, read_records
 from lightning_sparse.records import to_json as to_line
 from lightning_sparse.report.document import write_report
 from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.pages import PAGE
 from lightning_sparse.report.terminal import print_claims
 from lightning_sparse.storage import write_text_atomic
 
@@ -50,13 +51,16 @@ def run(settings: Settings) -> None:
         title=settings["reproduce"]["title"],
         report_dir=folder,
     )
-    console = Console()
+    say_verdicts(claims, folder / PAGE, Console())
+    track_report(settings, folder / PAGE)
+
+
+def say_verdicts(claims: Sequence[ClaimResult], page: Path, console: Console) -> None:
+    """Print the claims as a table, and where the page is that shows them."""
     if not console.is_terminal:
         console.width = WIDTH_OF_LOGS
     print_claims(claims, console)
-    track_report(settings, folder / "report.html")
-    text = f"report: {folder / 'report.html'}"
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
 
 
 def put_together(others: Sequence[Path], target: Path, settings: Settings) -> None:

@@ -49,6 +49,27 @@ def submit(settings: Settings, jobs: Sequence[Job]) -> None:
     say(Console(), submitted, num_finished=len(with_needs(jobs)) - len(waiting))
 
 
+def submit_whole(settings: Settings, jobs: Sequence[Job], *, verb: str, name: str) -> None:
+    """Submit jobs and what they need, and one that comes after them all and reports.
+
+    Args:
+        settings: As composed.
+        jobs: Runs and paths; what is finished is not submitted.
+        verb: What the last job runs, with the same settings.
+        name: Of the last job.
+    """
+    look_at(jobs, is_here=False)
+    queue = submitter(settings)
+    submitted = queue.submit_jobs(jobs, resources_of(settings), words_of)
+    report = queue.submit(
+        name,
+        [verb, *settings["source"].words],
+        resources_of(settings, alone=True),
+        after=[job.job_id for job in submitted],
+    )
+    say(Console(), [*submitted, report], num_finished=len(jobs) - len(unfinished(jobs)))
+
+
 def say(console: Console, submitted: Sequence[Submitted], *, num_finished: int) -> None:
     """Print one line for each job in the queue, what failed before, how many runs need none."""
     lines = [f"job {job.job_id}: {job.name}" for job in submitted]

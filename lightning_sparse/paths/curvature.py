@@ -160,7 +160,11 @@ class SpectralDensity:
     width: float
 
 
-def spectral_density(  # noqa: PLR0913 (keyword-only: how closely it is looked at)
+_RELATIVE_WIDTH = 0.01
+"""Of the Gaussian, as a share of the range of eigenvalues seen."""
+
+
+def spectral_density(
     product: Product,
     size: int,
     *,
@@ -168,7 +172,6 @@ def spectral_density(  # noqa: PLR0913 (keyword-only: how closely it is looked a
     num_probes: int = 8,
     num_steps: int = 64,
     num_points: int = 401,
-    relative_width: float = 0.01,
 ) -> SpectralDensity:
     """Estimate the spectral density by stochastic Lanczos quadrature.
 
@@ -183,14 +186,13 @@ def spectral_density(  # noqa: PLR0913 (keyword-only: how closely it is looked a
         num_probes: Random directions, at least 2.
         num_steps: Products for each of them.
         num_points: Of the grid.
-        relative_width: Of the Gaussian, as a share of the range of eigenvalues seen.
     """
     rules = [
         quadrature(product, _probe(size, seed, number), num_steps) for number in range(num_probes)
     ]
     low = min(float(nodes.min()) for nodes, _ in rules)
     high = max(float(nodes.max()) for nodes, _ in rules)
-    width = relative_width * max(high - low, math.ulp(1.0))
+    width = _RELATIVE_WIDTH * max(high - low, math.ulp(1.0))
     grid = np.linspace(low - 4 * width, high + 4 * width, num_points)
     curves = np.stack([_smoothed(grid, nodes, weights, width) for nodes, weights in rules])
     return SpectralDensity(

@@ -1,8 +1,9 @@
 """A mask and a share of what it leaves out, in an order: subspaces between sparse and dense."""
 
 import copy
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -56,22 +57,17 @@ class Freed:
         Raises:
             UserError: If ``magnitude`` has nothing to look at.
         """
-        return with_share(masks, self._scores(masks, network, state, data, seed), self.share)
+        gradients = functools.partial(loss_gradients, network, state, data)
+        return with_share(masks, self._scores(masks, gradients, seed), self.share)
 
-    def _scores(
-        self,
-        masks: Masks,
-        network: nn.Module,
-        state: Mapping[str, Tensor],
-        data: ImageDataModule,
-        seed: int,
-    ) -> Weights:
+    def _scores(self, masks: Masks, gradients: Callable[[], Weights], seed: int) -> Weights:
+        """Return what orders the coordinates; gradients are asked for where they do."""
         if self.order == "random":
             weights = {name: mask.float() for name, mask in masks.items()}
             return random_scores(weights, stream_generator(seed, "mask", 0, 2))
         if self.order == "gradient":
-            gradients = loss_gradients(network, state, data)
-            return {name: magnitude(gradients[name]) for name in masks}
+            found = gradients()
+            return {name: magnitude(found[name]) for name in masks}
         if self.other is None:
             raise UserError("path.freed_order=magnitude: needs the weights of a dense run")
         return {name: magnitude(self.other[name]) for name in masks}

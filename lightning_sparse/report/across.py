@@ -16,14 +16,12 @@ from lightning_sparse.arms import Arm
 from lightning_sparse.records import Record
 from lightning_sparse.report.blocks import Block, Document, Paragraph, Picture, Row, Section, Table
 from lightning_sparse.report.drawing import drawing, picture
-from lightning_sparse.report.html import render_html
-from lightning_sparse.report.markdown import render_markdown
+from lightning_sparse.report.pages import write_pages
 from lightning_sparse.report.style import (
     NONE,
     Looks,
     number,
 )
-from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
 
 # Sideways shift of the arms as a share of the axis, so that their bars do not cover each other.
 _DODGE = 0.008
@@ -81,13 +79,7 @@ def write_across(
             ),
         ],
     )
-    for item in document.pictures:
-        write_text_atomic(report_dir / "figures" / f"{item.name}.svg", item.svg)
-        write_bytes_atomic(report_dir / "figures" / f"{item.name}.png", item.png)
-    write_text_atomic(report_dir / "report.md", render_markdown(document))
-    page = report_dir / "report.html"
-    write_text_atomic(page, render_html(document))
-    return page
+    return write_pages(document, report_dir)
 
 
 def _missing(names: Sequence[str]) -> list[Block]:

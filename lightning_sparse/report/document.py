@@ -1,4 +1,4 @@
-"""Puts the report together and writes it: one HTML page, a Markdown copy and the figures."""
+"""Puts the report together, and writes it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,11 +28,10 @@ from lightning_sparse.report.endpoint_tables import endpoint_blocks
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.glossary import glossary
 from lightning_sparse.report.headline import headline_picture
-from lightning_sparse.report.html import render_html
 from lightning_sparse.report.layer_tables import layer_blocks
 from lightning_sparse.report.machines import machines_sentence
-from lightning_sparse.report.markdown import render_markdown
 from lightning_sparse.report.measurement_tables import measurement_blocks, record_blocks
+from lightning_sparse.report.pages import PAGE, write_pages
 from lightning_sparse.report.path_figures import (
     Panel,
     control_panels,
@@ -44,7 +43,6 @@ from lightning_sparse.report.path_tables import missing_routes, path_blocks
 from lightning_sparse.report.search_figure import search_blocks
 from lightning_sparse.report.sparsity_figure import sparsity_picture
 from lightning_sparse.report.style import PAPER_ADDRESS
-from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
 
 QUESTION = (
     "Does a network that loses its weights step by step while it trains (pruned) end better than "
@@ -87,13 +85,7 @@ def write_report(
     """
     document = make_document(findings, claims, triples, title=title)
     document = replace(document, opening=[*document.opening, *_laboratory(report_dir)])
-    # The pages come last: whoever finds one finds the figures that it shows.
-    headline = [headline_picture(findings)] if findings.runs else []
-    for picture in [*document.pictures, *headline]:
-        write_text_atomic(report_dir / "figures" / f"{picture.name}.svg", picture.svg)
-        write_bytes_atomic(report_dir / "figures" / f"{picture.name}.png", picture.png)
-    write_text_atomic(report_dir / "report.md", render_markdown(document))
-    write_text_atomic(report_dir / "report.html", render_html(document))
+    write_pages(document, report_dir, [headline_picture(findings)] if findings.runs else [])
 
 
 def _laboratory(report_dir: Path) -> list[Block]:
@@ -104,7 +96,7 @@ def _laboratory(report_dir: Path) -> list[Block]:
     return [Paragraph([why, Link("the laboratory", LABORATORY_PAGE), "."])]
 
 
-LABORATORY_PAGE = "laboratory/report.html"
+LABORATORY_PAGE = f"laboratory/{PAGE}"
 
 
 def make_document(

@@ -32,13 +32,11 @@ from lightning_sparse.report.claims_tables import (
 )
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.findings import Findings
-from lightning_sparse.report.html import render_html
-from lightning_sparse.report.markdown import render_markdown
 from lightning_sparse.report.measurement_tables import record_blocks
+from lightning_sparse.report.pages import write_pages
 from lightning_sparse.report.shares_figure import shares_blocks
 from lightning_sparse.report.sparsity_figure import use_log_scale
 from lightning_sparse.report.style import NONE, number, percent
-from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
 
 QUESTION = (
     "Training from a new random start inside a good sparse mask ends above what pruning reaches "
@@ -82,11 +80,7 @@ def write_page(
         folder: Where to write; made if absent.
     """
     document = make_page(findings, claims, courses, title=title)
-    for item in document.pictures:
-        write_text_atomic(folder / "figures" / f"{item.name}.svg", item.svg)
-        write_bytes_atomic(folder / "figures" / f"{item.name}.png", item.png)
-    write_text_atomic(folder / "report.md", render_markdown(document))
-    write_text_atomic(folder / "report.html", render_html(document))
+    write_pages(document, folder)
 
 
 def make_page(

@@ -14,11 +14,9 @@ from lightning_sparse.report.blocks import Block, Document, Paragraph, Picture, 
 from lightning_sparse.report.claims_tables import verdict_sentence, verdict_table
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.endpoint_tables import counts, mean_with_margin
-from lightning_sparse.report.html import render_html
-from lightning_sparse.report.markdown import render_markdown
+from lightning_sparse.report.pages import write_pages
 from lightning_sparse.report.sparsity_figure import accuracy_on_test, training_loss, use_log_scale
 from lightning_sparse.report.style import NONE, Looks, nominal, percent
-from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
 
 _COLUMNS = (
     "no.",
@@ -57,11 +55,7 @@ def write_methods(
         folder: Where to write; made if absent.
     """
     document = make_document(records, claims, arms, title=title)
-    for shown in document.pictures:
-        write_text_atomic(folder / "figures" / f"{shown.name}.svg", shown.svg)
-        write_bytes_atomic(folder / "figures" / f"{shown.name}.png", shown.png)
-    write_text_atomic(folder / "report.md", render_markdown(document))
-    write_text_atomic(folder / "report.html", render_html(document))
+    write_pages(document, folder)
 
 
 def make_document(
