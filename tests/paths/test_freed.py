@@ -1,5 +1,6 @@
 """Subspaces between a mask and everything: nested, and at both ends what there was before."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import Bezier
 from lightning_sparse.paths.freed import Freed, loss_gradients, with_share
 from lightning_sparse.paths.run import PathIdentity, PathRun
+from lightning_sparse.rises import descent
 from lightning_sparse.sparsity.masks import layer_counts
 from lightning_sparse.tensor_files import load_tensors
 from tests.paths.test_run import EVALUATION
@@ -123,6 +125,21 @@ def test_a_share_makes_another_path_and_magnitudes_need_the_dense_run():
     }
     assert len({job.run_id for job in plans.values()}) == 3
     assert [len(plans[order].needs) for order in ORDERS] == [2, 2, 3]
+
+
+def landscape(a, b):
+    """A ring of solutions around a hill of height 1, of which a mask on a leaves two points."""
+    return (1 - a**2 - b**2) ** 2
+
+
+def test_the_way_over_the_hill_climbs_by_its_height_and_the_way_around_it_by_nothing():
+    ts = np.linspace(0, 1, 401)
+    inside = landscape(2 * ts - 1, 0.0)
+    around = landscape(-np.cos(np.pi * ts), np.sin(np.pi * ts))
+    masked = descent(ts.tolist(), inside.tolist())
+
+    assert (masked.value, masked.to_t) == (pytest.approx(1, abs=1e-12), 0.5)
+    assert descent(ts.tolist(), around.tolist()).value < 1e-12
 
 
 def test_a_coordinate_alone_can_open_the_way_and_inert_ones_cannot():
