@@ -155,16 +155,16 @@ class _Shared:
 
     def __init__(self, settings: Settings) -> None:
         self.data = build_data(settings)
-        self._networks: dict[str, nn.Module] = {}
+        self._networks: dict[tuple[int, str], nn.Module] = {}
         self._starts: set[str] = set()
         self._findings: dict[tuple[bool, bool], Findings] = {}
 
     def network(self, settings: Settings) -> nn.Module:
-        """Return the network at its start weights, which are those of its stream."""
-        stream = arm_of(settings).stream
-        if stream not in self._networks:
-            self._networks[stream] = build_network(settings, self.data.source)
-        return self._networks[stream]
+        """Return the network at its start weights, which are those of its seed and stream."""
+        place = (settings["seed"], arm_of(settings).stream)
+        if place not in self._networks:
+            self._networks[place] = build_network(settings, self.data.source)
+        return self._networks[place]
 
     def check_starts(self, settings: Settings) -> None:
         """See that start weights are those of their stream, and of no other."""

@@ -36,7 +36,8 @@ OF_EVERY = "_of_every_"
 _OF_ARMS: Mapping[str, Any] = {
     "start": "init", "masks": "own", "repeats": None, "sparsity": None, "keeps": [],
     "trials": None, "definition": "", "colour": None, "marker": None,
-    "start_change": {}, "start_changed_by": None, "cycles": None, "length": None, "tuned_as": None,
+    "start_change": None, "start_changed_by": None, "cycles": None, "length": None,
+    "tuned_as": None,
 }  # fmt: skip
 
 

@@ -107,7 +107,7 @@ class Leaf:
     @property
     def is_open(self) -> bool:
         """Whether arguments of something that is chosen stand below it."""
-        return bool(self.type == Mapping[str, Any])
+        return Mapping[str, Any] in (self.type, *get_args(self.type))
 
 
 def leaves_of(

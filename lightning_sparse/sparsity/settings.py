@@ -18,7 +18,7 @@ class MethodSettings:
         start: A random stream, or a point: ``prune:100``.
         masks: ``none``, ``own``, or ``prune:end``: the masks that its method is given.
         sparse_method: ``_target_`` names the class.
-        start_change: ``_target_`` names what changes the weights at the start; empty for nothing.
+        start_change: ``_target_`` names what changes the weights at the start; None for nothing.
         start_changed_by: The point whose weights that is given; None for none.
         cycles: How many schedules of the learning rate follow each other; None for one.
         length: Of its runs, so many times ``training.num_steps``; None for once.
@@ -39,7 +39,7 @@ class MethodSettings:
     start: str
     masks: str
     sparse_method: Mapping[str, Any]
-    start_change: Mapping[str, Any]
+    start_change: Mapping[str, Any] | None
     start_changed_by: str | None = setting(example="runs/NAME:end")
     cycles: int | None = setting(decides=(ARGUMENT,), example=2, at_least=1)
     length: int | None = setting(decides=(ARGUMENT,), example=5, at_least=1)

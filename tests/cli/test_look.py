@@ -6,6 +6,7 @@ import re
 import pytest
 
 from lightning_sparse.cli.compose import compose_settings
+from lightning_sparse.cli.look import look_before
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.worker import look_at
 from lightning_sparse.errors import UserError
@@ -99,3 +100,11 @@ def test_the_masks_and_weights_that_a_run_would_take_are_looked_at(tmp_path, pru
     with pytest.raises(UserError, match="does not fit the model ConvNet"):
         look_at([narrower])
     look_at([plan_training(compose_settings([SMOKE, *words]))])
+
+
+def test_jobs_of_several_seeds_are_looked_at_with_start_weights_of_their_own(tmp_path):
+    """As a stopped command leaves them: of one arm one seed is to be made, of the next another."""
+    words = [SMOKE, f"runs_dir={tmp_path}"]
+    lottery = plan_training(compose_settings([*words, "seed=21", "method=lottery"]))
+    dense = plan_training(compose_settings([*words, "seed=22", "method=dense"]))
+    look_before([lottery, dense])
