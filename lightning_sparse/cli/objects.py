@@ -30,11 +30,17 @@ def build_question(name: str) -> Question:
     Raises:
         UserError: If it cannot be imported, or is no claim.
     """
-    found = _located(name)
-    if not isinstance(found, Question):
-        what = "cannot be imported" if found is None else f"is a {type(found).__name__}, no claim"
+    remedy = "name a Question, as package.module.QUESTION"
+    try:
+        found = _locate(name)
+    except (ImportError, ValueError) as error:
+        reason = " ".join(str(_first_cause(error)).split())
         raise UserError(
-            f"reproduce.further_claims: {name} {what}; name a Question, as package.module.QUESTION"
+            f"reproduce.further_claims: {name} cannot be imported ({reason}); {remedy}"
+        ) from error
+    if not isinstance(found, Question):
+        raise UserError(
+            f"reproduce.further_claims: {name} is a {type(found).__name__}, no claim; {remedy}"
         )
     return found
 
