@@ -68,6 +68,34 @@ class Ratio(AbstractQuantity):
 
 
 @final
+@dataclass(frozen=True, kw_only=True)
+class Amortised(AbstractQuantity):
+    """Mean cost of steps of which every so many another kind is one, in units of a third.
+
+    Attributes:
+        usual: The kind that most are.
+        rare: The other kind.
+        every: One of so many is of that.
+        theirs: The unit.
+    """
+
+    usual: str
+    rare: str
+    every: int
+    theirs: str
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """All three."""
+        return self.usual, self.rare, self.theirs
+
+    def value(self, measured: Round) -> float:
+        """Average, and divide."""
+        mean = ((self.every - 1) * measured[self.usual] + measured[self.rare]) / self.every
+        return mean / measured[self.theirs]
+
+
+@final
 @dataclass(frozen=True)
 class Absolute(AbstractQuantity):
     """Cost of one side, in its own unit."""

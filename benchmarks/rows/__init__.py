@@ -8,6 +8,7 @@ ROWS = (
     "masked_step",
     "trainer",
     "mask_update",
+    "methods",
     "ffcv_loader",
     "digits_loader",
     "path_step",
@@ -22,6 +23,7 @@ ROWS = (
 ACCELERATOR_ROWS = (
     "accelerator",
     "mask_update",
+    "methods",
     "gpu_train",
     "gpu_curve",
     "gpu_path_evaluation",
@@ -29,4 +31,4 @@ ACCELERATOR_ROWS = (
     "gpu_deterministic",
     "checkpoint",
 )
-"""Those of ``make bench-gpu``; two of them are measured on both."""
+"""Those of ``make bench-gpu``; three of them are measured on both."""

@@ -9,6 +9,7 @@ from benchmarks import pairing
 from benchmarks.pairing import (
     FIRST_LOOK,
     Absolute,
+    Amortised,
     Claim,
     Exponent,
     Ratio,
@@ -136,6 +137,12 @@ def test_an_absolute_bar_and_a_quantity_without_one():
 
     assert [finding.verdict for finding in findings] == ["holds", "measured"]
     assert findings[1].estimate == pytest.approx(0.5)
+
+
+def test_a_rare_step_counts_as_often_as_it_is_made():
+    mean = Amortised(usual="masked", rare="update", every=10, theirs="dense")
+    assert mean.sides == ("masked", "update", "dense")
+    assert mean.value({"masked": 1.0, "update": 6.0, "dense": 2.0}) == pytest.approx(0.75)
 
 
 def test_an_exponent_is_that_of_a_power_law():
