@@ -262,6 +262,9 @@ class PathRecord:
         freed_order: What of it came first.
         freed_by: The point whose magnitudes that is, as run id and moment; None where it is not.
         search_seed: Which draw of t the fit was made with; None for the first.
+        ray: The coordinates along which a line goes straight down the gradient at its start,
+            ``inside`` the mask, ``outside`` or ``outside_random``; its end is no point of a run
+            then, and ``end`` is ``start``. None for a path between two points.
     """
 
     kind: ClassVar[str] = "path"
@@ -302,6 +305,7 @@ class PathRecord:
     freed_order: str | None = None
     freed_by: str | None = None
     search_seed: int | None = None
+    ray: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse counts that no mask gives."""

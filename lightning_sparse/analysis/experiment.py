@@ -30,6 +30,8 @@ class Route(NamedTuple):
         share: Share of what the mask leaves out that a sparse curve may use too; None for nothing.
         order: What of it comes first, as in `PathRecord`.
         search: Which draw of t a curve was fitted with; None for the first.
+        ray: Coordinates along which a line goes down from the start, as in `PathRecord`; None for a
+            path between two points.
     """
 
     start: str
@@ -40,6 +42,7 @@ class Route(NamedTuple):
     share: float | None = None
     order: str | None = None
     search: int | None = None
+    ray: str | None = None
 
     @property
     def name(self) -> str:
@@ -50,7 +53,11 @@ class Route(NamedTuple):
             'sparse quadratic scratch:end to prune:end'
             >>> Route("scratch:start", "prune:end").name
             'line scratch:start to prune:end'
+            >>> Route("prune:end", "prune:end", ray="outside").name
+            'ray outside from prune:end'
         """
+        if self.ray is not None:
+            return f"ray {self.ray.replace('_', ' ')} from {self.start}"
         curve = self.curve.removesuffix(" curve")
         shape = f"{self.space} {curve}" if self.is_fitted else curve.removeprefix("straight ")
         more = f", {self.times} times the steps" if self.times > 1 else ""
@@ -73,7 +80,7 @@ def route_of(path: PathRecord) -> Route:
     """Return the kind of a recorded path."""
     start, end = str(path.start_point), str(path.end_point)
     if not path.is_fitted:
-        return Route(start, end, path.curve)
+        return Route(start, end, path.curve, ray=path.ray)
     space: Literal["dense", "sparse"] = "dense" if path.space == "dense" else "sparse"
     return Route(
         start,

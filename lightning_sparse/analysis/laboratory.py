@@ -9,10 +9,11 @@ from typing import Literal
 
 from lightning_sparse.analysis import second_rules
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.claims import e_escape, f_critical_share, i_signs
+from lightning_sparse.analysis.claims import e_escape, f_critical_share, g_descent, i_signs
 from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.question import Question
+from lightning_sparse.analysis.rays import BESIDE
 from lightning_sparse.analysis.rule_set import RuleSet
 
 ENDS, ESCAPES, SIGNS = i_signs.ENDS, e_escape.ARMS, i_signs.ARMS
@@ -31,6 +32,7 @@ SPEAKS: Mapping[str, Mapping[Explanation, bool]] = {
     "E2": {"subspace": True},
     "F1": {"subspace": True},
     "F2": {"subspace": True},
+    "G": {"subspace": True},
     "I1": {"start": True},
     "I2": {"start": True},
 }
@@ -49,12 +51,16 @@ def laboratory(*, control: str, detour: str) -> RuleSet:
         *e_escape.questions(control=control, detour=detour),
         *f_critical_share.QUESTIONS,
         *i_signs.QUESTIONS,
+        g_descent.QUESTION,
     )
     points = tuple(f"{arm}:end" for arm in (*e_escape.ARMS, *i_signs.ARMS))
     return RuleSet(
         number=2,
         questions=questions,
-        beside=(Needed(points=points, decides=False),),
+        beside=(
+            Needed(points=points, decides=False),
+            Needed(routes=BESIDE, decides=False),
+        ),
         judge_all=_judge,
         group_size=10,
     )

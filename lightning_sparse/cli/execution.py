@@ -38,6 +38,7 @@ from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.models.starts import check_starts
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.freed import Freed
+from lightning_sparse.paths.rays import Ray
 from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.pipeline.locks import held
@@ -274,6 +275,7 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
         curve=curve,
         space=path["space"],
         freed=_freed(settings, freed_by) if curve.is_fitted else None,
+        ray=Ray(coordinates=path["ray"]) if path["ray"] else None,
         settings=build_training(path["training"], "path.training"),
         evaluation=build_evaluation(settings),
         identity=PathIdentity(

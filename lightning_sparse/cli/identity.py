@@ -121,6 +121,9 @@ def path_id(
     parts |= {"start": start, "end": end, **_shape(settings)}
     parts["weight_decay"] = path["training"]["weight_decay"]
     kind = [_short_curve(settings, curve)]
+    if path.get("ray") is not None:
+        parts["ray"] = path["ray"]
+        kind.append(f"ray-{path['ray']}")
     if is_fitted:
         parts |= {"space": path["space"], "training": _without_nulls(path["training"])}
         kind.append(path["space"])

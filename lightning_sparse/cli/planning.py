@@ -135,6 +135,7 @@ def plan_path(settings: Settings) -> Job:
     )
     points = {"start": start, "end": end} | ({"freed_by": freed_by} if freed_by else {})
     kind = f"{curve.name} ({path['space']})" if curve.is_fitted else curve.name
+    kind += f" down the gradient {path['ray']}" if path["ray"] else ""
     if curve.is_fitted and path["freed_share"] is not None:
         kind += f" with {path['freed_share']:g} of the rest by {path['freed_order']}"
     steps = path["training"]["num_steps"] if curve.is_fitted else 0
@@ -173,11 +174,25 @@ def _ends(settings: Settings) -> tuple[PlannedPoint, PlannedPoint]:
         _point(settings, point, field, _steps(settings, point.run, points))
         for point, field in zip(points, fields, strict=True)
     )
-    if start.identity == end.identity:
+    if path["ray"] is not None:
+        _check_ray(settings, start, end)
+    elif start.identity == end.identity:
         raise UserError(
             f"path.start={path['start']}, path.end={path['end']}: are one point; a path needs two"
         )
     return start, end
+
+
+def _check_ray(settings: Settings, start: PlannedPoint, end: PlannedPoint) -> None:
+    """Refuse a ray that is no line from one point."""
+    ray = f"path.ray={settings['path']['ray']}"
+    if start.identity != end.identity:
+        raise UserError(
+            f"{ray}, path.start={start.name}, path.end={end.name}: a ray has one point; say "
+            f"path.end={start.name} too"
+        )
+    if build_curve(settings).is_fitted:
+        raise UserError(f"{ray}: is a straight line; say curve=line")
 
 
 def _parsed(field: str) -> Point:

@@ -161,7 +161,7 @@ def route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
 
 def _of_fit(route: Route) -> Values:
     """Return what a route says of its fit beside curve and space."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {} if route.ray is None else {"path.ray": route.ray}
     if route.share is not None:
         values = {"path.freed_share": route.share, "path.freed_order": route.order}
     return values if route.search is None else {**values, "path.search_seed": route.search}

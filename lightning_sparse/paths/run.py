@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
@@ -27,6 +28,7 @@ from lightning_sparse.paths.freed import Freed
 from lightning_sparse.paths.geometry import curve_length, point_on_curve
 from lightning_sparse.paths.layout import WeightLayout, both_ends
 from lightning_sparse.paths.path_module import PathModule
+from lightning_sparse.paths.rays import Ray, evaluate_ray, measured_gradient
 from lightning_sparse.paths.settings import EvaluationSettings, Space
 from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.records import NEWEST_RULES, PathRecord
@@ -41,7 +43,11 @@ from lightning_sparse.training.checkpoints import (
     fit_resumably,
 )
 from lightning_sparse.training.classifier_module import TrainingSettings
-from lightning_sparse.training.numerics import measured_dtype, true_single_precision
+from lightning_sparse.training.numerics import (
+    accelerator_of,
+    measured_dtype,
+    true_single_precision,
+)
 from lightning_sparse.training.progress import History, Progress, ProgressCallback, TailMean
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.ranks import (
@@ -101,6 +107,7 @@ class PathRun:
         identity: What the record says of the path.
         run_dir: The path's folder.
         freed: What control points may use besides; None for nothing.
+        ray: Where a line goes down from its start instead of to its end; None for a path.
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
         checkpointing: When checkpoints of a fit are written; None for the defaults.
         history: How often the fit of a curve keeps a line of history, and who is told of it.
@@ -119,6 +126,7 @@ class PathRun:
     identity: PathIdentity
     run_dir: Path
     freed: Freed | None = None
+    ray: Ray | None = None
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
     checkpointing: CheckpointSettings | None = None
     history: History = field(default_factory=History)
@@ -145,7 +153,7 @@ class PathRun:
             control_points, fitted = self._fit(checkpoints)
         else:
             layout = WeightLayout(self.network)
-            control_points, fitted = both_ends(layout, self.start.state, self.end.state), _NO_FIT
+            control_points, fitted = both_ends(layout, self.start.state, self._last()), _NO_FIT
         evaluator = self._evaluator()
         record = PathRecord(
             **vars(self.identity),
@@ -205,6 +213,26 @@ class PathRun:
             data=self.data,
             seed=self.identity.seed,
         )
+
+    def _last(self) -> Mapping[str, Tensor]:
+        """Return the state at the end of a line: of a ray, where the gradient leads."""
+        if self.ray is None:
+            return self.end.state
+        if self.start.masks is None:
+            raise UserError(
+                f"path.ray={self.ray.coordinates}: {self.start.name} has no masks to go down "
+                "inside or outside of; name the end of a sparse arm"
+            )
+        # Before the ranks join, so that each computes the whole.
+        gradient = measured_gradient(
+            self.network,
+            self.start.state,
+            self.data,
+            self.evaluation,
+            torch.device(accelerator_of(self.trainer_options)),
+        )
+        chosen = self.ray.masks(self.start.masks, self.identity.seed)
+        return self.ray.end(self.start.state, gradient, chosen)
 
     def _fit(self, checkpoints: RunCheckpoints) -> tuple[Tensor, _Fit]:
         """Train the control points; return all points of the curve, and what is recorded of it."""
@@ -270,6 +298,7 @@ class PathRun:
             "num_steps": self.settings.num_steps if is_fitted else 0,
             "start_run": self.start.run.run_id,
             "end_run": self.end.run.run_id,
+            "ray": self.ray.coordinates if self.ray else None,
         }
 
     def _measured(self, evaluator: PathEvaluator, control_points: Tensor) -> dict[str, Any]:
@@ -280,7 +309,11 @@ class PathRun:
         )
         smallest = margin(evaluator.num_classes)
         with true_single_precision(unless_tf32=settings.allow_tf32):
-            points, converged = evaluate_path(evaluator, weights_at, settings, smallest, report)
+            if self.ray:
+                along = functools.partial(evaluator, weights_at=weights_at)
+                points, converged = evaluate_ray(along, settings)
+            else:
+                points, converged = evaluate_path(evaluator, weights_at, settings, smallest, report)
             errors = [evaluator.difference_error(pair, weights_at) for pair in judged_pairs(points)]
         for point in points:
             loss = point.train.objective + point.test.loss

@@ -22,6 +22,8 @@ Space = Literal["dense", "start_mask", "end_mask", "union", "intersection"]
 
 FreedOrder = Literal["random", "gradient", "magnitude"]
 
+RayCoordinates = Literal["inside", "outside", "outside_random"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class CurveRecipeSettings(RecipeSettings):
@@ -44,6 +46,8 @@ class PathSettings:
         freed_order: What of it comes first.
         freed_by: The point whose magnitudes order it, if they do.
         search_seed: Another draw of t at every step of the fit; None for the first.
+        ray: Go straight down the gradient at the start instead, along its weights inside its mask,
+            outside, or as many at random outside; start and end are then one point.
         training: How a curve is fitted.
     """
 
@@ -55,6 +59,7 @@ class PathSettings:
     freed_order: FreedOrder = setting(choices=get_args(FreedOrder), decides=(CURVE,))
     freed_by: str = setting(decides=(ARGUMENT,), is_place=True)
     search_seed: int | None = setting(example=1, at_least=1, decides=(CURVE,))
+    ray: str | None = setting(example="outside", choices=get_args(RayCoordinates), decides=(PATH,))
     training: CurveRecipeSettings = setting(decides=(CURVE,))
 
 

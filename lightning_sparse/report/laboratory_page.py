@@ -30,6 +30,7 @@ from lightning_sparse.report.claims_tables import (
     verdict_sentence,
     verdict_table,
 )
+from lightning_sparse.report.descents_table import descents_table
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.measurement_tables import record_blocks
@@ -104,6 +105,7 @@ def make_page(
             Section("Leaving the scratch solution", [*escapes, arms_table(findings, ESCAPES)]),
             Section("How many coordinates must be free?", shares_blocks(findings)),
             Section("Signs and magnitudes", [arms_table(findings, SIGNS)]),
+            Section("Is the way down outside the mask?", [descents_table(findings)]),
             Section("Seeds", [seeds_table(claims, _SEEDS)]),
             Section("Rules", [rules_table(claims, findings)]),
             Section("Records", record_blocks(findings)),
@@ -113,7 +115,8 @@ def make_page(
 
 _SEEDS = (
     "What was judged in each seed. E1, I1: logarithms of ratios of training losses. E2, I2: the "
-    "barrier H on the line, in nats. F1, F2: logarithms of ratios of shares."
+    "barrier H on the line, in nats. F1, F2: logarithms of ratios of shares. G: the logarithm of a "
+    "ratio of ratios of decreases."
 )
 
 

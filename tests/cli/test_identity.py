@@ -44,7 +44,7 @@ def test_a_run_id_is_a_pure_function_of_the_settings():
         (
             "path",
             _DECIDES_PATH,
-            {"evaluation", "curve", "path.training.weight_decay", "experiment_name"},
+            {"evaluation", "curve", "path.ray", "path.training.weight_decay", "experiment_name"},
         ),
         ("recalibrated", set(_DECIDES_RECALIBRATION) - {"recalibrate_batch_norm"}, set()),
     ],

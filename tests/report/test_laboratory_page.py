@@ -39,6 +39,7 @@ def test_each_explanation_has_what_speaks_for_and_against_it_with_its_numbers(pa
     subspace, start, time = (row.split(" | ") for row in rows)
     assert "E1" in subspace[1]
     assert "E2" in subspace[1]
+    assert "G" in subspace[1]
     assert "n = 10" in subspace[1]
     assert "I1" in start[1]
     assert "E1" in time[2]
@@ -51,9 +52,18 @@ def test_the_courses_are_drawn_and_what_was_not_trained_is_shown_as_missing(page
     assert rows == ["| jump | 0 | — | — | — | — |"]
 
 
+def test_what_lies_down_the_gradient_is_listed_by_point_and_coordinates(page):
+    text = (page / "report.md").read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| scratch:end |")]
+    found = {row[1]: (row[2], float(row[3])) for row in rows if row[2] != "0"}
+    assert found.keys() == {"inside the mask", "outside"}
+    assert found["outside"][0] == "10"
+    assert found["outside"][1] / found["inside the mask"][1] == pytest.approx(9, rel=0.5)
+
+
 def test_it_plans_each_arm_once_a_seed_and_takes_the_runs_of_the_main_experiment():
     jobs = plan_all(compose_settings(["experiment=smoke", "laboratory.seeds=[31]"]))
-    assert len({job.run_id for job in jobs}) == len(jobs) == 20
+    assert len({job.run_id for job in jobs}) == len(jobs) == 26
     titles = " ".join(job.title for job in jobs)
     assert "line burst:end to prune:end" in titles.replace("straight line", "line")
     assert {need.run_id for job in jobs for need in job.needs} <= {job.run_id for job in jobs}
