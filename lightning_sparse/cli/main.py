@@ -37,7 +37,7 @@ VERBS = {
     "data-fashion": "fetch Fashion-MNIST, 31 MB, by the package of Debian and Ubuntu",
     "slurm-multirun": "submit points of a sweep file, or typed ones, with no server",
     "slurm-agents": "submit agents of a registered sweep, as an array: sweep.num_agents=8",
-    "publish": "copy records and headline figure of a finished experiment to results/",
+    "publish": "copy records and figures of a finished experiment, and its laboratory, to results/",
     "readme": "put the results under results/ into README.md and docs/results.md",
 }
 

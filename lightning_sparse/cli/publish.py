@@ -1,11 +1,13 @@
 """``lightning-sparse publish``: keep the small files behind published numbers under results/."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from lightning_sparse.analysis.judge import rules_of
+from lightning_sparse.cli import laboratory
 from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.methods import PILOT_FILE, methods_dir
 from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, read_experiment, report_dir
@@ -14,8 +16,7 @@ from lightning_sparse.records import NEWEST_RULES
 from lightning_sparse.storage import write_bytes_atomic
 
 RESULTS_DIR = Path("results")
-FILES = (RECORDS_FILE, CLAIMS_FILE, "figures/headline.png")
-METHODS_FILES = (RECORDS_FILE, CLAIMS_FILE, PILOT_FILE, "report.md", "figures/methods.png")
+RECORDS = (RECORDS_FILE, CLAIMS_FILE)
 
 
 def results_dir(experiment: str, rules: int) -> Path:
@@ -24,34 +25,88 @@ def results_dir(experiment: str, rules: int) -> Path:
     return folder / experiment
 
 
-def run(settings: Settings) -> None:
-    """Copy records, claims and headline figure to `results_dir`, by the rules of their time.
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What a command that reports has left, and what of it is kept.
 
-    Of an experiment that sets methods beside each other: their page, and the pilot.
+    Attributes:
+        command: The command, for messages.
+        folder: Where it wrote.
+        files: Names of what is kept there; ``*`` stands for all of a kind.
+        kept_as: Another name for some of it under results/.
+        place: Folder under that of the experiment.
     """
+
+    command: str
+    folder: Path
+    files: tuple[str, ...]
+    kept_as: Mapping[str, str]
+    place: str = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it has been made."""
+        return (self.folder / RECORDS_FILE).is_file()
+
+    def copies(self) -> Iterator[tuple[Path, str]]:
+        """Yield each file with its name under results/.
+
+        Raises:
+            UserError: If one is missing.
+        """
+        for pattern in self.files:
+            found = sorted(self.folder.glob(pattern))
+            if not found:
+                raise UserError(f"no file {self.folder / pattern}; run `{self.command}` first")
+            for file in found:
+                name = file.relative_to(self.folder).as_posix()
+                yield file, self.kept_as.get(name, name)
+
+
+def finished(settings: Settings) -> list[Finished]:
+    """Return what can be published of an experiment, whether it has been made or not."""
+    page = ("report.md", "figures/*.png")
     if settings["methods"]["arms"]:
-        _copy(settings, methods_dir(settings), METHODS_FILES, "make methods")
-        return
-    source = report_dir(settings)
-    _require(source, FILES, "make reproduce")
-    records = read_experiment(source / RECORDS_FILE, settings)
-    target = results_dir(settings["experiment_name"], rules_of(records))
-    for name in FILES:
-        write_bytes_atomic(target / Path(name).name, (source / name).read_bytes())
-    Console().print(f"copied to {target}", highlight=False)
+        files = (*RECORDS, PILOT_FILE, *page)
+        folder = methods_dir(settings)
+        return [Finished(command="make methods", folder=folder, files=files, kept_as={})]
+    headline = "figures/headline.png"
+    return [
+        Finished(
+            command="make reproduce",
+            folder=report_dir(settings),
+            files=(*RECORDS, headline),
+            kept_as={headline: "headline.png"},
+        ),
+        Finished(
+            command="make laboratory",
+            folder=laboratory.folder_of(settings),
+            files=(*RECORDS, laboratory.COURSES_FILE, *page),
+            kept_as={},
+            place="laboratory",
+        ),
+    ]
 
 
-def _copy(settings: Settings, source: Path, names: Sequence[str], command: str) -> None:
-    """Copy files as they lie, so that a page finds its figures."""
-    _require(source, names, command)
-    read_experiment(source / RECORDS_FILE, settings)
-    target = results_dir(settings["experiment_name"], NEWEST_RULES)
-    for name in names:
-        write_bytes_atomic(target / name, (source / name).read_bytes())
-    Console().print(f"copied to {target}", highlight=False)
+def run(settings: Settings) -> None:
+    """Copy what has been made to `results_dir`, by the rules of its time.
+
+    Of an experiment its records, claims and headline figure, and the laboratory's page with what is
+    behind it; of one that sets methods beside each other their page, and the pilot. Nothing is
+    copied unless all of it is there.
+    """
+    known = finished(settings)
+    # Where nothing has been made, the first says what is missing.
+    made = [one for one in known if one.is_there] or known[:1]
+    copies = {_target(one, settings): list(one.copies()) for one in made}
+    for target, files in copies.items():
+        for file, name in files:
+            write_bytes_atomic(target / name, file.read_bytes())
+        Console().print(f"copied to {target}", highlight=False)
 
 
-def _require(source: Path, names: Sequence[str], command: str) -> None:
-    for name in names:
-        if not (source / name).is_file():
-            raise UserError(f"no file {source / name}; run `{command}` first")
+def _target(one: Finished, settings: Settings) -> Path:
+    if not one.is_there:
+        next(one.copies())  # says so
+    records = read_experiment(one.folder / RECORDS_FILE, settings)
+    return results_dir(settings["experiment_name"], rules_of(records)) / one.place

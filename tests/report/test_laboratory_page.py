@@ -8,6 +8,8 @@ import pytest
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.laboratory import plan_all
+from lightning_sparse.cli.main import main
+from lightning_sparse.records import to_json
 from lightning_sparse.report.document import write_report
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
@@ -93,3 +95,34 @@ def test_the_main_page_leads_to_it_once_it_is_there(page, tmp_path):
         write_report(findings, [], title="Simulated", report_dir=tmp_path / folder)
         pages.append((tmp_path / folder / "report.html").read_text())
     assert ['href="laboratory/report.html"' in text for text in pages] == [False, True]
+
+
+def test_the_laboratory_is_published_with_its_page_beside_what_else_has_been_made(
+    page, tmp_path, monkeypatch, capsys
+):
+    words = ["publish", f"runs_dir={tmp_path}/runs", "experiment_name=simulated"]
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert "no file runs/reproduce/records.jsonl" in capsys.readouterr().err.replace(
+        f"{tmp_path}/", ""
+    )
+    source = tmp_path / "runs" / "reproduce" / "laboratory"
+    shutil.copytree(page, source)
+    experiment = records(np.random.default_rng(0), *TRUTHS["true"])
+    lines = [to_json(record) for record in (*experiment.runs, *experiment.paths)]
+    (source / "records.jsonl").write_text("\n".join(lines) + "\n")
+    (source / "claims.json").write_text("[]\n")
+    # All or nothing.
+    assert main(words) == 2
+    assert "courses.jsonl; run `make laboratory` first" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+    (source / "courses.jsonl").write_text("")
+
+    assert main(words) == 0
+    target = tmp_path / "results" / "simulated" / "laboratory"
+    published = {str(file.relative_to(target)) for file in target.rglob("*") if file.is_file()}
+    assert published == {
+        "records.jsonl", "claims.json", "courses.jsonl", "report.md", "figures/escapes.png",
+    }  # fmt: skip
+    assert all((target / name).read_bytes() == (source / name).read_bytes() for name in published)
+    assert not (tmp_path / "results" / "simulated" / "records.jsonl").exists()
