@@ -178,7 +178,7 @@ test: .venv ## Run the tests on all cores, but the slow ones of faults [ARGS="-k
 	$(BIN)/python -m pytest -n auto $(SELECT) $(ARGS)
 
 test-faults: .venv ## Kill runs at every stage, fill disks, damage files: all tests of faults
-	$(BIN)/python -m pytest -n auto -m faults $(ARGS)
+	ALL_FAULTS=1 $(BIN)/python -m pytest -n auto -m faults $(ARGS)
 
 reliability: .venv ## Run them, and write RELIABILITY.md from what they find [ARGS=page]
 	$(BIN)/python tools/reliability.py $(ARGS)

@@ -79,6 +79,11 @@ def execute_short_of_memory(job: Job, report: Callable[[int, int], None] | None)
 
 
 def run(kind: str, overrides: Sequence[str], step: int, name: str, rank: int = 0) -> int:
+    """Plan one run and make it as `run_planned` does; return the status to exit with."""
+    return run_planned(lambda: planned(kind, overrides), step, name, rank)
+
+
+def run_planned(plan: Callable[[], Job], step: int, name: str, rank: int = 0) -> int:
     """Make one run, in which this happens after ``step``; return the status to exit with.
 
     What it needs and is not there is made first, undisturbed.
@@ -90,7 +95,7 @@ def run(kind: str, overrides: Sequence[str], step: int, name: str, rank: int = 0
         _draw_other_crops()
     try:
         with ends_when_asked():
-            job = planned(kind, overrides)
+            job = plan()
             for needed in unfinished(with_needs(job.needs)):
                 execute(needed)
             execute(job, signal_at(step, name, rank))

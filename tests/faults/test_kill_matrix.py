@@ -1,29 +1,32 @@
 """Every arm and every curve, killed and stopped at random steps, ends with the same bits.
 
-The processes are real; they are forked from one that has imported everything, which is what takes
-time.
+The processes are real; they are forked from one that has imported everything, and given a job that
+was planned before, since importing and composing are what takes time. In which folder runs are made
+is where the process stands.
 """
 
+import functools
 import importlib.util
 import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from lightning_sparse.cli.shipped import CONF_DIR
+from lightning_sparse.pipeline.jobs import Job, with_needs
 from lightning_sparse.tensor_files import load_tensors, save_tensors
 from tests.faults.comparison import differences, record_of
-from tests.faults.findings import IS_ASKED, note
-from tests.faults.interrupted import OTHER_CROPS, planned, run
+from tests.faults.findings import IS_ASKED, IS_WHOLE, note
+from tests.faults.interrupted import OTHER_CROPS, planned, run_planned
 
 pytestmark = pytest.mark.faults
 
@@ -48,7 +51,7 @@ SETTINGS = (
     "path.training.learning_rate=0.1", "evaluation.num_points=8",
     "evaluation.num_recalibration_images=32", "evaluation.recalibration_batch_size=16",
     "evaluation.max_refinements=0", "checkpoint.keep=true", "checkpoint.every_seconds=0.000001",
-    "checkpoint.largest_share=1.0",
+    "checkpoint.largest_share=1.0", "runs_dir=.",
 )  # fmt: skip
 
 ON_GPU = (*SYNTHETIC, "trainer.accelerator=gpu")
@@ -68,10 +71,22 @@ RUNS_ON_GPU = {
     "arm prune, GPU": ("train", (*ON_GPU, "method=prune")),
     "curve in dense space, GPU": ("path", (*ON_GPU, "path.start=dense:end", "path.space=dense")),
 }
-# What these need, or compare with.
-OTHER_RUNS = [RUNS["arm dense"], RUNS["arm prune"], ("train", (*FFCV, "method=dense"))]
-if torch.cuda.is_available():
-    OTHER_RUNS += [("train", (*ON_GPU, "method=dense")), *RUNS_ON_GPU.values()]
+ALL_RUNS = {**RUNS, **RUNS_ON_GPU}
+
+
+def kind_of(arm: str) -> frozenset[str]:
+    """The classes that an arm is made of: what its checkpoints hold is what these keep."""
+    text = (CONF_DIR / "method" / f"{arm}.yaml").read_text(encoding="utf-8")
+    return frozenset(re.findall(r"_target_: (\S+)", text))
+
+
+def one_of_each_kind() -> Iterator[str]:
+    """Yield of the slow arms the first of every kind that no fast one is of."""
+    seen = {kind_of(arm) for arm in FAST_ARMS}
+    for arm in sorted(SLOW_ARMS):
+        if (kind := kind_of(arm)) not in seen:
+            yield arm
+            seen.add(kind)
 
 
 def random_steps(name: str) -> list[int]:
@@ -99,7 +114,11 @@ OF_SLOW = {(1, "SIGKILL")}
 
 
 def cases(*, everything):
-    """List all interruptions, or a few; of slow arms one alone: killed while masks change."""
+    """List all interruptions, or a few; of slow arms one alone: killed while masks change.
+
+    Where it is not asked for all arms, one of each kind is interrupted.
+    """
+    left_out = set() if everything or IS_WHOLE else SLOW_ARMS - {*one_of_each_kind()}
     return [
         pytest.param(
             name, step, signal_name,
@@ -109,6 +128,7 @@ def cases(*, everything):
             id=f"{name}-{signal_name}-{number}",
         )
         for name in RUNS
+        if name.removeprefix("arm ") not in left_out
         for number, step in enumerate(random_steps(name))
         for signal_name in (("SIGTERM", "SIGUSR1")[number % 2], "SIGKILL")
         if everything or (number, signal_name) in (OF_SLOW if is_slow(name) else FEW)
@@ -123,21 +143,25 @@ CASES_ON_GPU = [
 ]
 
 
-def in_a_process(*arguments) -> int | None:
-    """Run `interrupted.run` in a process of its own; return its exit status."""
+job_of = functools.cache(planned)
+
+
+def in_a_process(folder: Path, job: Job, step: int, name: str) -> int | None:
+    """Run `interrupted.run_planned` in a process of its own there; return its exit status."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.faults.interrupted"])
-    process = context.Process(target=_exit_with, args=arguments)
+    process = context.Process(target=_exit_with, args=(folder, job, step, name))
     process.start()
-    process.join(timeout=300)
+    process.join(timeout=600)
     if process.is_alive():
         process.kill()
-        pytest.fail("a run of 24 steps took more than two minutes")
+        pytest.fail("a run of 24 steps took more than ten minutes")
     return process.exitcode
 
 
-def _exit_with(*arguments) -> None:
-    os._exit(run(*arguments))
+def _exit_with(folder: Path, job: Job, step: int, name: str) -> None:
+    os.chdir(folder)
+    os._exit(run_planned(lambda: job, step, name))
 
 
 @pytest.fixture(scope="module")
@@ -157,17 +181,14 @@ def betons(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def words_of(request: pytest.FixtureRequest) -> Callable[[str, Path], list[str]]:
-    """Write the settings of a run, of which some need files."""
+def planned_run(request: pytest.FixtureRequest) -> Callable[[str], Job]:
+    """Plan a run of the matrix, of which some need files; nobody plans it again."""
 
-    def words(name: str, runs_dir: Path) -> list[str]:
-        return [
-            *SETTINGS,
-            *_with_betons({**RUNS, **RUNS_ON_GPU}[name][1], request),
-            f"runs_dir={runs_dir}",
-        ]
+    def job(name: str) -> Job:
+        kind, overrides = ALL_RUNS[name]
+        return job_of(kind, (*SETTINGS, *_with_betons(overrides, request)))
 
-    return words
+    return job
 
 
 def _with_betons(overrides: Iterable[str], request: pytest.FixtureRequest) -> list[str]:
@@ -178,54 +199,44 @@ def _with_betons(overrides: Iterable[str], request: pytest.FixtureRequest) -> li
 
 
 @pytest.fixture(scope="module")
-def straight_dir(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All runs that nothing disturbed, but for slow arms; `straight_run` adds these."""
-    runs_dir = tmp_path_factory.mktemp("straight")
-    fast = [run for name, run in RUNS.items() if not is_slow(name)]
-    for kind, overrides in (*OTHER_RUNS, *fast):
-        words = [*SETTINGS, *_with_betons(overrides, request), f"runs_dir={runs_dir}"]
-        assert in_a_process(kind, words, 0, "SIGKILL") == 0
-    return runs_dir
+def straight_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All runs that nothing disturbed; `straight_run` adds them."""
+    return tmp_path_factory.mktemp("straight")
 
 
 @pytest.fixture
-def straight_run(
-    straight_dir: Path, words_of: Callable[[str, Path], list[str]]
-) -> Callable[[str], Path]:
+def straight_run(straight_dir: Path, planned_run: Callable[[str], Job]) -> Callable[[str], Path]:
     """Return the folder of a run that nothing disturbed, made where it is asked for first."""
 
     def made(name: str) -> Path:
-        kind, _ = {**RUNS, **RUNS_ON_GPU}[name]
-        words = words_of(name, straight_dir)
-        run_dir = straight_dir / planned(kind, words).run_id
+        job = planned_run(name)
+        run_dir = straight_dir / job.run_id
         if not (run_dir / "record.json").exists():
-            assert in_a_process(kind, words, 0, "SIGKILL") == 0
+            assert in_a_process(straight_dir, job, 0, "SIGKILL") == 0
         return run_dir
 
     return made
 
 
-def copy_needs(straight_dir: Path, runs_dir: Path, run_id: str) -> None:
-    """Give a run what it needs: all other runs that are finished."""
-    for finished in straight_dir.iterdir():
-        if finished.name != run_id:
-            shutil.copytree(finished, runs_dir / finished.name)
+def copy_needs(straight_dir: Path, runs_dir: Path, job: Job) -> None:
+    """Give a run what it needs."""
+    for needed in with_needs(job.needs):
+        shutil.copytree(straight_dir / needed.run_id, runs_dir / needed.run_id)
 
 
 @pytest.mark.parametrize(("name", "step", "signal_name"), [*CASES, *CASES_ON_GPU])
 def test_an_interrupted_run_ends_with_the_bits_of_the_straight_one(
-    straight_run, words_of, tmp_path, name, step, signal_name
+    straight_run, planned_run, tmp_path, name, step, signal_name
 ):
-    kind, _ = {**RUNS, **RUNS_ON_GPU}[name]
-    words = words_of(name, tmp_path)
+    job = planned_run(name)
     straight = straight_run(name)
-    run_id = straight.name
-    copy_needs(straight.parent, tmp_path, run_id)
+    run_id = job.run_id
+    copy_needs(straight.parent, tmp_path, job)
 
-    first = in_a_process(kind, words, step, signal_name)
+    first = in_a_process(tmp_path, job, step, signal_name)
     assert first == (-signal.SIGKILL if signal_name == "SIGKILL" else 75)
     assert not (tmp_path / run_id / "record.json").exists()
-    assert in_a_process(kind, words, 0, "SIGKILL") == 0
+    assert in_a_process(tmp_path, job, 0, "SIGKILL") == 0
 
     different = differences(straight, tmp_path / run_id)
     note(test="kill matrix", of=name, step=step, signal=signal_name, differences=different)
@@ -235,18 +246,21 @@ def test_an_interrupted_run_ends_with_the_bits_of_the_straight_one(
     assert provenance["num_resumed"] == (0 if (step, signal_name) == (1, "SIGKILL") else 1)
 
 
-def test_a_path_that_is_killed_while_it_is_measured_is_measured_again(straight_dir, tmp_path):
+def test_a_path_that_is_killed_while_it_is_measured_is_measured_again(
+    straight_dir, straight_run, tmp_path
+):
     """A line is nothing but measured, and reports each round in which its grid is refined."""
-    words = [*SETTINGS, *SYNTHETIC, "curve=line", "evaluation.max_refinements=6"]
+    job = job_of("path", (*SETTINGS, *SYNTHETIC, "curve=line", "evaluation.max_refinements=6"))
+    for name in ("arm prune", "arm scratch"):
+        straight_run(name)
 
     def measure(folder, after, status):
         runs_dir = tmp_path / folder
-        mine = [*words, f"runs_dir={runs_dir}"]
-        run_id = planned("path", mine).run_id
         if not runs_dir.exists():
-            copy_needs(straight_dir, runs_dir, run_id)
-        assert in_a_process("path", mine, after, "SIGKILL") == status
-        return runs_dir / run_id
+            runs_dir.mkdir()
+            copy_needs(straight_dir, runs_dir, job)
+        assert in_a_process(runs_dir, job, after, "SIGKILL") == status
+        return runs_dir / job.run_id
 
     no_step = -1
     undisturbed = measure("undisturbed", no_step, 0)
@@ -263,16 +277,22 @@ def test_a_path_that_is_killed_while_it_is_measured_is_measured_again(straight_d
 def test_every_arm_is_in_the_matrix_and_interrupted_at_five_steps():
     assert {f"arm {name}" for name in ARMS} <= set(RUNS)
     assert {"dense", "lottery", "prune", "scratch"} <= set(ARMS)
-    assert {case.values[0] for case in CASES} == set(RUNS)
     listed = [case.values for case in cases(everything=True)]
     steps_of = {name: {step for of, step, _ in listed if of == name} for name in RUNS}
     assert {name: len(steps) for name, steps in steps_of.items()} == dict.fromkeys(RUNS, 5)
 
 
-def test_the_comparison_sees_one_bit(straight_dir, tmp_path):
-    run_id = planned("train", [*SETTINGS, *SYNTHETIC, "method=prune"]).run_id
-    copy = shutil.copytree(straight_dir / run_id, tmp_path / run_id)
-    assert differences(straight_dir / run_id, copy) == []
+def test_one_arm_of_every_kind_is_interrupted_wherever_tests_run():
+    names = {case.values[0] for case in CASES}
+    assert {*RUNS} - names <= {f"arm {name}" for name in SLOW_ARMS}
+    killed = {kind_of(arm) for arm in ARMS if f"arm {arm}" in names}
+    assert killed == {kind_of(arm) for arm in ARMS}
+
+
+def test_the_comparison_sees_one_bit(straight_run, tmp_path):
+    straight = straight_run("arm prune")
+    copy = shutil.copytree(straight, tmp_path / straight.name)
+    assert differences(straight, copy) == []
     weights = load_tensors(copy / "weights.safetensors")
     weight = next(item for item in weights.values() if not item.all())
     entries = weight.view(-1)
@@ -281,33 +301,27 @@ def test_the_comparison_sees_one_bit(straight_dir, tmp_path):
 
     save_tensors(weights, copy / "weights.safetensors")
 
-    assert differences(straight_dir / run_id, copy) == ["weights.safetensors"]
+    assert differences(straight, copy) == ["weights.safetensors"]
 
 
-def test_the_comparison_sees_a_run_that_took_another_step(straight_dir, tmp_path):
-    words = [*SETTINGS, *SYNTHETIC, "method=dense", f"runs_dir={tmp_path}"]
-    other = [*words, f"training.num_steps={NUM_STEPS + 1}"]
-    assert in_a_process("train", other, 0, "SIGKILL") == 0
+def test_the_comparison_sees_a_run_that_took_another_step(straight_run, tmp_path):
+    longer = f"training.num_steps={NUM_STEPS + 1}"
+    other = job_of("train", (*SETTINGS, *SYNTHETIC, "method=dense", longer))
+    assert in_a_process(tmp_path, other, 0, "SIGKILL") == 0
 
-    different = differences(
-        straight_dir / planned("train", words).run_id,
-        tmp_path / planned("train", other).run_id,
-    )
+    different = differences(straight_run("arm dense"), tmp_path / other.run_id)
 
     assert {"weights.safetensors", "record.json"} <= set(different)
     assert any(name.endswith("momentum_buffer") for name in different)
 
 
-def test_the_comparison_sees_pixels_that_differ_after_a_resume(straight_dir, words_of, tmp_path):
+def test_the_comparison_sees_pixels_that_differ_after_a_resume(straight_run, planned_run, tmp_path):
     """A reader that crops by its own generator gives other weights, though all else is the same."""
-    kind, _ = RUNS["arm prune, FFCV"]
-    words = words_of("arm prune, FFCV", tmp_path)
-    run_id = planned(kind, words).run_id
-    copy_needs(straight_dir, tmp_path, run_id)
-    assert in_a_process(kind, words, 12, "SIGKILL") == -signal.SIGKILL
-    assert in_a_process(kind, words, 0, OTHER_CROPS) == 0
+    job, straight = (make("arm prune, FFCV") for make in (planned_run, straight_run))
+    assert in_a_process(tmp_path, job, 12, "SIGKILL") == -signal.SIGKILL
+    assert in_a_process(tmp_path, job, 0, OTHER_CROPS) == 0
 
-    different = differences(straight_dir / run_id, tmp_path / run_id)
+    different = differences(straight, tmp_path / job.run_id)
 
     assert {"weights.safetensors", "history.jsonl", "record.json"} <= set(different)
     assert not [name for name in different if name.startswith("/loader")]
