@@ -30,8 +30,7 @@ class _Resolver:
 
     def _update(self, tree: Mapping[str, Any]) -> None:
         gone = self._parts.keys() - tree.keys()
-        # The same object: what is equal may be of another type, as 1 and true are.
-        new = {name for name in tree if self._parts.get(name, self) is not tree[name]}
+        new = {name for name in tree if not _is_same(self._parts.get(name, self), tree[name])}
         stale = [name for name in self._values if self._all_reads(name) & {*gone, *new}]
         for name in {*gone, *stale}:
             self._values.pop(name, None)
@@ -55,6 +54,11 @@ class _Resolver:
             waiting += [other for other in named if other not in found]
             found.update(named)
         return found
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Compare as written: what is equal may be of another type, as 1 and true are."""
+    return one is other or repr(one) == repr(other)
 
 
 def _reads(part: Any) -> Iterator[str]:
