@@ -23,6 +23,9 @@ _LOWEST_DEGREE = 2
 
 _ROUNDING = 1e-9
 
+# Of a fit, in which bends may be re-inserted; then they settle.
+_MOVING = 0.75
+
 # Even, so that half as many are a grid too; per control point, so that bends lie on both.
 _INTERVALS = 240
 
@@ -58,6 +61,10 @@ class AbstractCurve(abc.ABC):
     def is_fitted(self) -> bool:
         """Whether there are control points between the ends, which are to be trained."""
         return self.num_points > _NUM_ENDS
+
+    def reinserts_at(self, num_steps: int) -> Sequence[int]:
+        """Steps of a fit before which a bend may move to where the loss is highest; none mostly."""
+        return ()
 
     @property
     def places(self) -> Sequence[float]:
@@ -184,16 +191,21 @@ class PolygonalChain(AbstractCurve):
 
     Args:
         bends: Number of bends between the ends, at least 1: the points to fit.
+        reinsertions: How often in a fit a bend may be taken out and inserted where the loss between
+            two is highest (`lightning_sparse.paths.reinsertion`).
     """
 
     bends: int
+    reinsertions: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what has nothing to fit.
 
         Raises:
-            UserError: If there is no bend.
+            UserError: If there is no bend, or there are fewer re-insertions than none.
         """
+        if self.reinsertions < 0:
+            raise UserError(f"curve.reinsertions={self.reinsertions}: must be at least 0")
         if self.bends < 1:
             raise UserError(
                 f"curve.bends={self.bends}: a chain has 1 bend or more; the straight line is "
@@ -207,8 +219,21 @@ class PolygonalChain(AbstractCurve):
         Example:
             >>> PolygonalChain(1).name, PolygonalChain(3).name
             ('polygonal chain with 1 bend', 'polygonal chain with 3 bends')
+            >>> PolygonalChain(5, reinsertions=5).name
+            'polygonal chain with 5 bends re-inserted 5 times'
         """
-        return f"polygonal chain with {self.bends} bend{'s' if self.bends > 1 else ''}"
+        name = f"polygonal chain with {self.bends} bend{'s' if self.bends > 1 else ''}"
+        return f"{name} re-inserted {self.reinsertions} times" if self.reinsertions else name
+
+    def reinserts_at(self, num_steps: int) -> Sequence[int]:
+        """Spread the re-insertions evenly over the first three quarters of a fit.
+
+        Example:
+            >>> PolygonalChain(5, reinsertions=3).reinserts_at(100)
+            [25, 50, 75]
+        """
+        count = self.reinsertions
+        return [round(_MOVING * num_steps * k / count) for k in range(1, count + 1)]
 
     @property
     def num_points(self) -> int:

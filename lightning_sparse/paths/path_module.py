@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +19,20 @@ from lightning_sparse.paths.curve_point import CurvePoint
 from lightning_sparse.paths.curves import AbstractCurve
 from lightning_sparse.paths.geometry import on_straight_line, point_on_curve
 from lightning_sparse.paths.layout import WeightLayout, both_ends
+from lightning_sparse.paths.reinsertion import (
+    NUM_BATCHES,
+    chosen_move,
+    middles,
+    moved,
+    shortcuts,
+)
 from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.streams import stream_generator
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.lean_module import LeanModule
 from lightning_sparse.training.observations import batch_results, gradient_norm
 from lightning_sparse.training.optimizers import build_sgd
-from lightning_sparse.training.ranks import gathered, of_this_rank
+from lightning_sparse.training.ranks import gathered, mean_over_ranks, of_this_rank
 
 _DRAWN_AT_ONCE = 64
 _BUFFERS = "template_buffers"
@@ -97,6 +105,7 @@ class PathModule(LeanModule):
         self._subspace = self.layout.subspace(subspace) if subspace is not None else None
         self._prepare()
         self._restored: list[dict[str, Any]] | None = None
+        self._reinserts_at = set(curve.reinserts_at(settings.num_steps))
         self._latest = (torch.empty(0), torch.empty(0))  # logits and penalty of the last batch
         # In single precision, which Lightning changes if the fit is in another one.
         inner = on_straight_line(curve, *self._ends.unbind())[1:-1].float()
@@ -185,6 +194,11 @@ class PathModule(LeanModule):
 
     def training_step(self, batch: Sequence[Tensor], batch_index: int) -> Tensor:
         """Return the objective at one point of the curve, whose t belongs to this step."""
+        if self.global_step in self._reinserts_at:
+            # Before the step, so that a checkpoint has what it was before; once, where gradients of
+            # several batches are added up.
+            self._reinserts_at.discard(self.global_step)
+            self._reinsert_()
         images, labels = batch
         weights, penalty = self._point(self.control_points, self._basis_of(self.global_step))
         state = {**weights, **self._statistics}
@@ -192,6 +206,37 @@ class PathModule(LeanModule):
         loss = self._loss(logits, labels)
         self._latest = (logits.detach(), penalty.detach())
         return loss + penalty
+
+    @torch.no_grad()
+    def _reinsert_(self) -> None:
+        """Put a bend where the loss between bends is highest, if one can be spared elsewhere."""
+        points = self.all_points
+        between = middles(points)
+        losses = self._losses_at([*between, *shortcuts(points)])
+        move = chosen_move(losses[: len(between)], losses[len(between) :])
+        if move is None:
+            return
+        new = between[move[1]]
+        new = new if self._subspace is None else new * self._subspace.to(new.dtype)
+        self.control_points.copy_(moved(self.control_points, move, new))
+        for state in (optimizer.state for optimizer in self.trainer.optimizers):
+            momentum = state.get(self.control_points, {}).get("momentum_buffer")
+            if momentum is not None:
+                momentum.copy_(moved(momentum, move, torch.zeros_like(new)))
+
+    def _losses_at(self, points: Sequence[Tensor]) -> list[float]:
+        """Return the fitted loss at points, each batch normalised by itself as in a step."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning says only later
+        batches = [
+            (images.to(self.device, self.control_points.dtype), labels.to(self.device))
+            for images, labels in itertools.islice(data.probe_batches(), NUM_BATCHES)
+        ]
+        losses = []
+        for point in points:
+            state = {**self.layout.unflatten(point), **self._statistics}
+            found = [float(self._loss(self._run(state, images), to)) for images, to in batches]
+            losses.append(mean_over_ranks(sum(found) / len(found), self.device))
+        return losses
 
     def observe(self, batch: tuple[Tensor, Tensor]) -> dict[str, float]:
         """Return what can be seen after a step on ``batch``, at the t of that step.

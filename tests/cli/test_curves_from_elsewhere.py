@@ -138,7 +138,7 @@ def test_a_chain_is_measured_as_a_chain(command, folder):
         (["curve._target_=her_curves.loose", "+curve.height=1.0"], "weights that sum to 1, and at"),
         (["curve._target_=her_curves.Missing"], "curve._target_=her_curves.Missing: "),
         (["curve._target_=builtins.dict"], "gave a dict; name a subclass of"),
-        (["curve=spiral"], "curve=spiral: no such choice; available: cubic, line, polygonal_chain"),
+        (["curve=spiral"], "curve=spiral: no such choice; available: autoneb_5, autoneb_9, cubic"),
         (["curve.degree=1"], "curve.degree=1: a curve to be fitted has degree 2 or more"),
         (["curve.degree=two"], "curve.degree='two': must be an integer"),
         (["path.degree=0"], "curve.degree=0: a curve to be fitted has degree 2 or more"),
