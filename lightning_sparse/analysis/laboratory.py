@@ -9,7 +9,13 @@ from typing import Literal
 
 from lightning_sparse.analysis import second_rules
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.claims import e_escape, f_critical_share, g_descent, i_signs
+from lightning_sparse.analysis.claims import (
+    b_stronger_search,
+    e_escape,
+    f_critical_share,
+    g_descent,
+    i_signs,
+)
 from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.question import Question
@@ -28,6 +34,7 @@ EXPLANATIONS: Mapping[Explanation, str] = {
 }
 
 SPEAKS: Mapping[str, Mapping[Explanation, bool]] = {
+    "B+": {"subspace": True},
     "E1": {"subspace": True, "time": False},
     "E2": {"subspace": True},
     "F1": {"subspace": True},
@@ -52,6 +59,7 @@ def laboratory(*, control: str, detour: str) -> RuleSet:
         *f_critical_share.QUESTIONS,
         *i_signs.QUESTIONS,
         g_descent.QUESTION,
+        b_stronger_search.QUESTION,
     )
     points = tuple(f"{arm}:end" for arm in (*e_escape.ARMS, *i_signs.ARMS))
     return RuleSet(

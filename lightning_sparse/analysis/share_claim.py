@@ -9,7 +9,9 @@ from lightning_sparse.analysis.evidence import complete, missing_words
 from lightning_sparse.analysis.experiment import ExperimentRecords, Route
 from lightning_sparse.analysis.measured_descents import (
     MeasuredDescent,
+    both,
     measure_descent,
+    opposite,
     unrefined_remarks,
 )
 from lightning_sparse.analysis.measured_rises import Quantity
@@ -88,6 +90,14 @@ class ShareClaim:
             by_seed={seed: item.value for seed, item in sorted(evidence.outcomes.items())},
             p=share_test(most if against else least, len(answers)),
         )
+
+
+def every_path_climbs(paths: Sequence[MeasuredDescent]) -> SeedOutcome:
+    """Ask whether every path climbs; the line comes first and says whether there is a gap."""
+    climbs = both(*(opposite(path.is_descent) for path in paths))
+    least = min(path.descent.value for path in paths)
+    has_gap = paths[0].has_gap
+    return SeedOutcome(holds=both(has_gap, climbs), value=least, remark="" if has_gap else "no gap")
 
 
 def path_outcomes(

@@ -21,6 +21,7 @@ from lightning_sparse.analysis.laboratory import ESCAPES, laboratory
 from lightning_sparse.analysis.measured_descents import measure_descent
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.rule_set import RuleSet
+from lightning_sparse.analysis.stronger_search import OF_DEGREES, with_steps
 from lightning_sparse.cli import report, reproduce
 from lightning_sparse.cli.arms import arms
 from lightning_sparse.cli.compose import Settings
@@ -85,13 +86,30 @@ def plan_all(settings: Settings) -> list[Job]:
     jobs = reproduce.plan_all(settings, rules(settings))
     for seed in settings["laboratory"]["seeds"][: settings["laboratory"]["num_seeds_of_shares"]]:
         jobs += _plan_shares(replaced(settings, {"seed": seed}))
+    for seed in settings["laboratory"]["seeds"][: settings["laboratory"]["num_seeds_of_search"]]:
+        jobs += _plan_search(replaced(settings, {"seed": seed}))
     return list({job.run_id: job for job in jobs}.values())
+
+
+def _plan_search(settings: Settings) -> list[Job]:
+    """Plan all that is searched inside the mask in one seed, with each number of steps."""
+    routes = with_steps(settings["laboratory"]["search_times"])
+    plan_route = reproduce.route_planner(settings, [Needed(routes=tuple(routes))])
+    return [
+        plan_route(
+            settings,
+            route._replace(times=1),
+            {"path.steps_multiplier": route.times} if route.times > 1 else {},
+        )
+        for route in routes
+    ]
 
 
 def _plan_shares(settings: Settings) -> Iterator[Job]:
     """Plan the curves of one seed with shares freed: the given ones, then where they lead."""
-    needs = [Needed(routes=(route_to(0.0, ORDERS[0], None),))]
+    needs = [Needed(routes=(route_to(0.0, ORDERS[0], None), *OF_DEGREES))]
     plan_route = reproduce.route_planner(settings, needs)
+    yield from (plan_route(settings, route) for route in OF_DEGREES)
     for order in ORDERS:
         tried: dict[float, list[float]] = {}
         shares, delta = list(SHARES), 0.0

@@ -35,6 +35,7 @@ from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.measurement_tables import record_blocks
 from lightning_sparse.report.pages import write_pages
+from lightning_sparse.report.searches_table import degrees_table, searches_table
 from lightning_sparse.report.shares_figure import shares_blocks
 from lightning_sparse.report.sparsity_figure import use_log_scale
 from lightning_sparse.report.style import NONE, number, percent
@@ -103,7 +104,8 @@ def make_page(
         sections=[
             Section("Claims", [verdict_table(claims)]),
             Section("Leaving the scratch solution", [*escapes, arms_table(findings, ESCAPES)]),
-            Section("How many coordinates must be free?", shares_blocks(findings)),
+            Section("How many coordinates must be free?", _shares(findings)),
+            Section("A stronger search inside the mask", [searches_table(findings)]),
             Section("Signs and magnitudes", [arms_table(findings, SIGNS)]),
             Section("Is the way down outside the mask?", [descents_table(findings)]),
             Section("Seeds", [seeds_table(claims, _SEEDS)]),
@@ -113,10 +115,15 @@ def make_page(
     )
 
 
+def _shares(findings: Findings) -> list[Block]:
+    blocks = shares_blocks(findings)
+    return [*blocks, degrees_table(findings)] if len(blocks) > 1 else blocks
+
+
 _SEEDS = (
     "What was judged in each seed. E1, I1: logarithms of ratios of training losses. E2, I2: the "
     "barrier H on the line, in nats. F1, F2: logarithms of ratios of shares. G: the logarithm of a "
-    "ratio of ratios of decreases."
+    "ratio of ratios of decreases. B+: the least descent R, in nats."
 )
 
 

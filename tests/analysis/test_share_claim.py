@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lightning_sparse.analysis.claims import a_descents_from_starts, b_no_way_inside_mask
+from lightning_sparse.analysis.claims import a_descents_from_starts
 from lightning_sparse.analysis.measured_descents import MeasuredDescent
-from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim, ShareEvidence
+from lightning_sparse.analysis.share_claim import (
+    SeedOutcome,
+    ShareClaim,
+    ShareEvidence,
+    every_path_climbs,
+)
 from lightning_sparse.analysis.statistics import share_interval, share_test, t_interval
 from lightning_sparse.rises import barriers, descent, largest_rise, margin
 
@@ -50,11 +55,11 @@ def a_seed(generator, share_flat, share_failed):
 def b_seed(generator, share_climbing, share_failed):
     """Three paths of B: with one flat among them there is a way; a failed run leaves no gap."""
     if generator.random() < share_failed:
-        return b_no_way_inside_mask.outcome([measured(0.3, gap=-3.0)] * 3)
+        return every_path_climbs([measured(0.3, gap=-3.0)] * 3)
     rises = [0.4, 0.2, 0.15]
     if generator.random() >= share_climbing:
         rises[generator.integers(3)] = 0.01
-    return b_no_way_inside_mask.outcome([measured(rise) for rise in rises])
+    return every_path_climbs([measured(rise) for rise in rises])
 
 
 def verdicts(seed_of, number, share, share_failed):

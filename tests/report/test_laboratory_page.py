@@ -14,6 +14,7 @@ from lightning_sparse.report.document import write_report
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
 from tests.analysis.claims.test_laboratory_truth import RULES, TRUTHS, records
+from tests.analysis.claims.test_stronger_search import records as searched
 from tests.analysis.simulate import HEADLINE_SPARSITY
 from tests.analysis.test_critical_share import records as share_records
 
@@ -71,6 +72,27 @@ def test_it_plans_each_arm_once_a_seed_and_takes_the_runs_of_the_main_experiment
     assert {need.run_id for job in jobs for need in job.needs} <= {job.run_id for job in jobs}
 
 
+def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_listed(tmp_path):
+    words = ["experiment=smoke", "laboratory.seeds=[31,32]", "laboratory.search_times=[4]"]
+    before, jobs = (
+        plan_all(compose_settings([*words, f"laboratory.num_seeds_of_search={number}"]))
+        for number in (0, 1)
+    )
+    added = [job for job in jobs if job.run_id not in {one.run_id for one in before}]
+    # The line, and five curves three times with both numbers of steps.
+    assert len(added) == 1 + 5 * 3 * 2
+    assert all("seed 31" in job.title for job in added)
+    assert sum(job.settings["path"]["training"]["num_steps"] == 24 for job in added[1:]) == 15
+
+    found = [*searched(lambda route, _: 0.2 / route.times, seeds=[31]).paths]
+    findings = Findings(found, HEADLINE_SPARSITY, RULES)
+    claims = judge_all(found, headline_sparsity=HEADLINE_SPARSITY, rules=RULES)
+    write_page(findings, claims, [], title="Simulated", folder=tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| polygonal chain with 9 ")]
+    assert [row.split(" | ")[-2] for row in rows] == ["0.200", "0.0500"]
+
+
 def test_critical_shares_are_drawn_and_listed_by_order(tmp_path):
     truths = {31: {"random": 0.2, "gradient": 0.05, "magnitude": 2.0}}
     found = [*share_records(truths).paths]
@@ -83,6 +105,9 @@ def test_critical_shares_are_drawn_and_listed_by_order(tmp_path):
         "random": "25.0 %", "gradient": "5.0 %", "magnitude": "—",
     }  # fmt: skip
     assert (tmp_path / "figures" / "shares.png").stat().st_size > 5000
+    text = (tmp_path / "report.md").read_text()
+    assert "| degree 2 in the mask | — | 1 | 0.400 | 0 |" in text
+    assert "| quadratic, 25.0 % of the rest by random | — | 1 | 0.0100 | 1 |" in text
 
 
 def test_the_main_page_leads_to_it_once_it_is_there(page, tmp_path):

@@ -14,14 +14,11 @@ from lightning_sparse.analysis.experiment import (
 from lightning_sparse.analysis.measured_descents import (
     DESCENT_RULE,
     SHARE_RULE,
-    MeasuredDescent,
-    both,
-    opposite,
 )
 from lightning_sparse.analysis.measured_rises import Quantity
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.question import Question
-from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim, path_outcomes
+from lightning_sparse.analysis.share_claim import ShareClaim, every_path_climbs, path_outcomes
 
 CLAIM = ShareClaim(
     name="B",
@@ -51,7 +48,9 @@ def judge(
     """Judge the experiment's own search, and the same with more steps in the seeds that have it."""
     routes = [*ROUTES, *_others(experiment)]
     own = CLAIM.judge(
-        path_outcomes(experiment, routes, outcome, sparsity=headline_sparsity, quantity=quantity)
+        path_outcomes(
+            experiment, routes, every_path_climbs, sparsity=headline_sparsity, quantity=quantity
+        )
     )
     longer = dict(
         _with_more_steps(experiment, times, headline_sparsity, quantity)
@@ -65,14 +64,6 @@ def judge(
     ]
     qualifier = f" at {own_steps:,} steps{''.join(others)}" if others else own.qualifier
     return dataclasses.replace(own, parts=tuple(longer.values()), qualifier=qualifier)
-
-
-def outcome(paths: Sequence[MeasuredDescent]) -> SeedOutcome:
-    """Ask whether every path climbs; the line comes first and says whether there is a gap."""
-    climbs = both(*(opposite(path.is_descent) for path in paths))
-    least = min(path.descent.value for path in paths)
-    has_gap = paths[0].has_gap
-    return SeedOutcome(holds=both(has_gap, climbs), value=least, remark="" if has_gap else "no gap")
 
 
 def longer_searches(experiment: ExperimentRecords) -> list[int]:
@@ -111,7 +102,7 @@ def _with_more_steps(
         path_outcomes(
             experiment,
             [*shorter, *longer],
-            outcome,
+            every_path_climbs,
             sparsity=sparsity,
             quantity=quantity,
             seeds=seeds,

@@ -1,0 +1,95 @@
+"""B+ on simulated seeds of known truth: the least of everything that was searched decides."""
+
+import numpy as np
+import pytest
+
+from lightning_sparse.analysis.claims import b_stronger_search
+from lightning_sparse.analysis.experiment import ExperimentRecords
+from lightning_sparse.analysis.stronger_search import CHAINS, CURVES, SEARCHED, with_steps
+from lightning_sparse.paths.curves import PolygonalChain
+from tests.analysis.simulate import (
+    ENDS_AND_MIDDLE,
+    HEADLINE_SPARSITY,
+    evaluation,
+    path_points,
+    simulated_path,
+)
+
+START, END = evaluation(0.16), evaluation(0.04)
+SEEDS = range(31, 37)
+TIMES = (4,)
+
+
+def records(rise, seeds=SEEDS, without=None, start=START):
+    """Everything that B+ searches: ``rise`` says of a route and a seed how far it climbs."""
+    found = []
+    for seed in seeds:
+        for route in with_steps(TIMES):
+            if (route, seed) == without:
+                continue
+            points = path_points(start, END, rise(route, seed), grid=ENDS_AND_MIDDLE)
+            is_line = not route.is_fitted
+            found.append(
+                simulated_path(
+                    route.start, route.end, seed, points=points, rules=2, num_classes=10,
+                    curve=route.curve, space="dense" if is_line else "end_mask",
+                    fit_objective=None if is_line else 0.4, search_seed=route.search,
+                    steps_multiplier=route.times if route.times > 1 else None,
+                    run_id=f"{route.name}-{seed}",
+                )
+            )  # fmt: skip
+    return ExperimentRecords.from_records(found)
+
+
+def judged(experiment):
+    return b_stronger_search.judge(experiment, headline_sparsity=HEADLINE_SPARSITY)
+
+
+def test_it_asks_for_everything_that_the_protocol_names_by_the_names_of_its_curves():
+    assert [PolygonalChain(bends, reinsertions=bends).name for bends in (5, 9)] == [*CHAINS]
+    assert CURVES[:3] == ("quadratic curve", "cubic curve", "curve of degree 5")
+    assert len(SEARCHED) == 5 * 3
+    assert len(with_steps((4, 16))) == 1 + 3 * 15
+
+
+def test_one_fit_that_leads_down_in_a_seed_is_enough_to_lose_it():
+    climbing = judged(records(lambda *_: 0.2))
+    assert (climbing.verdict, climbing.estimate, climbing.num_seeds) == ("supported", 1.0, 6)
+    last = SEARCHED[-1]._replace(times=4)
+    lost = judged(records(lambda route, _: 0.01 if route == last else 0.2))
+    assert (lost.verdict, lost.estimate) == ("contradicted", 0.0)
+    assert lost.by_seed[31] == pytest.approx(0.01)
+
+
+def test_what_was_not_searched_leaves_it_open_and_a_seed_without_a_gap_fails():
+    missing = (SEARCHED[3]._replace(times=4), 33)
+    found = judged(records(lambda *_: 0.2, without=missing))
+    assert found.verdict == "undecided"
+    assert "4 times the steps, search None" not in found.note
+    assert "missing: sparse cubic scratch:end to prune:end, 4 times the steps" in found.note
+    flat = judged(records(lambda *_: 0.2, start=evaluation(0.05)))
+    assert (flat.verdict, flat.estimate) == ("contradicted", 0.0)
+    assert "no gap in seed 31" in flat.note
+
+
+def rates(share, number=200):
+    """How often each verdict comes out where a way is there in a share of all seeds."""
+    verdicts = []
+    for place in range(number):
+        generator = np.random.default_rng([place, 7])
+        has_way = {seed: generator.random() < share for seed in SEEDS}
+        chain = SEARCHED[-1]
+        experiment = records(
+            lambda route, seed, ways=has_way, chain=chain: (
+                0.01 if route == chain and ways[seed] else 0.2
+            )
+        )
+        verdicts.append(judged(experiment).verdict)
+    return {one: verdicts.count(one) / number for one in set(verdicts)}
+
+
+def test_a_way_in_half_of_all_seeds_is_rarely_decided_and_one_in_few_mostly():
+    """Six seeds: power of 80 % needs a way in at most 3 % of all seeds; exact tests."""
+    even = rates(0.5)
+    assert max(even.get("supported", 0), even.get("contradicted", 0)) <= 0.05
+    assert rates(0.03, 60).get("supported", 0) >= 0.8
