@@ -60,10 +60,19 @@ class Route(NamedTuple):
             return f"ray {self.ray.replace('_', ' ')} from {self.start}"
         curve = self.curve.removesuffix(" curve")
         shape = f"{self.space} {curve}" if self.is_fitted else curve.removeprefix("straight ")
+        return f"{shape} {self.start} to {self.end}{self.details}"
+
+    @property
+    def details(self) -> str:
+        """What tells it from others of its shape and ends, each after a comma.
+
+        Example:
+            >>> Route("scratch:end", "prune:end", QUADRATIC, "sparse", 4, search=1).details
+            ', 4 times the steps, search 1'
+        """
         more = f", {self.times} times the steps" if self.times > 1 else ""
         more += "" if self.share is None else f", {self.share:g} of the rest free by {self.order}"
-        more += "" if self.search is None else f", search {self.search}"
-        return f"{shape} {self.start} to {self.end}{more}"
+        return more + ("" if self.search is None else f", search {self.search}")
 
     @property
     def is_fitted(self) -> bool:

@@ -91,6 +91,7 @@ def _differing_fields(record: PathRecord, curve: AbstractCurve | None) -> Iterat
         "experiment_name": record.experiment,
         "seed": record.seed,
         "evaluation.batch_norm": record.batch_norm,
+        "path.ray": record.ray,
     }
     if record.degree is not None:
         expected["path.degree"] = record.degree

@@ -16,8 +16,11 @@ from lightning_sparse.rises import Rise
 
 def route_words(route: Route, looks: Looks) -> str:
     """Name a kind of path in full."""
+    if route.ray is not None:
+        along = route.ray.replace("_", " ")
+        return f"{looks.point(route.start)}, straight down the gradient {along}"
     ends = f"{looks.point(route.start)} → {looks.point(route.end)}"
-    return f"{ends}, {curve_words(route.curve, route.space)}{longer_words(route.times)}"
+    return f"{ends}, {curve_words(route.curve, route.space)}{route.details}"
 
 
 def longer_words(times: int | None) -> str:

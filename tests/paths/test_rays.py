@@ -13,6 +13,7 @@ from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.rays import LENGTHS, Ray, evaluate_ray, measured_gradient
 from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.paths.settings import EvaluationSettings
+from lightning_sparse.paths.verification import problems_of_path
 from lightning_sparse.records import PathPoint, read_record
 from tests.analysis.simulate import evaluation
 from tests.paths.test_run import EVALUATION
@@ -137,6 +138,9 @@ def test_a_ray_is_a_line_from_one_point_that_goes_down_where_it_may(ends, tmp_pa
         losses = {point.t: point.train.loss for point in record.points}
         assert min(losses.values()) < losses[0.0]
         assert read_record(tmp_path / coordinates) == record
+        said = [*problems_of_path(record, tmp_path / coordinates)]
+        # These tests record no settings.
+        assert f"config has path.ray=None, the record's own field says {coordinates!r}" in str(said)
     starts = [record.points[0].train.loss for record in found.values()]
     assert starts == [starts[0]] * 3
     # Inside the mask nothing is added to it; outside, everything that has a gradient is.

@@ -57,6 +57,7 @@ def test_the_courses_are_drawn_and_what_was_not_trained_is_shown_as_missing(page
 
 def test_what_lies_down_the_gradient_is_listed_by_point_and_coordinates(page):
     text = (page / "report.md").read_text()
+    assert "straight down the gradient outside" in text
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| scratch:end |")]
     found = {row[1]: (row[2], float(row[3])) for row in rows if row[2] != "0"}
     assert found.keys() == {"inside the mask", "outside"}
