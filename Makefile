@@ -177,8 +177,8 @@ test: .venv ## Run the tests on all cores, but the slow ones of faults [ARGS="-k
 	@$(SETUP) --quiet --test-packages
 	$(BIN)/python -m pytest -n auto $(SELECT) $(ARGS)
 
-test-faults: .venv ## Kill runs at every stage, fill disks, damage files: all tests of faults
-	ALL_FAULTS=1 $(BIN)/python -m pytest -n auto -m faults $(ARGS)
+test-faults: .venv ## Kill runs at every stage, fill disks, damage files, in every arm and on ranks
+	ALL_FAULTS=1 $(BIN)/python -m pytest -n auto -m 'faults or dist' $(ARGS)
 
 reliability: .venv ## Run them, and write RELIABILITY.md from what they find [ARGS=page]
 	$(BIN)/python tools/reliability.py $(ARGS)

@@ -24,6 +24,7 @@ from lightning_sparse.pipeline.places import Anywhere
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.settings import CheckpointSettings
+from tests.faults import interrupted
 from tests.faults.comparison import differences
 from tests.faults.findings import note
 from tests.faults.interrupted import NO_MORE_MEMORY, execute_short_of_memory, planned
@@ -176,16 +177,30 @@ LARGE_EVALUATION = (
 )  # fmt: skip
 
 
-def test_a_run_for_which_there_is_no_memory_says_so_and_goes_on_when_there_is(tmp_path):
-    def run(folder, step):
-        words = ["train", str(step), NO_MORE_MEMORY, "0", *LARGE_EVALUATION, f"runs_dir={folder}"]
-        return subprocess.run(
-            [sys.executable, "-m", "tests.faults.interrupted", *words],
-            capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+def run_forked(folder, step):
+    """Make a run in a process that has imported everything; return its exit status."""
+    job = planned("train", [*LARGE_EVALUATION, f"runs_dir={folder}"])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([interrupted.__name__])
+    process = context.Process(target=_exit_with, args=(job, step))
+    process.start()
+    process.join(timeout=600)
+    return process.exitcode
 
-    assert run(tmp_path / "straight", 0).returncode == 0
-    refused = run(tmp_path / "cut", 20)
+
+def _exit_with(job, step):
+    os._exit(interrupted.run_planned(lambda: job, step, NO_MORE_MEMORY))
+
+
+def test_a_run_for_which_there_is_no_memory_says_so_and_goes_on_when_there_is(tmp_path):
+    assert run_forked(tmp_path / "straight", 0) == 0
+    # Not forked: it would have memory of its parent's to spare.
+    words = [*LARGE_EVALUATION, f"runs_dir={tmp_path / 'cut'}"]
+    refused = subprocess.run(
+        [sys.executable, interrupted.__file__, "train", "20", NO_MORE_MEMORY, "0", *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=600, check=False,
+    )  # fmt: skip
 
     assert refused.returncode == 2, refused.stderr
     (line,) = refused.stderr.splitlines()
@@ -194,7 +209,7 @@ def test_a_run_for_which_there_is_no_memory_says_so_and_goes_on_when_there_is(tm
     [straight], [cut] = ([*(tmp_path / name).glob("smoke-*")] for name in ("straight", "cut"))
     assert cut.name in line
     assert not (cut / "record.json").exists()
-    assert run(tmp_path / "cut", 0).returncode == 0
+    assert run_forked(tmp_path / "cut", 0) == 0
     different = differences(straight, cut)
     note(test="no memory", of="arm prune", step=20, signal="", differences=different)
     assert different == []
@@ -208,13 +223,13 @@ def test_a_worker_for_which_there_is_no_memory_leaves_the_other_workers_alone(tm
             planned("train", [*words, f"method={arm}"]) for arm in ("dense", "prune", "scratch")
         ]
 
-    def run(folder, execute):
+    def run(folder, execute, num_processes=1):
         console = Console(file=io.StringIO())
-        run_jobs(jobs(folder), execute, places=Anywhere(2), console=console)
+        run_jobs(jobs(folder), execute, places=Anywhere(num_processes), console=console)
 
     run(tmp_path / "straight", run_job)
     with pytest.raises(UserError) as caught:
-        run(tmp_path / "cut", execute_short_of_memory)
+        run(tmp_path / "cut", execute_short_of_memory, num_processes=2)
 
     assert "there is not enough memory" in str(caught.value)
     assert "with a lower reproduce.num_processes or sweep.num_processes" in str(caught.value)

@@ -6,6 +6,7 @@ on the CPU; where there are GPUs with NCCL too, one and two ranks on as many GPU
 """
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import shutil
@@ -21,14 +22,14 @@ import torch
 
 from tests.faults import interrupted
 from tests.faults.comparison import differences
-from tests.faults.findings import note
+from tests.faults.findings import IS_WHOLE, note
 from tests.faults.interrupted import planned
 
 pytestmark = [pytest.mark.faults, pytest.mark.dist]
 slow = pytest.mark.slow_faults
 
 # When one rank dies, the others must be gone after so many seconds, and the job must have failed.
-SECONDS_TO_STOP = 60
+SECONDS_TO_STOP = 120
 
 SETTINGS = (
     "data=synthetic", "+data.size=8", "+data.num_train=100", "+data.num_test=12",
@@ -38,7 +39,7 @@ SETTINGS = (
     "path.training.num_steps=30", "path.training.learning_rate=0.1", "evaluation.num_points=8",
     "evaluation.num_recalibration_images=32", "evaluation.recalibration_batch_size=16",
     "evaluation.max_refinements=0", "+trainer.strategy=ddp", "checkpoint.keep=true",
-    "checkpoint.every_seconds=0.000001", "checkpoint.largest_share=1.0",
+    "checkpoint.every_seconds=0.000001", "checkpoint.largest_share=1.0", "runs_dir=.",
 )  # fmt: skip
 
 PRUNE = ("train", ("method=prune",))
@@ -49,13 +50,25 @@ CURVE = (
 )
 
 
+def words(num_ranks, of):
+    kind, overrides = of
+    return kind, (*SETTINGS, *overrides, f"trainer.devices={num_ranks}")
+
+
+@functools.cache
+def job(num_ranks, of):
+    """Plan a run, whose folder is where its ranks stand; to compose takes longer than to train."""
+    return planned(*words(num_ranks, of))
+
+
 def start(runs_dir, num_ranks, of, *, step=0, name="SIGKILL", rank=0):
     """Start a run on so many ranks, of which ``rank`` signals itself after ``step``."""
-    kind, overrides = of
-    words = [*SETTINGS, *overrides, f"trainer.devices={num_ranks}", f"runs_dir={runs_dir}"]
+    runs_dir.mkdir(exist_ok=True)
+    kind, overrides = words(num_ranks, of)
     return subprocess.Popen(
-        [sys.executable, interrupted.__file__, kind, str(step), name, str(rank), *words],
+        [sys.executable, interrupted.__file__, kind, str(step), name, str(rank), *overrides],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        cwd=runs_dir,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -65,7 +78,7 @@ def start(runs_dir, num_ranks, of, *, step=0, name="SIGKILL", rank=0):
 def finish(process) -> tuple[int, str]:
     """Wait for the first rank and all others; return its exit status and what was said."""
     try:
-        _, errors = process.communicate(timeout=300)
+        _, errors = process.communicate(timeout=600)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         pytest.fail("hangs")
@@ -77,17 +90,7 @@ def make(runs_dir, num_ranks, of, **interruption) -> tuple[int, str]:
 
 
 def run_dir(runs_dir, num_ranks, of) -> Path:
-    kind, overrides = of
-    words = [*SETTINGS, *overrides, f"trainer.devices={num_ranks}", f"runs_dir={runs_dir}"]
-    return Path(runs_dir) / planned(kind, words).run_id
-
-
-@pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    """A pruned run on two ranks that nothing disturbed."""
-    runs_dir = tmp_path_factory.mktemp("straight")
-    assert make(runs_dir, 2, PRUNE)[0] == 0
-    return runs_dir
+    return Path(runs_dir) / job(num_ranks, of).run_id
 
 
 def test_a_signal_to_one_rank_stops_all_and_the_run_goes_on_to_the_same_bits(straight, tmp_path):
@@ -98,7 +101,7 @@ def test_a_signal_to_one_rank_stops_all_and_the_run_goes_on_to_the_same_bits(str
     assert status == 75, errors
     assert (cut / "checkpoints/step_20").is_dir()
 
-    assert make(tmp_path, 2, PRUNE)[0] == 0
+    assert make_forked(tmp_path, 2, PRUNE) == [0, 0]
     different = differences(run_dir(straight, 2, PRUNE), cut)
     note(test="2 ranks", of="train", step=13, signal="SIGUSR1", differences=different)
     assert different == []
@@ -115,13 +118,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run_rank(rank, num_ranks, port, arguments) -> None:
+def run_rank(folder, rank, num_ranks, port, *arguments) -> None:
+    os.chdir(folder)
     os.environ.update(
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NODE_RANK="0", LOCAL_RANK=str(rank),
         WORLD_SIZE=str(num_ranks), OMP_NUM_THREADS="1",
     )  # fmt: skip
     torch.set_num_threads(1)
-    os._exit(interrupted.run(*arguments))
+    work, step, name = arguments
+    os._exit(interrupted.run_planned(lambda: work, step, name))
 
 
 def make_forked(runs_dir, num_ranks, of, *, step=0, name="SIGKILL") -> list[int | None]:
@@ -129,27 +134,33 @@ def make_forked(runs_dir, num_ranks, of, *, step=0, name="SIGKILL") -> list[int 
 
     Of those that wait for one that was killed, whatever a scheduler does, nothing is asked.
     """
-    kind, overrides = of
-    words = [*SETTINGS, *overrides, f"trainer.devices={num_ranks}", f"runs_dir={runs_dir}"]
+    work, port = job(num_ranks, of), free_port()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.faults.interrupted"])
-    port, arguments = free_port(), (kind, words, step, name)
     ranks = [
-        context.Process(target=run_rank, args=(rank, num_ranks, port, arguments))
+        context.Process(target=run_rank, args=(runs_dir, rank, num_ranks, port, work, step, name))
         for rank in range(num_ranks)
     ]
     for rank in ranks:
         rank.start()
     try:
-        ranks[0].join(timeout=300)
+        ranks[0].join(timeout=600)
         if ranks[0].exitcode != -signal.SIGKILL:
             for rank in ranks:
-                rank.join(timeout=60)
+                rank.join(timeout=300)
         return [rank.exitcode for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
             rank.join()
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A pruned run on two ranks that nothing disturbed."""
+    runs_dir = tmp_path_factory.mktemp("straight")
+    assert make_forked(runs_dir, 2, PRUNE) == [0, 0]
+    return runs_dir
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -161,11 +172,19 @@ def undisturbed(request, tmp_path_factory):
     return request.param, runs_dir
 
 
+# By what a number of ranks is interrupted where not everything is asked for: each with each kind
+# of run, each number with each of both.
+OF_TWO = {("prune", "SIGTERM"), ("curve", "SIGKILL")}
+
+
 @slow
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
-@pytest.mark.parametrize("of", [PRUNE, CURVE], ids=["prune", "curve"])
-def test_any_number_of_ranks_resumes_to_the_same_bits(undisturbed, tmp_path, of, name):
+@pytest.mark.parametrize("kind", ["prune", "curve"])
+def test_any_number_of_ranks_resumes_to_the_same_bits(undisturbed, tmp_path, kind, name):
     num_ranks, straight_dir = undisturbed
+    if not IS_WHOLE and ((kind, name) in OF_TWO) != (num_ranks == 2):
+        pytest.skip("make test-faults interrupts every run by every signal")
+    of = {"prune": PRUNE, "curve": CURVE}[kind]
     if of is CURVE:
         needed = run_dir(straight_dir, num_ranks, DENSE)
         shutil.copytree(needed, tmp_path / needed.name)
