@@ -6,6 +6,7 @@ called after loopback addresses, since the first node's name becomes the address
 
 import contextlib
 import getpass
+import io
 import os
 import signal
 import socket
@@ -13,6 +14,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+from lightning_sparse.cli.main import main
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "sinfo")
 NODES = ("127.0.0.2", "127.0.0.3")
@@ -126,6 +129,25 @@ class Sandbox:
                 done.returncode, command, done.stdout, f"{done.stderr}\n{self.logs()}"
             )
         return done.stdout.strip()
+
+    def main(self, *words: str) -> tuple[int, str, str]:
+        """Call this project's command line as from a shell of this cluster.
+
+        In this process, which has imported what takes a command the longest.
+
+        Returns:
+            Its exit status, and what it printed as its result and as errors.
+        """
+        said, errors = io.StringIO(), io.StringIO()
+        before = dict(os.environ)
+        os.environ.update(self.variables)
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(errors):
+                status = main(words)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        return status, said.getvalue(), errors.getvalue()
 
     def state(self, job_id: str) -> str:
         """State of a job, in SLURM's word."""

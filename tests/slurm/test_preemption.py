@@ -1,7 +1,6 @@
 """A two-node run that is pre-empted while it prunes ends with the bits of one that was not."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,9 @@ PRUNING = (
 
 def submit(cluster: Sandbox, folder: Path, verb: str, *words: str) -> list[str]:
     """Submit through the command line and return the ids of the jobs."""
-    said = cluster.run(
-        sys.executable, "-m", "lightning_sparse.cli.main", verb, *words,
-        f"runs_dir={folder}", "slurm.minutes=30", "slurm.warn_seconds=60",
-    )  # fmt: skip
+    own = (f"runs_dir={folder}", "slurm.minutes=30", "slurm.warn_seconds=60")
+    status, said, errors = cluster.main(verb, *words, *own)
+    assert status == 0, errors
     return re.findall(r"^job (\S+): ", said, re.MULTILINE)
 
 

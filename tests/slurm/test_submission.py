@@ -1,12 +1,12 @@
 """What is submitted, in which order, and what a user reads when it cannot be."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from lightning_sparse.cli.main import main
 from lightning_sparse.cluster.settings import SlurmSettings
 from lightning_sparse.cluster.submission import Resources
 from lightning_sparse.errors import UserError
@@ -126,25 +126,22 @@ def test_what_cannot_be_submitted_is_one_line_and_leaves_no_job(cluster, tmp_pat
 
 
 def refused(cluster: Sandbox, folder: Path, *words: str) -> str:
-    with pytest.raises(subprocess.CalledProcessError) as caught:
-        cluster.run(
-            sys.executable, "-m", "lightning_sparse.cli.main", "slurm-train", "experiment=smoke",
-            f"runs_dir={folder}", *words,
-        )  # fmt: skip
-    assert caught.value.returncode == 2
-    [line] = [line for line in caught.value.stderr.splitlines() if line.startswith("error: ")]
+    status, _, errors = cluster.main(
+        "slurm-train", "experiment=smoke", f"runs_dir={folder}", *words
+    )
+    assert status == 2
+    [line] = [line for line in errors.splitlines() if line.startswith("error: ")]
     return line
 
 
-def test_without_slurm_there_is_one_line(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "lightning_sparse.cli.main", "slurm-train", f"runs_dir={tmp_path}"],
-        env={"PATH": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: there is no SLURM here: sbatch is not on the PATH")
-    assert done.stderr.count("\n") == 1
+def test_without_slurm_there_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert main(["slurm-train", f"runs_dir={tmp_path}"]) == 2
+
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: there is no SLURM here: sbatch is not on the PATH")
+    assert errors.count("\n") == 1
 
 
 def test_resources_are_what_sbatch_is_asked_for():

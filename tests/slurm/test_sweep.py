@@ -1,12 +1,9 @@
 """A sweep file as SLURM jobs, with no server: what is missing is run, what failed is named."""
 
 import shutil
-import sys
 
 import pytest
 import yaml
-
-REPOSITORY_COMMAND = [sys.executable, "-m", "lightning_sparse.cli.main", "slurm-multirun"]
 
 # Scratch runs need the pruned runs, which are points too. A rate that is far too high fails.
 BODY = {
@@ -27,7 +24,9 @@ def test_points_are_jobs_and_only_what_is_missing_is_submitted_again(cluster, tm
 
     def submit():
         words = (f"sweep.file={file}", f"runs_dir={runs}", "slurm.minutes=30")
-        return cluster.run(*REPOSITORY_COMMAND, *words).splitlines()
+        status, said, errors = cluster.main("slurm-multirun", *words)
+        assert status == 0, errors
+        return said.splitlines()
 
     def jobs_in(said):
         return {
