@@ -107,7 +107,7 @@ class Walk:
 def stages(walk: Walk) -> Iterator[Stage]:
     """Yield the stages; what one may take is decided when its turn has come."""
     yield Stage(name="paint", command=_paint(walk), seconds=walk.seconds(60))
-    yield Stage(name="gpu tests", command=_tests(), seconds=walk.seconds(90))
+    yield Stage(name="gpu tests", command=_tests(walk), seconds=walk.seconds(90))
     for experiment, most in (("imagenet_small", 90), ("imagenet", 170)):
         yield Stage(
             name=f"reproduce {experiment}",
@@ -127,7 +127,7 @@ def _paint(walk: Walk) -> list[str]:
     return _program("data-synthetic", f"images={walk.work}/images", f"out={walk.work}/beton", *size)
 
 
-def _tests() -> list[str]:
+def _tests(walk: Walk) -> list[str]:
     """Name the files that have such tests: collecting all others takes longer than running these.
 
     Without a GPU they are skipped, each with its reason.
@@ -138,8 +138,10 @@ def _tests() -> list[str]:
         for file in files
         if "pytest.mark.gpu" in file.read_text(encoding="utf-8")
     ]
-    # Most of them wait for processes that they start. Of foreign plugins, one warns of the other.
-    several = ["-n", "8"] if importlib.util.find_spec("xdist") else []
+    # Most of them wait for processes that they start; to be skipped, each process would import what
+    # tests need. Of foreign plugins, one warns of the other.
+    number = walk.choose(["-n", "8"], ["-n", "0"])
+    several = number if importlib.util.find_spec("xdist") else []
     return [
         sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:benchmark", "-p",
         "no:cacheprovider", *several, *marked,

@@ -108,3 +108,17 @@ def method_types():
         and issubclass(item, AbstractSparseMethod)
         and item.__module__ == module.__name__
     }
+
+
+def one_of_each_kind() -> list[str]:
+    """Name an example for each set of a method's answers that are its own and no default."""
+    asked = [name for name in vars(AbstractSparseMethod) if not name.startswith("_")]
+    first: dict[frozenset[str], str] = {}
+    for name, method in EXAMPLES.items():
+        own = frozenset(
+            question
+            for question in asked
+            if getattr(type(method), question, None) is not getattr(AbstractSparseMethod, question)
+        )
+        first.setdefault(own, name)
+    return list(first.values())

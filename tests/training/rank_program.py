@@ -21,7 +21,8 @@ from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.sparsity.method import AbstractSparseMethod
-from tests.training.examples import EXAMPLES
+from tests.faults.findings import IS_WHOLE
+from tests.training.examples import EXAMPLES, one_of_each_kind
 from tests.training.methods import AsksAtStart, GrowsByGradient
 from tests.training.problems import (
     TinyNet,
@@ -105,13 +106,19 @@ def length_of(method):
     return {"num_steps": method.num_steps} if hasattr(method, "num_steps") else {}
 
 
-def look_at_views(run, seen):
+def names_of_examples(world_size):
+    """Name the methods that so many ranks train: on more than two, one of each kind is enough."""
+    return [*EXAMPLES] if world_size <= 2 or IS_WHOLE else one_of_each_kind()
+
+
+def look_at_views(run, seen, world_size):
     """Train a network without batch norm, whose statistics would be those of a rank."""
     for method in (GrowsByGradient(), AsksAtStart()):
         name = type(method).__name__
         run(name, method, TwoLayers)
         seen[f"view of {name}"] = method.seen
-    for name, method in EXAMPLES.items():
+    for name in names_of_examples(world_size):
+        method = EXAMPLES[name]
         run(name.replace(" ", "_"), method, settings=make_settings(**length_of(method)))
 
 
@@ -139,7 +146,7 @@ def main(folder, device):
 
     run("prune", make_pruning(), settings=make_settings(num_steps=20))
     run("dense", settings=make_settings(num_steps=20, learning_rate=0.05))
-    look_at_views(run, seen)
+    look_at_views(run, seen, world_size)
     clipping = {"gradient_clip_norm": CLIP_NORM, "weight_decay": 0.0}
     run(
         "clipped",

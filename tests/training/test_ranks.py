@@ -22,7 +22,6 @@ from lightning_sparse.training.measurement import decayed_half_squared_norm, mea
 from lightning_sparse.training.numerics import true_single_precision
 from lightning_sparse.training.ranks import is_first_rank, mean_over_ranks
 from tests.training import rank_program
-from tests.training.examples import EXAMPLES
 from tests.training.methods import AsksAtStart, GrowsByGradient
 from tests.training.problems import TwoLayers, make_data, make_network, same_bits, train
 from tests.training.rank_program import CLIP_NORM, EVALUATION
@@ -68,7 +67,7 @@ def shared(request, tmp_path_factory):
         for process in processes:
             process.start()
         for process in processes:
-            process.join(timeout=300)
+            process.join(timeout=600)
     finally:
         for process in processes:
             process.kill()
@@ -93,14 +92,16 @@ def test_weights_and_statistics_are_the_same_bits_on_every_rank(shared):
 
 
 @pytest.mark.dist
-@pytest.mark.parametrize("name", [name.replace(" ", "_") for name in EXAMPLES])
-def test_every_method_trains_on_ranks_of_unequal_seeds_inside_equal_masks(shared, name):
+def test_every_method_trains_on_ranks_of_unequal_seeds_inside_equal_masks(shared, subtests):
     folder, seen = shared
-    saved = load_tensors(folder / name / "weights.safetensors")
-    masks = load_masks(folder / name / "masks.safetensors")
-    for rank in seen:
-        assert same_bits(dict(sorted(rank[name].items())), saved)
-        assert all(not rank[name][layer][~mask].any() for layer, mask in masks.items())
+    for example in rank_program.names_of_examples(len(seen)):
+        name = example.replace(" ", "_")
+        with subtests.test(name):
+            saved = load_tensors(folder / name / "weights.safetensors")
+            masks = load_masks(folder / name / "masks.safetensors")
+            for rank in seen:
+                assert same_bits(dict(sorted(rank[name].items())), saved)
+                assert all(not rank[name][layer][~mask].any() for layer, mask in masks.items())
 
 
 @pytest.mark.dist
