@@ -147,7 +147,7 @@ def in_a_moment(act):
     """Act when the writing processes are at work."""
 
     def wait_and_act():
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not multiprocessing.active_children() and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(0.5)

@@ -179,7 +179,7 @@ def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_claims(
     wait_until(lambda: len(_finished(tmp_path)) >= 12, seconds=300)
     process.kill()
     # Reads to the end: the workers, which write to the same pipe, are gone too.
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     before = _finished(tmp_path)
     assert len(before) < len(planned())
 

@@ -236,7 +236,7 @@ def test_the_page_fits_a_window_without_scrolling_sideways(source, chromium, tmp
     )
     command = [str(chromium), *flags.split(), f"--user-data-dir={tmp_path}/profile", "--dump-dom"]
     command.append((tmp_path / "page.html").as_uri())
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True).stdout
     width, *overflows = map(int, re.findall(r"<title>([\d ]+)</title>", shown)[0].split())
     assert width <= 1100
     assert overflows == [0] * len(overflows)

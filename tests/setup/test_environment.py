@@ -323,7 +323,7 @@ def test_a_second_set_up_waits_for_the_first(tmp_path, capfd):
         thread.start()
         thread.join(timeout=0.3)
         done.append("first")
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert done == ["first", "second"]
     assert "waiting for it" in capfd.readouterr().out
 

@@ -73,7 +73,7 @@ def test_a_stage_that_takes_too_long_ends_with_all_that_it_started(tmp_path, mon
 
     assert status == 1
     assert lines[0]["outcome"] == "stopped after its 3 s"
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 200
     deadline = time.monotonic() + 30
     # A signal that was sent takes effect when the kernel comes to it.
     while not has_ended(Path(f"/proc/{note.read_text()}/stat")):
