@@ -1,10 +1,12 @@
 """Arms: how an end point is trained, as a file in ``conf/method/`` says it. No torch in here."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lightning_sparse.decoding import decoded_with_nulls
 from lightning_sparse.errors import UserError
+from lightning_sparse.fields import ARGUMENT, NOTHING, setting
 from lightning_sparse.points import Point, parse_point
 
 STREAMS = ("init", "init/scratch")
@@ -12,6 +14,54 @@ STREAMS = ("init", "init/scratch")
 
 NO_MASKS, OWN_MASKS = "none", "own"
 """What an arm says of its masks where it does not name whose it is given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSettings:
+    """One arm: where its weights start, where its masks come from, and what changes them.
+
+    `Arm` is what is made of it, where start and masks stand in full.
+
+    Attributes:
+        name: That of its file under ``conf/method/``, which need not say it.
+        start: A random stream, or a point: ``prune:100``.
+        masks: ``none``, ``own``, or ``prune:end``: the masks that its method is given.
+        sparse_method: ``_target_`` names the class.
+        start_change: ``_target_`` names what changes the weights at the start; None for nothing.
+        start_changed_by: The point whose weights that is given; None for none.
+        cycles: How many schedules of the learning rate follow each other; None for one.
+        length: Of its runs, so many times ``training.num_steps``; None for once.
+        repeats: The arm that it is another run of; None for one of its own.
+        sparsity: Nominal, of its runs; None for the experiment's.
+        keeps: Steps of its runs whose weights are kept, for other arms to start from.
+        learning_rate: Peak learning rate; where the file says nothing, that of
+            ``tuned.learning_rate``.
+        tuned_as: The arm whose tuned rate and numbers it takes, as a control does; None: its own.
+        trials: What a pilot tries; None for ``pilot.learning_rates``.
+        words: What a reader calls it; where the file says nothing, its name.
+        definition: What it is, for the terms of a report.
+        colour: Of its line in figures.
+        marker: Of its points there.
+    """
+
+    name: str
+    start: str
+    masks: str
+    sparse_method: Mapping[str, Any]
+    start_change: Mapping[str, Any] | None
+    start_changed_by: str | None = setting(example="runs/NAME:end")
+    cycles: int | None = setting(decides=(ARGUMENT,), example=2, at_least=1)
+    length: int | None = setting(decides=(ARGUMENT,), example=5, at_least=1)
+    repeats: str | None = setting(example="dense")
+    sparsity: float | None = setting(decides=(ARGUMENT,), example=0.5)
+    keeps: Sequence[int] = setting(decides=(ARGUMENT,))
+    learning_rate: float = setting(decides=NOTHING, is_recorded=True)
+    tuned_as: str | None = setting(decides=NOTHING, is_recorded=True, example="rigl")
+    trials: Sequence[Mapping[str, Any]] | None = setting(decides=NOTHING)
+    words: str = setting(decides=NOTHING, is_recorded=True)
+    definition: str = setting(decides=NOTHING, is_recorded=True)
+    colour: str | None = setting(decides=NOTHING, is_recorded=True, example="'#0072b2'")
+    marker: str | None = setting(decides=NOTHING, is_recorded=True, example="o")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,32 +114,46 @@ class Arm:
         return tuple(point for point in (self.start, self.masks, self.changed_by) if point)
 
 
-def arm_of(settings: Mapping[str, Any]) -> Arm:
-    """Read the arm that settings choose, or that a record's settings have chosen.
+def arm_of(said: MethodSettings) -> Arm:
+    """Read the arm that settings choose.
 
     Raises:
         UserError: If its start or its masks are none.
     """
-    chosen = settings["method"]
-    if not isinstance(chosen, dict):
-        raise TypeError("method is no mapping")
-    said = in_todays_words(chosen, settings.get("rewind_step") or 0)
-    start, masks = said.get("start", STREAMS[0]), said.get("masks", OWN_MASKS)
-    changed_by = said.get("start_changed_by")
+    start, masks = said.start or STREAMS[0], said.masks or OWN_MASKS
+    changed_by = said.start_changed_by
     return Arm(
-        name=said["name"],
+        name=said.name,
         stream=start if start in STREAMS else STREAMS[0],
         start=None if start in STREAMS else _point("start", start),
         is_masked=masks != NO_MASKS,
         masks=None if masks in {NO_MASKS, OWN_MASKS} else _masks(masks),
         changed_by=None if changed_by is None else _point("start_changed_by", changed_by),
-        repeats=said.get("repeats"),
-        keeps=tuple(step for step in said.get("keeps") or () if step),
-        words=said.get("words") or said["name"],
-        definition=said.get("definition") or "",
-        colour=said.get("colour"),
-        marker=said.get("marker"),
+        repeats=said.repeats,
+        keeps=tuple(step for step in said.keeps or () if step),
+        words=said.words or said.name,
+        definition=said.definition or "",
+        colour=said.colour,
+        marker=said.marker,
     )
+
+
+def recorded_method(config: Mapping[str, Any]) -> MethodSettings:
+    """Return what a record's settings say of its arm, in today's words; null where nothing."""
+    return decoded_with_nulls(MethodSettings, method_of_record(config))
+
+
+def method_of_record(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same as a mapping.
+
+    Raises:
+        KeyError: If nothing is said of the arm.
+        TypeError: If it is no mapping.
+    """
+    said = config["method"]
+    if not isinstance(said, dict):
+        raise TypeError("method is no mapping")
+    return in_todays_words(said, config.get("rewind_step") or 0)
 
 
 def in_todays_words(said: dict[str, Any], rewind_step: int | str) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Traits:
         choices: What it may be; null besides, where its type allows it.
         example: For messages, where its default is none.
         is_place: Whether it names a folder or a file.
+        is_recorded: Whether a record keeps it even if no result depends on it.
         null: What null stands for, where null is another word for a value.
     """
 
@@ -58,6 +59,7 @@ class Traits:
     choices: Collection[str | int] = ()
     example: Any = None
     is_place: bool = False
+    is_recorded: bool = False
     null: Any = None
 
     def check_range(self, name: str, value: Any) -> None:

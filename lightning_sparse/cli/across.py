@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_sparse.cli.arms import arms
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import RECORD_FILE, Record, read_record
 from lightning_sparse.report.across import write_across
@@ -19,10 +19,9 @@ REPORT_DIR = "across"
 _NAME_COLUMNS = ("Name", "name", "display_name", "displayName")
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed, source: Path) -> None:
     """Draw what the records on disk say; runs that have none are named."""
-    source = Path(settings["report"]["runs"])
-    runs_dir = source if source.is_dir() else Path(settings["runs_dir"])
+    runs_dir = source if source.is_dir() else Path(settings.runs_dir)
     records = _records(runs_dir)
     names = _unfinished(runs_dir) if source.is_dir() else exported_names(source)
     known = {record.run_id for record in records}

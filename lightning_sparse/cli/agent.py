@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.multirun import plan_points
 from lightning_sparse.cli.sweep_file import PROGRAM, Sweep, corner_points, parse_sweep
 from lightning_sparse.cli.tracking import require_server
@@ -19,7 +19,7 @@ from lightning_sparse.preemption import asked_at_good_moments
 _LOOK_SECONDS = 0.1
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Start ``wandb agent``, once it is seen that its runs could begin here."""
     sweep_id = checked_id(settings)
     require_server()
@@ -32,13 +32,13 @@ def run(settings: Settings) -> None:
     _supervise([str(program), "agent", "--forward-signals", sweep_id], places)
 
 
-def checked_id(settings: Settings) -> str:
+def checked_id(settings: Composed) -> str:
     """Return the sweep's id.
 
     Raises:
         UserError: If it is not whole.
     """
-    sweep_id = settings["sweep"]["id"]
+    sweep_id = settings.sweep.id
     if sweep_id is None or sweep_id.count("/") != 2:  # noqa: PLR2004 (three names)
         raise UserError(
             f"sweep.id={sweep_id}: write ENTITY/PROJECT/ID, as `make sweep` has printed it"

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.settings.tree import Settings
 
 
-def with_accumulation(settings: Mapping[str, Any]) -> dict[str, Any]:
+def with_accumulation(settings: Settings) -> dict[str, Any]:
     """Return the trainer's settings, with the accumulated batches that the recipe asks for.
 
     A recipe fixes the images per optimizer step, ``global_batch_size``. It is the product of
@@ -17,15 +18,15 @@ def with_accumulation(settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: If the product is not the recipe's, showing the arithmetic.
     """
-    trainer = dict(settings["trainer"])
-    wanted = settings["global_batch_size"]
+    trainer = dict(settings.trainer)
+    wanted = settings.global_batch_size
     if wanted is None:
         if trainer.get("accumulate_grad_batches", 1) is None:
             trainer["accumulate_grad_batches"] = 1
         return trainer
     devices = num_devices(trainer)
     factors = {
-        "batch_size": settings["batch_size"],
+        "batch_size": settings.batch_size,
         "trainer.devices": devices,
         "trainer.num_nodes": num_nodes(trainer),
     }
@@ -41,7 +42,7 @@ def with_accumulation(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(
             f"{product} is {math.prod(factors.values()):,} images per optimizer step, and the "
             f"recipe's global_batch_size={wanted:,} "
-            f"{_remedy(wanted, devices * factors['trainer.num_nodes'], settings['batch_size'])}"
+            f"{_remedy(wanted, devices * factors['trainer.num_nodes'], settings.batch_size)}"
         )
     return trainer
 

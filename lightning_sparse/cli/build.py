@@ -11,45 +11,45 @@ import torch
 from torch import nn
 
 from lightning_sparse.arms import arm_of
-from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.objects import build_object
 from lightning_sparse.data.checks import check_source
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
+from lightning_sparse.decoding import plain
 from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.models.build import build_model
 from lightning_sparse.models.compiling import compile_
 from lightning_sparse.paths.end_points import load_run_record
-from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.pipeline.jobs import Job, PlannedPoint
+from lightning_sparse.settings.tree import Settings
 from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.streams import StartStream
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.run import MASKS_FILE, weights_file
-from lightning_sparse.training.settings import CheckpointSettings
+from lightning_sparse.training.settings import RecipeSettings
 from lightning_sparse.training.start_changes import AbstractStartChange, change_
 
 
 def build_data(settings: Settings, *, first_step: int = 0) -> ImageDataModule:
     """Build the data module of a run; ``first_step`` is where its data order goes on."""
     # The order counts batches, of which an accumulated optimizer step takes several.
-    batches_per_step = settings["trainer"].get("accumulate_grad_batches", 1)
-    source = build_object(settings["data"], "data")
+    batches_per_step = settings.trainer.get("accumulate_grad_batches", 1)
+    source = build_object(settings.data, "data")
     if not isinstance(source, ImageSource):
         raise UserError(
-            f"data._target_={settings['data'].get('_target_')}: gave a {type(source).__name__}; it "
+            f"data._target_={settings.data.get('_target_')}: gave a {type(source).__name__}; it "
             "must return a lightning_sparse.data.source.ImageSource"
         )
     check_source(source)
     return ImageDataModule(
         source,
-        batch_size=settings["batch_size"],
-        seed=settings["seed"],
-        evaluation_batch_size=settings["evaluation"]["batch_size"],
-        train_subset_size=settings["evaluation"]["train_subset_size"],
-        num_workers=settings["num_workers"],
+        batch_size=settings.batch_size,
+        seed=settings.seed,
+        evaluation_batch_size=settings.evaluation.batch_size,
+        train_subset_size=settings.evaluation.train_subset_size,
+        num_workers=settings.num_workers,
         first_batch=first_step * batches_per_step,
         batches_per_step=batches_per_step,
     )
@@ -59,13 +59,13 @@ def build_network(
     settings: Settings, source: ImageSource, stream: StartStream | None = None
 ) -> nn.Module:
     """Build the network at the start weights of ``stream``; None is the arm's own stream."""
-    constructor = build_object({**settings["model"], "_partial_": True}, "model")
-    constructor = _checked(constructor, settings["model"]["_target_"])
-    chosen = stream or arm_of(settings).stream
-    network = build_model(constructor, source, settings["seed"], cast("StartStream", chosen))
-    if settings["channels_last"]:
+    constructor = build_object({**settings.model, "_partial_": True}, "model")
+    constructor = _checked(constructor, settings.model["_target_"])
+    chosen = stream or arm_of(settings.method).stream
+    network = build_model(constructor, source, settings.seed, cast("StartStream", chosen))
+    if settings.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    if settings["compile"]:
+    if settings.compile:
         compile_(network)
     return network
 
@@ -100,7 +100,7 @@ def build_method(settings: Settings, mask_source: Path | None) -> AbstractSparse
 
     A class that takes ``weights`` is given those that this run ended with, too.
     """
-    said, arm = settings["method"]["sparse_method"], arm_of(settings)
+    said, arm = settings.method.sparse_method, arm_of(settings.method)
     if arm.masks:
         assert mask_source is not None
         partial = build_object({**said, "_partial_": True}, "method")
@@ -114,7 +114,7 @@ def build_method(settings: Settings, mask_source: Path | None) -> AbstractSparse
         raise UserError(f"method.sparse_method gave a {type(method).__name__}, not a sparse method")
     if method.is_sparse != arm.is_masked:
         raise UserError(
-            f"method.masks={settings['method']['masks']}: {type(method).__name__} "
+            f"method.masks={settings.method.masks}: {type(method).__name__} "
             + ("removes weights; write own" if method.is_sparse else "removes none; write none")
         )
     return method
@@ -149,7 +149,8 @@ def change_start_(network: nn.Module, job: Job) -> None:
     Raises:
         UserError: If what is to change them is none, or lacks masks or weights that it is given.
     """
-    said = job.settings["method"]["start_change"]
+    settings: Settings = job.settings
+    said = settings.method.start_change
     if not said:
         return
     change = build_object(said, "method.start_change")
@@ -163,7 +164,7 @@ def change_start_(network: nn.Module, job: Job) -> None:
         )
     other = load_tensors(source.run_dir / weights_file(source.moment))
     masks = load_masks(given.run_dir / MASKS_FILE)
-    change_(network, change, other, masks, seed=job.settings["seed"])
+    change_(network, change, other, masks, seed=settings.seed)
 
 
 def load_state_(network: nn.Module, state: Mapping[str, torch.Tensor], file: Path) -> None:
@@ -177,22 +178,7 @@ def load_state_(network: nn.Module, state: Mapping[str, torch.Tensor], file: Pat
         ) from error
 
 
-def build_training(settings: Mapping[str, Any], name: str) -> TrainingSettings:
+def build_training(recipe: RecipeSettings, name: str) -> TrainingSettings:
     """Build training settings; ``name`` is where they stand, for messages."""
-    schedule = build_object(settings["lr_schedule"], f"{name}.lr_schedule")
-    return TrainingSettings(**{**settings, "lr_schedule": schedule})
-
-
-def build_checkpointing(settings: Settings) -> CheckpointSettings:
-    """Build the settings of when checkpoints are written."""
-    return CheckpointSettings(**settings["checkpoint"])
-
-
-def build_evaluation(settings: Settings) -> EvaluationSettings:
-    """Build evaluation settings; batch and subset sizes belong to the data module."""
-    ours = {
-        name: value
-        for name, value in settings["evaluation"].items()
-        if name not in {"batch_size", "train_subset_size"}
-    }
-    return EvaluationSettings(**ours)
+    schedule = build_object(recipe.lr_schedule, f"{name}.lr_schedule")
+    return TrainingSettings(**{**plain(recipe), "lr_schedule": schedule})

@@ -11,7 +11,7 @@ import torch
 from lightning_sparse.arms import arm_of
 from lightning_sparse.cli.batches import num_devices, num_nodes
 from lightning_sparse.cli.build import build_data, build_network, build_training
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.errors import UserError
 from lightning_sparse.training.rehearsal import Rehearsal, rehearse
@@ -24,7 +24,7 @@ _MEMORY = Path("/proc/meminfo")
 _LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"))
 
 
-def run(settings: Settings) -> int:
+def run(settings: Composed) -> int:
     """Look at network and data, make a few steps on copies, and compare needs with what is there.
 
     Returns:
@@ -35,16 +35,16 @@ def run(settings: Settings) -> int:
         UserError: If the run could not begin; its status is 2.
     """
     silence_lightning()
-    _require_writable(Path(settings["runs_dir"]), "runs_dir")
-    torch.set_num_threads(settings["num_threads"])
+    _require_writable(Path(settings.runs_dir), "runs_dir")
+    torch.set_num_threads(settings.num_threads)
     data = build_data(settings)
     network = build_network(settings, data.source)
-    is_masked = arm_of(settings).is_masked
+    is_masked = arm_of(settings.method).is_masked
     findings = validate(
         network,
         data,
         is_masked=is_masked,
-        recalibrates=bool(settings["recalibrate_batch_norm"]),
+        recalibrates=bool(settings.recalibrate_batch_norm),
     )
     print(
         f"model and data: {type(network).__name__}, {findings.num_parameters:,} parameters; "
@@ -55,10 +55,10 @@ def run(settings: Settings) -> int:
     found = rehearse(
         network,
         data,
-        build_training(settings["training"], "training"),
-        settings["trainer"],
+        build_training(settings.training, "training"),
+        settings.trainer,
         is_masked=is_masked,
-        is_compiled=bool(settings["compile"]),
+        is_compiled=bool(settings.compile),
     )
     warnings = [*_say_ranks(settings), *_say_rates(found, settings), *_say_memory(found)]
     warnings += [*_say_disk(found, settings), *_say_caches()]
@@ -68,14 +68,14 @@ def run(settings: Settings) -> int:
     return _WARNED if warnings else _FINE
 
 
-def _say_ranks(settings: Settings) -> Iterator[str]:
-    trainer = settings["trainer"]
+def _say_ranks(settings: Composed) -> Iterator[str]:
+    trainer = settings.trainer
     devices, nodes = num_devices(trainer), num_nodes(trainer)
     batches = trainer.get("accumulate_grad_batches", 1)
-    images = settings["batch_size"] * devices * nodes * batches
+    images = settings.batch_size * devices * nodes * batches
     print(
-        f"step: {images:,} images = batch_size {settings['batch_size']} x {devices} devices x "
-        f"{nodes} nodes x {batches} accumulated; {settings['training']['num_steps']:,} steps"
+        f"step: {images:,} images = batch_size {settings.batch_size} x {devices} devices x "
+        f"{nodes} nodes x {batches} accumulated; {settings.training.num_steps:,} steps"
     )
     if trainer.get("accelerator") in {"gpu", "cuda"} and devices > torch.cuda.device_count():
         yield (
@@ -84,7 +84,7 @@ def _say_ranks(settings: Settings) -> Iterator[str]:
         )
 
 
-def _say_rates(found: Rehearsal, settings: Settings) -> Iterator[str]:
+def _say_rates(found: Rehearsal, settings: Composed) -> Iterator[str]:
     loader, step = found.loader_rate, found.step_rate
     print(
         f"speed: the loader gives {loader:,.0f} images/s, a step on {found.device.type} takes "
@@ -93,7 +93,7 @@ def _say_rates(found: Rehearsal, settings: Settings) -> Iterator[str]:
     if loader < step:
         yield (
             f"the loader is the bottleneck: {loader:,.0f} images/s against {step:,.0f}; more "
-            f"num_workers (now {settings['num_workers']}), smaller stored images or FFCV help"
+            f"num_workers (now {settings.num_workers}), smaller stored images or FFCV help"
         )
 
 
@@ -119,11 +119,11 @@ def _say_memory(found: Rehearsal) -> Iterator[str]:
         )
 
 
-def _say_disk(found: Rehearsal, settings: Settings) -> Iterator[str]:
-    folder = _existing(Path(settings["runs_dir"]))
+def _say_disk(found: Rehearsal, settings: Composed) -> Iterator[str]:
+    folder = _existing(Path(settings.runs_dir))
     free = shutil.disk_usage(folder).free
     checkpoint = found.weight_bytes + found.momentum_bytes
-    num_states = 2 + len(settings["capture_steps"])
+    num_states = 2 + len(settings.capture_steps)
     need = (_NUM_CHECKPOINTS + 1) * checkpoint + num_states * found.weight_bytes
     print(
         f"disk: {_size(need)} = {_NUM_CHECKPOINTS + 1} checkpoints of {_size(checkpoint)} + "

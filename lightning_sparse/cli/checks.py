@@ -10,6 +10,7 @@ from lightning_sparse.cli.shipped import choices
 from lightning_sparse.errors import UserError
 from lightning_sparse.fields import Traits
 from lightning_sparse.records import is_plain_name
+from lightning_sparse.settings.tree import Settings
 
 # Lightning's precisions by their names, its older ones among them.
 _PRECISIONS: Mapping[str, str] = {
@@ -42,23 +43,28 @@ def check_types(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> Non
         check_type(name, value, defaults.get(name))
 
 
-def check_ranges(settings: Mapping[str, Any]) -> None:
-    """Refuse values that would only fail in the middle of something long.
+def check_values(tree: Mapping[str, Any]) -> None:
+    """Refuse what a setting declares that it may not be, one by one.
 
     Raises:
         UserError: Naming the field, its value and what it may be.
     """
-    _check_sparsities(settings)
+    _check_sparsities(tree)
     for leaf in LEAVES.values():
         # Where null is no choice, its type has been refused before.
-        if (
-            leaf.name != "tuned.learning_rate"
-            and (value := _look_up(settings, leaf.name)) is not None
-        ):
+        if leaf.name != "tuned.learning_rate" and (value := _look_up(tree, leaf.name)) is not None:
             _check_traits(leaf.name, value, leaf.traits)
+
+
+def check_ranges(settings: Settings) -> None:
+    """Refuse values that do not fit each other, or would only fail in the middle of something long.
+
+    Raises:
+        UserError: Naming the field, its value and what it may be.
+    """
     _check_steps(settings)
     _check_places(settings)
-    trainer = settings["trainer"]
+    trainer = settings.trainer
     check_precision(trainer.get("precision"), str(trainer.get("accelerator")))
 
 
@@ -105,14 +111,14 @@ def check_precision(precision: Any, accelerator: str) -> None:
         )
 
 
-def _check_sparsities(settings: Mapping[str, Any]) -> None:
+def _check_sparsities(tree: Mapping[str, Any]) -> None:
     for name in (
         "sparsity",
         "method.sparsity",
         "reproduce.sparsities",
         "reproduce.control_sparsity",
     ):
-        value = _look_up(settings, name)
+        value = _look_up(tree, name)
         if value is None:
             continue
         for sparsity in value if isinstance(value, list) else [value]:
@@ -120,21 +126,20 @@ def _check_sparsities(settings: Mapping[str, Any]) -> None:
                 raise UserError(f"{name}={value}: must lie in [0, 1), for example sparsity=0.98")
 
 
-def _check_places(settings: Mapping[str, Any]) -> None:
+def _check_places(settings: Settings) -> None:
     """Refuse names that would lead out of ``runs_dir``."""
-    arm_of(settings)
+    arm_of(settings.method)
     arms = choices("method")
-    for name in ("name", "repeats"):
-        arm = settings["method"][name]
+    for name, arm in (("name", settings.method.name), ("repeats", settings.method.repeats)):
         if arm is not None and arm not in arms:
             raise UserError(f"method.{name}={arm}: choose one of {', '.join(arms)}")
-    name = settings["experiment_name"]
+    name = settings.experiment_name
     if not is_plain_name(name):
         raise UserError(
             f"experiment_name={name!r}: becomes part of folder names, so it must be one plain "
             "name, for example experiment_name=mine"
         )
-    folder = settings["reproduce"]["dir"]
+    folder = settings.reproduce.dir
     if not all(is_plain_name(part) for part in folder.split("/")):
         raise UserError(
             f"reproduce.dir={folder!r}: must be a folder inside runs_dir, for example "
@@ -142,21 +147,21 @@ def _check_places(settings: Mapping[str, Any]) -> None:
         )
 
 
-def _check_steps(settings: Mapping[str, Any]) -> None:
-    num_steps, pruning = settings["training"]["num_steps"], settings["pruning"]
-    if not 0 <= pruning["start_step"] < pruning["end_step"] <= num_steps:
+def _check_steps(settings: Settings) -> None:
+    num_steps, pruning = settings.training.num_steps, settings.pruning
+    if not 0 <= pruning.start_step < pruning.end_step <= num_steps:
         raise UserError(
-            f"pruning.start_step={pruning['start_step']}, pruning.end_step={pruning['end_step']}: "
+            f"pruning.start_step={pruning.start_step}, pruning.end_step={pruning.end_step}: "
             f"need 0 <= start_step < end_step <= training.num_steps={num_steps}"
         )
-    if settings["rewind_step"] >= num_steps:
+    if settings.rewind_step >= num_steps:
         raise UserError(
-            f"rewind_step={settings['rewind_step']}: must be below training.num_steps={num_steps}"
+            f"rewind_step={settings.rewind_step}: must be below training.num_steps={num_steps}"
         )
-    for step in settings["capture_steps"]:
+    for step in settings.capture_steps:
         if not fits(step, int) or not 0 <= step <= num_steps:
             raise UserError(
-                f"capture_steps={settings['capture_steps']}: must be steps from 0 to "
+                f"capture_steps={settings.capture_steps}: must be steps from 0 to "
                 f"training.num_steps={num_steps}"
             )
 

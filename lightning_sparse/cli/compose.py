@@ -1,4 +1,4 @@
-"""Settings: Hydra composes them, a check against the defaults follows, plain dictionaries leave.
+"""Settings: Hydra composes them, a check against the defaults follows, typed settings leave.
 
 No torch in here: a mistyped setting is answered at once.
 """
@@ -26,16 +26,20 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lightning_sparse.cli import settings_files
 from lightning_sparse.cli.batches import with_accumulation
-from lightning_sparse.cli.checks import check_ranges, check_types
+from lightning_sparse.cli.checks import check_ranges, check_types, check_values
 from lightning_sparse.cli.interpolations import resolve
 from lightning_sparse.cli.older_words import in_todays_words
 from lightning_sparse.cli.places import is_place, with_literal_place
 from lightning_sparse.cli.schema import OPEN, check_name, fits, is_open, leaves, schema, unknown
 from lightning_sparse.cli.settings_files import OF_EVERY
 from lightning_sparse.cli.shipped import choices, conf_folders
+from lightning_sparse.decoding import decoded, plain
 from lightning_sparse.errors import UserError
+from lightning_sparse.settings.images import DataSettings
+from lightning_sparse.settings.tree import Settings, as_plain
 
-Settings = dict[str, Any]
+Tree = dict[str, Any]
+"""Settings as Hydra has them."""
 
 _GROUPS = (
     "data", "model", "method", "distribution", "lr_schedule", "curve", "logger", "experiment",
@@ -57,12 +61,23 @@ class Source:
     """
 
     words: tuple[str, ...]
-    tree: Settings
-    of_runs: Settings
-    of_every: Settings
+    tree: Tree
+    of_runs: Tree
+    of_every: Tree
 
 
-def compose_settings(overrides: Sequence[str]) -> Settings:
+@dataclass(frozen=True, kw_only=True)
+class Composed(Settings):
+    """Settings that know where they come from, so that others can be made from them.
+
+    Attributes:
+        source: It.
+    """
+
+    source: Source
+
+
+def compose_settings(overrides: Sequence[str]) -> Composed:
     """Compose, resolve and check the settings that ``overrides`` ask for.
 
     Args:
@@ -81,15 +96,14 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
             raise UserError(f"{override!r} is no setting; write name=value, for example seed=21")
     words = tuple(with_literal_place(_with_null(item)) for item in in_todays_words(overrides))
     source, before = _source(words, conf_folders())
-    settings = resolved(source)
-    defaults = resolved(replace(source, tree=before))
-    for name, value in leaves(settings):
+    tree, defaults = resolved(source), resolved(replace(source, tree=before))
+    for name, value in leaves(tree):
         check_name(name, value)
-    check_types(dict(leaves(settings)), dict(leaves(defaults)))
-    return finished(settings, source)
+    check_types(dict(leaves(tree)), dict(leaves(defaults)))
+    return finished(tree, source)
 
 
-def resolved(source: Source) -> Settings:
+def resolved(source: Source) -> Tree:
     """Return the tree of a source with what was tuned, and the values that it refers to.
 
     Raises:
@@ -99,47 +113,47 @@ def resolved(source: Source) -> Settings:
         return resolve(_lengthened(_with_tuned(source)))
 
 
-def finished(settings: Settings, source: Source) -> Settings:
-    """Return resolved settings with what follows from several of them, checked.
+def finished(tree: Tree, source: Source) -> Composed:
+    """Return the settings that a resolved tree holds, with what follows from several of them.
 
     Raises:
         UserError: If a value is outside its range.
     """
+    check_values(tree)
+    settings = decoded(Composed, tree, source=source)
     settings = _with_longer_fit(_as_its_arm_trains(_with_own_learning_rate(settings)))
     check_ranges(settings)
-    settings["trainer"] = with_accumulation(settings)
-    return {**settings, "source": source}
+    return replace(settings, trainer=with_accumulation(settings))
 
 
-def _with_own_learning_rate(settings: Settings) -> Settings:
+def _with_own_learning_rate(settings: Composed) -> Composed:
     """Train at ``run_learning_rate``, which no other run gets: see `planning.plan_training`."""
-    rate = settings["run_learning_rate"]
+    rate = settings.run_learning_rate
     if rate is None:
         return settings
-    return {**settings, "training": {**settings["training"], "learning_rate": rate}}
+    return replace(settings, training=replace(settings.training, learning_rate=rate))
 
 
-def _as_its_arm_trains(settings: Settings) -> Settings:
+def _as_its_arm_trains(settings: Composed) -> Composed:
     """Train by as many schedules of the learning rate as the arm says."""
-    times, training = settings["method"]["cycles"], settings["training"]
+    times, training = settings.method.cycles, settings.training
     if times is None:
         return settings
-    schedule = {"_target_": _REPEATED, "schedule": training["lr_schedule"], "times": times}
-    return {**settings, "training": {**training, "lr_schedule": schedule}}
+    schedule = {"_target_": _REPEATED, "schedule": training.lr_schedule, "times": times}
+    return replace(settings, training=replace(training, lr_schedule=schedule))
 
 
 _REPEATED = "lightning_sparse.training.lr_schedules.Repeated"
 
 
-def _with_longer_fit(settings: Settings) -> Settings:
+def _with_longer_fit(settings: Composed) -> Composed:
     """Fit a curve for more steps than the experiment's own, to see what a stronger search finds."""
-    path = settings["path"]
-    times = path["steps_multiplier"]
+    path = settings.path
+    times = path.steps_multiplier
     if times is None:
         return settings
-    num_steps = path["training"]["num_steps"] * times
-    longer = {**path, "training": {**path["training"], "num_steps": num_steps}}
-    return {**settings, "path": longer}
+    longer = replace(path.training, num_steps=path.training.num_steps * times)
+    return replace(settings, path=replace(path, training=longer))
 
 
 def without_sweeps(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -169,12 +183,12 @@ def without_sweeps(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 _SWEPT_PLACES = ("path.start", "path.end", "mask_source")
 
 
-def with_values(settings: Settings, overrides: Sequence[str]) -> Settings:
+def with_values(settings: Composed, overrides: Sequence[str]) -> Composed:
     """Compose again with ``overrides`` added to those that ``settings`` came from; the later wins.
 
     Interpolations follow: ``method=prune`` also picks the pruned arm's learning rate.
     """
-    return compose_settings(latest([*settings["source"].words, *in_todays_words(overrides)]))
+    return compose_settings(latest([*settings.source.words, *in_todays_words(overrides)]))
 
 
 def latest(words: Iterable[str]) -> list[str]:
@@ -186,10 +200,10 @@ def latest(words: Iterable[str]) -> list[str]:
     return list(found.values())
 
 
-def as_yaml(settings: Settings) -> str:
+def as_yaml(settings: Settings | DataSettings) -> str:
     """Return the settings as YAML, for a person to read."""
-    shown = {name: value for name, value in settings.items() if name != "source"}
-    return yaml.safe_dump(shown, sort_keys=False)
+    said = as_plain(settings) if isinstance(settings, Settings) else plain(settings)
+    return yaml.safe_dump(said, sort_keys=False)
 
 
 def _with_null(override: str) -> str:
@@ -211,7 +225,7 @@ def _group(override: str) -> str:
 
 
 @functools.cache
-def _source(words: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[Source, Settings]:
+def _source(words: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[Source, Tree]:
     """Compose: Hydra does files and groups once, and its own function the values that are typed.
 
     Returns:
@@ -239,7 +253,7 @@ def is_of_path(word: str) -> bool:
     return name_of(word).partition(".")[0] in _OF_PATH
 
 
-def _with_tuned(source: Source) -> Settings:
+def _with_tuned(source: Source) -> Tree:
     """Give an arm's method the numbers that were tuned for it; what was typed stays."""
     method = source.tree["method"]
     own = source.tree["tuned"]["arguments"].get(method["tuned_as"] or method["name"])
@@ -253,7 +267,7 @@ def _with_tuned(source: Source) -> Settings:
     return {**source.tree, **_plain(config)}
 
 
-def _lengthened(tree: Settings) -> Settings:
+def _lengthened(tree: Tree) -> Tree:
     """Train longer, as RigL's ``training_steps_multiplier`` (Evci et al. 2020) does, and the arm.
 
     The pruning window moves along, and with it whatever is made of it; so do drops of the learning
@@ -283,7 +297,7 @@ def _lengthened(tree: Settings) -> Settings:
 
 
 @functools.cache
-def _from_hydra(choosing: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[Any, Settings]:
+def _from_hydra(choosing: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[Any, Tree]:
     """Compose files; return the settings, and what they say of every choice of a group."""
     del folders  # where the files are
     GlobalHydra.instance().clear()
@@ -298,7 +312,7 @@ def _from_hydra(choosing: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[A
     return config, _plain(of_every) if of_every else {}
 
 
-def _plain(config: Any) -> Settings:
+def _plain(config: Any) -> Tree:
     plain = OmegaConf.to_container(config, resolve=False)
     assert isinstance(plain, dict)
     return {str(name): value for name, value in plain.items()}
@@ -332,9 +346,7 @@ def _explained(words: Sequence[str]) -> Iterator[None]:
         raise UserError(_explain(error, words)) from error
 
 
-def _without_arguments_of_others(
-    tree: Settings, before: Settings, words: Sequence[str]
-) -> Settings:
+def _without_arguments_of_others(tree: Tree, before: Tree, words: Sequence[str]) -> Tree:
     """Drop what a chosen file says to its own class where the user has named another class."""
     named = {name_of(word) for word in words}
 
@@ -375,10 +387,10 @@ def _explain(error: Exception, overrides: Sequence[str]) -> str:
     return f"cannot use the settings {said}: {text.partition(' Config search path:')[0]}"
 
 
-def _nearest_mapping(settings: Settings, place: Sequence[str]) -> Settings:
+def _nearest_mapping(tree: Tree, place: Sequence[str]) -> Tree:
     """Follow names as far as they exist; what was typed may be anything."""
     for name in place:
-        if not isinstance(settings.get(name), dict):
+        if not isinstance(tree.get(name), dict):
             break
-        settings = settings[name]
-    return settings
+        tree = tree[name]
+    return tree

@@ -4,18 +4,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings
 from lightning_sparse.data.fashion_package import fetch_fashion, is_fetched
+from lightning_sparse.settings.images import FashionSettings
 from lightning_sparse.storage import told_if_not_written
 
 
-def run(settings: Settings) -> None:
+def run(settings: FashionSettings) -> None:
     """Fetch the four files unless they are there, as they were published.
 
     Raises:
         UserError: If they cannot be fetched, or the folder cannot be written.
     """
-    out = Path(settings["out"]).expanduser().absolute()
+    out = Path(settings.out).expanduser().absolute()
     with told_if_not_written(out, "name another place with out=<folder>"):
         if is_fetched(out):
             said = "there already"

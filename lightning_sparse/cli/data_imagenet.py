@@ -5,32 +5,33 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.session import num_cores
 from lightning_sparse.errors import UserError, as_line
+from lightning_sparse.settings.images import BetonFilesSettings, ImagenetSettings
 from lightning_sparse.storage import told_if_not_written
 
-_BETON_SETTINGS = ("max_resolution", "mode", "compress_probability", "jpeg_quality")
 _NUM_NAMED = 20
 
 
-def run(settings: Settings) -> None:
+def run(settings: ImagenetSettings) -> None:
     """Write ``train.beton`` and ``val.beton`` from the folder that the settings name.
 
     Raises:
         UserError: If no folder is named, it is not of ImageNet's shape, an image is corrupt, or the
             disk is too small.
     """
-    if settings["imagenet"] is None:
+    if settings.imagenet is None:
         raise UserError(
             "imagenet=null: name the folder that holds train/ and val/, for example "
             "`make data-imagenet IMAGENET=/data/imagenet`"
         )
-    root = Path(settings["imagenet"]).expanduser().absolute()
-    write_betons(root, "imagenet", settings, skip_corrupt=settings["skip_corrupt"])
+    root = Path(settings.imagenet).expanduser().absolute()
+    write_betons(root, "imagenet", settings, skip_corrupt=settings.skip_corrupt)
 
 
-def write_betons(root: Path, field: str, settings: Settings, *, skip_corrupt: bool) -> None:
+def write_betons(
+    root: Path, field: str, settings: BetonFilesSettings, *, skip_corrupt: bool
+) -> None:
     """Write both files from ``root``, and say what became of it.
 
     Args:
@@ -49,8 +50,13 @@ def write_betons(root: Path, field: str, settings: Settings, *, skip_corrupt: bo
     from lightning_sparse.data.image_folder import open_folders
     from lightning_sparse.data.imagenet_ffcv import PARTS
 
-    beton_settings = BetonSettings(**{name: settings[name] for name in _BETON_SETTINGS})
-    out = Path(settings["out"]).expanduser().absolute()
+    beton_settings = BetonSettings(
+        max_resolution=settings.max_resolution,
+        mode=settings.mode,
+        compress_probability=settings.compress_probability,
+        jpeg_quality=settings.jpeg_quality,
+    )
+    out = Path(settings.out).expanduser().absolute()
     console = Console()
     for part, folder in zip(PARTS, open_folders(root, field), strict=True):
         file = out / f"{part}.beton"
@@ -60,7 +66,7 @@ def write_betons(root: Path, field: str, settings: Settings, *, skip_corrupt: bo
                 file,
                 beton_settings,
                 root=root,
-                num_workers=settings["num_workers"] or num_cores(),
+                num_workers=settings.num_workers or num_cores(),
                 skip_corrupt=skip_corrupt,
             )
         lines = [

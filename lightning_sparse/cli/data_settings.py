@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -9,16 +10,16 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from lightning_sparse.cli.checks import check_types
-from lightning_sparse.cli.compose import Settings
 from lightning_sparse.cli.places import with_literal_place
 from lightning_sparse.cli.settings_files import read_yaml
 from lightning_sparse.cli.shipped import CONF_DIR
+from lightning_sparse.decoding import decoded
 from lightning_sparse.errors import UserError
+from lightning_sparse.fields import traits_of
+from lightning_sparse.settings.images import COMMANDS, DataSettings
 
-_AT_LEAST = {"num_workers": 0, "num_classes": 1, "num_train": 1, "num_val": 1, "size": 8}
 
-
-def compose_data_settings(verb: str, overrides: Sequence[str]) -> Settings:
+def compose_data_settings(verb: str, overrides: Sequence[str]) -> DataSettings:
     """Read ``conf/command/<verb>.yaml`` and put the overrides into it.
 
     Args:
@@ -37,12 +38,13 @@ def compose_data_settings(verb: str, overrides: Sequence[str]) -> Settings:
             known = close[0] if close else ", ".join(defaults)
             raise UserError(f"{verb} has no setting {name!r}; did you mean {known}?")
         OmegaConf.update(config, name, value)
-    settings = _plain(config)
-    check_types(settings, defaults)
-    for name, minimum in _AT_LEAST.items():
-        if name in settings and settings[name] < minimum:
-            raise UserError(f"{name}={settings[name]}: must be at least {minimum}")
-    return settings
+    said = _plain(config)
+    check_types(said, defaults)
+    kind = COMMANDS[verb]
+    for declared in fields(kind):
+        name = declared.name
+        traits_of(declared).check_range(name, said[name])
+    return decoded(kind, said)
 
 
 def _parsed(word: str, verb: str) -> tuple[str, Any]:
@@ -58,7 +60,7 @@ def _parsed(word: str, verb: str) -> tuple[str, Any]:
     return override.key_or_group, override.value()
 
 
-def _plain(config: Any) -> Settings:
+def _plain(config: Any) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return {str(name): value for name, value in plain.items()}

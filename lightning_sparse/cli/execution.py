@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,9 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_sparse.arms import arm_of
 from lightning_sparse.cli.build import (
-    build_checkpointing,
     build_data,
-    build_evaluation,
     build_method,
     build_network,
     build_training,
@@ -26,7 +24,7 @@ from lightning_sparse.cli.build import (
     start_from_,
 )
 from lightning_sparse.cli.checks import check_precision
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.identity import nominal_sparsity
 from lightning_sparse.cli.launch import is_first_of_run
 from lightning_sparse.cli.objects import build_curve
@@ -43,7 +41,8 @@ from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.pipeline.locks import held
 from lightning_sparse.records import Record
-from lightning_sparse.streams import stream_seed
+from lightning_sparse.settings.tree import recorded
+from lightning_sparse.streams import StartStream, stream_seed
 from lightning_sparse.training.checkpoints import CHECKPOINTS_DIR
 from lightning_sparse.training.numerics import (
     accelerator_of,
@@ -101,19 +100,19 @@ def _refuse(job: Job, owner: str) -> None:
 
 
 def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
-    settings: Settings = job.settings
-    trainer = settings["trainer"]
+    settings: Composed = job.settings
+    trainer = settings.trainer
     accelerator = accelerator_of(trainer)
     # What is meant by auto is known only now; Lightning would take another precision.
     check_precision(trainer.get("precision"), accelerator)
     check_trainer(trainer)
     if is_first_of_run():
         remove_unfinished_files(job.run_dir)
-    torch.set_num_threads(settings["num_threads"])
-    set_deterministic(is_deterministic(settings["deterministic"], trainer))
+    torch.set_num_threads(settings.num_threads)
+    set_deterministic(is_deterministic(settings.deterministic, trainer))
     if accelerator == "cpu":
         keep_freed_memory()
-    _seed_global_generators(settings["seed"])
+    _seed_global_generators(settings.seed)
     make = _train if job.kind == "train" else _connect
     with (
         _says_that_memory_lacks(job),
@@ -121,7 +120,7 @@ def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
         loader_deaths_said(),
         tracker_for(settings, job, tracked(settings), is_sweep_point=is_sweep_point) as tracker,
     ):
-        history = History(every_steps=settings["log_every_steps"], send=tracker.log)
+        history = History(every_steps=settings.log_every_steps, send=tracker.log)
         record = make(settings, job, history, report)
         tracker.finish(record)
     return record
@@ -166,7 +165,7 @@ def _first_line(error: Exception) -> str:
 
 def tell_tracker_again(job: Job) -> None:
     """Tell the agent of a sweep of a run that was finished before it asked."""
-    settings: Settings = job.settings
+    settings: Composed = job.settings
     file = job.run_dir / HISTORY_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     with tracker_for(settings, job, tracked(settings), is_sweep_point=True) as tracker:
@@ -175,7 +174,7 @@ def tell_tracker_again(job: Job) -> None:
         tracker.finish(job.record())
 
 
-def tracked(settings: Settings) -> Mapping[str, object]:
+def tracked(settings: Composed) -> Mapping[str, object]:
     """Return what a tracker keeps of the settings.
 
     Under one name: the agent of a sweep has set names of its own, such as ``method``, that then
@@ -201,8 +200,8 @@ def remove_unfinished_files(run_dir: Path) -> None:
             part.unlink()
 
 
-def _train(settings: Settings, job: Job, history: History, report: Progress | None) -> Record:
-    arm = arm_of(settings)
+def _train(settings: Composed, job: Job, history: History, report: Progress | None) -> Record:
+    arm = arm_of(settings.method)
     start, masks, changed_by = map(job.points.get, ("start", "masks", "start_changed_by"))
     data = build_data(settings, first_step=arm.first_step)
     network = build_network(settings, data.source)
@@ -211,19 +210,19 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
         start_from_(network, start)
     else:
         build = functools.partial(build_network, settings, data.source)
-        remarks = check_starts(network, settings["method"]["start"], build)
+        remarks = check_starts(network, cast("StartStream", arm.stream), build)
     change_start_(network, job)
     return EndPointRun(
         network=network,
         method=build_method(settings, masks.run_dir if masks else None),
         data=data,
-        settings=build_training(settings["training"], "training"),
+        settings=build_training(settings.training, "training"),
         identity=RunIdentity(
             run_id=job.run_id,
-            experiment=settings["experiment_name"],
+            experiment=settings.experiment_name,
             method=arm.recorded_as,
-            start=settings["method"]["start"],
-            seed=settings["seed"],
+            start=settings.method.start,
+            seed=settings.seed,
             target_sparsity=nominal_sparsity(settings),
             mask_source=masks.run_id if masks else None,
             start_source=start.run_id if start else None,
@@ -232,40 +231,40 @@ def _train(settings: Settings, job: Job, history: History, report: Progress | No
             config=recorded(settings),
         ),
         run_dir=job.run_dir,
-        capture_steps=settings["capture_steps"],
+        capture_steps=settings.capture_steps,
         remarks=remarks,
         recalibration=recalibration_of(settings, data),
-        allow_tf32=settings["evaluation"]["allow_tf32"],
+        allow_tf32=settings.evaluation.allow_tf32,
         trainer_options=_trainer_options(settings),
-        checkpointing=build_checkpointing(settings),
+        checkpointing=settings.checkpoint,
         history=history,
         report=report,
     ).train()
 
 
-def _trainer_options(settings: Settings) -> dict[str, Any]:
+def _trainer_options(settings: Composed) -> Mapping[str, Any]:
     """Return the Trainer's arguments; it would turn off what it is not told to leave on."""
-    trainer = settings["trainer"]
-    value = is_deterministic(settings["deterministic"], trainer)
+    trainer = settings.trainer
+    value = is_deterministic(settings.deterministic, trainer)
     return {**trainer, "deterministic": value} if value else trainer
 
 
-def recalibration_of(settings: Settings, data: ImageDataModule) -> FixedBatches | None:
+def recalibration_of(settings: Composed, data: ImageDataModule) -> FixedBatches | None:
     """Return the batches over which a trained network's statistics are computed anew, if any."""
-    if settings["recalibrate_batch_norm"] is None:
+    if settings.recalibrate_batch_norm is None:
         return None
-    evaluation = settings["evaluation"]
+    evaluation = settings.evaluation
     return data.recalibration_batches(
-        evaluation["num_recalibration_images"],
-        evaluation["recalibration_batch_size"],
-        augmented=settings["recalibrate_batch_norm"] == "augmented",
+        evaluation.num_recalibration_images,
+        evaluation.recalibration_batch_size,
+        augmented=settings.recalibrate_batch_norm == "augmented",
     )
 
 
-def _connect(settings: Settings, job: Job, history: History, report: Progress | None) -> Record:
-    path = settings["path"]
+def _connect(settings: Composed, job: Job, history: History, report: Progress | None) -> Record:
+    path = settings.path
     (start, end), freed_by = job.ends, job.points.get("freed_by")
-    curve = build_curve(settings)
+    curve = build_curve(settings.curve)
     data = build_data(settings)
     return PathRun(
         network=build_network(settings, data.source),
@@ -273,57 +272,44 @@ def _connect(settings: Settings, job: Job, history: History, report: Progress | 
         start=load_end_point(start.run_dir, start.moment, name=start.name),
         end=load_end_point(end.run_dir, end.moment, name=end.name),
         curve=curve,
-        space=path["space"],
+        space=path.space,
         freed=_freed(settings, freed_by) if curve.is_fitted else None,
-        ray=Ray(coordinates=path["ray"]) if path["ray"] else None,
-        settings=build_training(path["training"], "path.training"),
-        evaluation=build_evaluation(settings),
+        ray=Ray(coordinates=path.ray) if path.ray else None,
+        settings=build_training(path.training, "path.training"),
+        evaluation=settings.evaluation,
         identity=PathIdentity(
             run_id=job.run_id,
-            experiment=settings["experiment_name"],
-            seed=settings["seed"],
+            experiment=settings.experiment_name,
+            seed=settings.seed,
             target_sparsity=max(start.sparsity, end.sparsity),
             **(_of_fit(settings, freed_by) if curve.is_fitted else {}),
             config=recorded(settings),
         ),
         run_dir=job.run_dir,
         trainer_options=_trainer_options(settings),
-        checkpointing=build_checkpointing(settings),
-        compiled=bool(settings["compile"]),
+        checkpointing=settings.checkpoint,
+        compiled=bool(settings.compile),
         history=history,
         report=report,
     ).make()
 
 
-def _freed(settings: Settings, by: PlannedPoint | None) -> Freed | None:
-    path = settings["path"]
-    if path["freed_share"] is None:
+def _freed(settings: Composed, by: PlannedPoint | None) -> Freed | None:
+    path = settings.path
+    if path.freed_share is None:
         return None
     other = load_end_point(by.run_dir, by.moment, name=by.name).state if by else None
-    return Freed(share=path["freed_share"], order=path["freed_order"], other=other)
+    return Freed(share=path.freed_share, order=path.freed_order, other=other)
 
 
-def _of_fit(settings: Settings, freed_by: PlannedPoint | None) -> dict[str, Any]:
+def _of_fit(settings: Composed, freed_by: PlannedPoint | None) -> dict[str, Any]:
     """Return what identifies a fit beside the recipe of its experiment."""
-    path = settings["path"]
-    is_free = path["freed_share"] is not None
+    path = settings.path
+    is_free = path.freed_share is not None
     return {
-        "steps_multiplier": path["steps_multiplier"],
-        "freed_share": path["freed_share"],
-        "freed_order": path["freed_order"] if is_free else None,
+        "steps_multiplier": path.steps_multiplier,
+        "freed_share": path.freed_share,
+        "freed_order": path.freed_order if is_free else None,
         "freed_by": freed_by.identity if freed_by else None,
-        "search_seed": path["search_seed"],
+        "search_seed": path.search_seed,
     }
-
-
-def recorded(settings: Settings) -> Mapping[str, object]:
-    """Return the settings that belong into a record: not places, and not plans for other runs."""
-    left_out = {
-        "source", "reproduce", "laboratory", "methods", "pilot", "tuned", "runs_dir",
-        "checkpoint", "logger", "log_every_steps", "slurm", "sweep", "report", "export",
-        "published",
-        "training_steps_multiplier", "run_learning_rate",
-    }  # fmt: skip
-    kept = {name: value for name, value in settings.items() if name not in left_out}
-    method = {name: value for name, value in settings["method"].items() if name != "trials"}
-    return {**kept, "method": method}

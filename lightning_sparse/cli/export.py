@@ -1,6 +1,7 @@
 """``lightning-sparse export``: a finished run as an ONNX file, or its weights as CSR."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_sparse.cli.build import build_data, build_network, load_state_
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.errors import UserError
 from lightning_sparse.exchange.csr import check_csr, csr_bytes, csr_from_bytes
 from lightning_sparse.exchange.onnx_file import (
@@ -25,29 +26,29 @@ from lightning_sparse.training.run import WEIGHTS_FILE
 _ENDINGS = {"onnx": ".onnx", "csr": ".csr.safetensors"}
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Make the file in memory, check it there, and only then write it.
 
     Raises:
         UserError: If there is no such run, it cannot be written in this form, or what was made does
             not give what the run gives.
     """
-    wanted = settings["export"]
-    if wanted["run"] is None:
+    wanted = settings.export
+    if wanted.run is None:
         raise UserError("export.run is not given; name a finished run: export.run=runs/NAME")
-    folder = Path(wanted["run"])
-    if wanted["format"] == "onnx":
+    folder = Path(wanted.run)
+    if wanted.format == "onnx":
         require_onnx()
     end = load_end_point(folder, "end", name=f"export.run={folder}")
-    make = _onnx if wanted["format"] == "onnx" else _csr
+    make = _onnx if wanted.format == "onnx" else _csr
     data, checked = make(settings, end, folder)
-    name = f"{end.run.run_id}{_ENDINGS[wanted['format']]}"
-    out = Path(wanted["out"] or Path("exports", name))
+    name = f"{end.run.run_id}{_ENDINGS[wanted.format]}"
+    out = Path(wanted.out or Path("exports", name))
     write_bytes_atomic(out, data)
     print(f"{out}: {len(data):,} bytes; {checked}")
 
 
-def _csr(_: Settings, end: EndPoint, folder: Path) -> tuple[bytes, str]:
+def _csr(_: Composed, end: EndPoint, folder: Path) -> tuple[bytes, str]:
     if end.masks is None:
         raise UserError(
             f"export.run={folder}: keeps all its weights, so that nothing of it is sparse; name a "
@@ -62,17 +63,17 @@ def _csr(_: Settings, end: EndPoint, folder: Path) -> tuple[bytes, str]:
     )
 
 
-def _onnx(settings: Settings, end: EndPoint, folder: Path) -> tuple[bytes, str]:
+def _onnx(settings: Composed, end: EndPoint, folder: Path) -> tuple[bytes, str]:
     trained = end.run.config.get("model")
-    if trained != settings["model"]:
+    if trained != settings.model:
         raise UserError(
             f"export.run={folder}: was trained with model={trained}, and these settings say "
-            f"{settings['model']}; give those of the run, such as experiment={end.run.experiment}"
+            f"{settings.model}; give those of the run, such as experiment={end.run.experiment}"
         )
     data = build_data(settings)
-    network = build_network({**settings, "compile": None}, data.source)
+    network = build_network(replace(settings, compile=None), data.source)
     load_state_(network, dict(end.state), folder / WEIGHTS_FILE)
-    num_images = settings["export"]["num_images"]
+    num_images = settings.export.num_images
     images = _first(num_images, (batch for batch, _ in data.test_batches()))
     content = onnx_bytes(network, images[:1].repeat(2, 1, 1, 1))
     # Of several sizes, one among them, since any is promised.

@@ -4,32 +4,25 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from lightning_sparse.arms import Arm, arm_of
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.decoding import plain
 from lightning_sparse.errors import UserError
+from lightning_sparse.fields import PATH, RECALIBRATED, RUN
 from lightning_sparse.paths.curves import slug
 from lightning_sparse.points import parse_point
 from lightning_sparse.records import Record, RunRecord
+from lightning_sparse.settings.recorded import recorded_settings
+from lightning_sparse.settings.tree import Settings, deciding
 
-_DECIDES_TRAINING = (
-    "experiment_name", "data", "model", "seed", "batch_size", "num_threads", "channels_last",
-    "compile", "deterministic", "training", "trainer", "evaluation.batch_size",
-    "evaluation.train_subset_size", "evaluation.allow_tf32",
-)  # fmt: skip
-_DECIDES_ARM = (
-    "name", "start", "masks", "repeats", "sparse_method", "start_change", "start_changed_by",
-)  # fmt: skip
-_DECIDES_RECALIBRATION = (
-    "recalibrate_batch_norm", "evaluation.num_recalibration_images",
-    "evaluation.recalibration_batch_size",
-)  # fmt: skip
-_DECIDES_PATH = (
-    "data", "model", "seed", "batch_size", "num_threads", "channels_last", "compile",
-    "deterministic", "trainer",
-)  # fmt: skip
+# What stands in ids in other words is left out.
+_OF_RUNS = deciding(RUN, apart={"method", "capture_steps", "recalibrate_batch_norm"})
+_OF_RECALIBRATION = ("recalibrate_batch_norm", *deciding(RECALIBRATED))
+_OF_PATHS = deciding(PATH, apart={"experiment_name", "curve", "path"})
 
 # As in ids from when there were no other curves.
 _LINE, _BEZIER = (f"lightning_sparse.paths.curves.{name}" for name in ("Line", "Bezier"))
@@ -56,6 +49,7 @@ def training_id(
     mask_source: str | None = None,
     start_source: str | None = None,
     change_source: str | None = None,
+    published: str | None = None,
 ) -> str:
     """Return the id of a training run, for example ``digits-prune-s0.98-seed11-1f0a93bd``.
 
@@ -64,37 +58,37 @@ def training_id(
         mask_source: Id of the run whose masks it is given.
         start_source: Id of the run whose weights it starts from.
         change_source: Id of the run whose weights its start is changed by.
+        published: Hash of the file that it was taken from, if it was trained elsewhere.
     """
-    method, arm = settings["method"], arm_of(settings)
-    parts = decisive(settings, _DECIDES_TRAINING)
+    method, arm = settings.method, arm_of(settings.method)
+    parts = decisive(settings, _OF_RUNS)
     # In the words of when start and masks came from one pruned run or none.
     parts["method"] = {
         "name": arm.recorded_as,
         "start": arm.stream,
         "needs_masks": arm.masks is not None,
         "rewound": arm.start is not None,
-        "sparse_method": method["sparse_method"],
+        "sparse_method": method.sparse_method,
     }
-    if method.get("start_change"):
+    if method.start_change:
         by = f"{change_source}:{arm.changed_by.moment}" if arm.changed_by else None
-        parts["start_change"] = [method["start_change"], by]
-    if settings["recalibrate_batch_norm"]:
-        parts |= decisive(settings, _DECIDES_RECALIBRATION)
+        parts["start_change"] = [method.start_change, by]
+    if settings.recalibrate_batch_norm:
+        parts |= decisive(settings, _OF_RECALIBRATION)
     if mask_source:
         parts["mask_source"] = mask_source
     if arm.start and (start_source != mask_source or arm.start.moment == "end"):
         parts["start_source"] = f"{start_source}:{arm.start.moment}"
     elif arm.first_step:
         parts["rewind_step"] = arm.first_step
-    if settings["capture_steps"]:
-        parts["capture_steps"] = settings["capture_steps"]
+    if settings.capture_steps:
+        parts["capture_steps"] = settings.capture_steps
     # What was trained elsewhere is what its file says it is, whatever the settings.
-    published = settings["published"] or {}
-    if "sha256" in published:
-        parts["published"] = published["sha256"]
-    stem = [settings["experiment_name"], arm.recorded_as]
+    if published:
+        parts["published"] = published
+    stem = [settings.experiment_name, arm.recorded_as]
     stem += [f"s{nominal_sparsity(settings)}"] if arm.is_masked else [_start_words(arm)]
-    return _name([*stem, f"seed{settings['seed']}"], parts)
+    return _name([*stem, f"seed{settings.seed}"], parts)
 
 
 def path_id(
@@ -116,30 +110,30 @@ def path_id(
         sparsity: Nominal sparsity of its sparser end, in [0, 1); shown if there is any.
         freed_by: The point whose magnitudes order what is freed, as run id and moment; None.
     """
-    path, (start, end) = settings["path"], ends
-    parts = decisive(settings, (*_DECIDES_PATH, "evaluation"))
+    path, (start, end) = settings.path, ends
+    parts = decisive(settings, _OF_PATHS)
     parts |= {"start": start, "end": end, **_shape(settings)}
-    parts["weight_decay"] = path["training"]["weight_decay"]
+    parts["weight_decay"] = path.training.weight_decay
     kind = [_short_curve(settings, curve)]
-    if path.get("ray") is not None:
-        parts["ray"] = path["ray"]
-        kind.append(f"ray-{path['ray']}")
+    if path.ray is not None:
+        parts["ray"] = path.ray
+        kind.append(f"ray-{path.ray}")
     if is_fitted:
-        parts |= {"space": path["space"], "training": _without_nulls(path["training"])}
-        kind.append(path["space"])
-        if path.get("steps_multiplier"):
-            parts["steps_multiplier"] = path["steps_multiplier"]
-            kind.append(f"x{path['steps_multiplier']}")
-        if path.get("freed_share") is not None:
-            parts["freed"] = [path["freed_share"], path["freed_order"], freed_by]
-            kind.append(f"free{path['freed_share']:g}-{path['freed_order']}")
-        if path.get("search_seed") is not None:
-            parts["search_seed"] = path["search_seed"]
-            kind.append(f"search{path['search_seed']}")
-    names = [_short(path["start"], start), "to", _short(path["end"], end)]
+        parts |= {"space": path.space, "training": _without_nulls(plain(path.training))}
+        kind.append(path.space)
+        if path.steps_multiplier:
+            parts["steps_multiplier"] = path.steps_multiplier
+            kind.append(f"x{path.steps_multiplier}")
+        if path.freed_share is not None:
+            parts["freed"] = [path.freed_share, path.freed_order, freed_by]
+            kind.append(f"free{path.freed_share:g}-{path.freed_order}")
+        if path.search_seed is not None:
+            parts["search_seed"] = path.search_seed
+            kind.append(f"search{path.search_seed}")
+    names = [_short(path.start, start), "to", _short(path.end, end)]
     shown = [f"s{sparsity}"] if sparsity else []
-    stem = [settings["experiment_name"], *names, *kind, *shown]
-    return _name([*stem, f"seed{settings['seed']}"], parts)
+    stem = [settings.experiment_name, *names, *kind, *shown]
+    return _name([*stem, f"seed{settings.seed}"], parts)
 
 
 def recorded_id(record: Record) -> str:
@@ -150,8 +144,8 @@ def recorded_id(record: Record) -> str:
     Raises:
         UserError: If the record lacks settings that every version has.
     """
-    settings = _Recorded(record.config)
     try:
+        settings = recorded_settings(record.config)
         if isinstance(record, RunRecord):
             source = record.start_source or record.mask_source
             return training_id(
@@ -159,6 +153,7 @@ def recorded_id(record: Record) -> str:
                 mask_source=record.mask_source,
                 start_source=source,
                 change_source=record.change_source,
+                published=(record.config.get("published") or {}).get("sha256"),
             )
         ends = (
             f"{record.start_run}:{record.start_point.moment}",
@@ -178,22 +173,17 @@ def recorded_id(record: Record) -> str:
         ) from None
 
 
-class _Recorded(dict[str, Any]):
-    def __missing__(self, name: str) -> None:
-        return None
-
-
-def nominal_sparsity(settings: Mapping[str, Any]) -> float:
+def nominal_sparsity(settings: Settings) -> float:
     """Return what an arm's masks are asked for, in [0, 1); 0 where it has none."""
-    if not arm_of(settings).is_masked:
+    if not arm_of(settings.method).is_masked:
         return 0.0
-    own: float | None = settings["method"].get("sparsity")
-    return settings["sparsity"] if own is None else own
+    own = settings.method.sparsity
+    return settings.sparsity if own is None else own
 
 
 def run_dir(settings: Settings, run_id: str) -> Path:
     """Return the folder of a run: a pure function of its id."""
-    return Path(settings["runs_dir"]) / run_id
+    return Path(settings.runs_dir) / run_id
 
 
 def _start_words(arm: Arm) -> str:
@@ -212,9 +202,7 @@ def _name(stem: Sequence[str], parts: dict[str, Any]) -> str:
 
 def _shape(settings: Settings) -> Mapping[str, Any]:
     """Return what of the settings says which curve it is: of a Bezier curve its degree alone."""
-    curve = settings["curve"]
-    if not curve:  # a record from when there were no others
-        return {"degree": settings["path"]["degree"]}
+    curve = settings.curve
     degree = 1 if curve["_target_"] == _LINE else curve.get("degree")
     return {"degree": degree} if curve["_target_"] in {_LINE, _BEZIER} else {"curve": curve}
 
@@ -233,9 +221,5 @@ def _short(text: str, identity: str) -> str:
 
 
 def _look_up(settings: Settings, name: str) -> Any:
-    first, *rest = name.split(".")
-    value: Any = settings[first]
-    for key in rest:
-        # What a record of an earlier version lacks is null, as above.
-        value = value.get(key)
-    return value
+    value: Any = attrgetter(name)(settings)
+    return plain(value) if is_dataclass(value) else value

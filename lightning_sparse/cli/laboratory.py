@@ -24,7 +24,7 @@ from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.analysis.stronger_search import OF_DEGREES, with_steps
 from lightning_sparse.cli import report, reproduce
 from lightning_sparse.cli.arms import arms
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.session import one_device_each, places
 from lightning_sparse.cli.variants import replaced
 from lightning_sparse.cli.worker import look_at, run_job
@@ -41,7 +41,7 @@ COURSES_FILE = "courses.jsonl"
 _HISTORY_FILE = "history.jsonl"
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Make every run and path that is missing, judge them by PROTOCOL.md, section 11, and report.
 
     What is finished is read, so the same command goes on after it was killed.
@@ -61,20 +61,20 @@ def run(settings: Settings) -> None:
         _write(settings, jobs, folder, console)
 
 
-def rules(settings: Settings) -> RuleSet:
+def rules(settings: Composed) -> RuleSet:
     """Return what is asked, with the choices that were made on the pilot seeds."""
-    chosen = settings["laboratory"]
-    return laboratory(control=chosen["control"], detour=chosen["detour"])
+    chosen = settings.laboratory
+    return laboratory(control=chosen.control, detour=chosen.detour)
 
 
-def plan_all(settings: Settings) -> list[Job]:
+def plan_all(settings: Composed) -> list[Job]:
     """Plan every run and path that the laboratory needs, as far as can be told by what is finished.
 
     Raises:
         UserError: If one of its seeds is a pilot seed.
     """
     plan = {
-        "seeds": settings["laboratory"]["seeds"],
+        "seeds": settings.laboratory.seeds,
         "further_seeds": [],
         "sparsities": [],
         "control_sparsity": None,
@@ -84,16 +84,16 @@ def plan_all(settings: Settings) -> list[Job]:
     settings = replaced(settings, {f"reproduce.{name}": value for name, value in plan.items()})
     reproduce.check(settings)
     jobs = reproduce.plan_all(settings, rules(settings))
-    for seed in settings["laboratory"]["seeds"][: settings["laboratory"]["num_seeds_of_shares"]]:
+    for seed in settings.laboratory.seeds[: settings.laboratory.num_seeds_of_shares]:
         jobs += _plan_shares(replaced(settings, {"seed": seed}))
-    for seed in settings["laboratory"]["seeds"][: settings["laboratory"]["num_seeds_of_search"]]:
+    for seed in settings.laboratory.seeds[: settings.laboratory.num_seeds_of_search]:
         jobs += _plan_search(replaced(settings, {"seed": seed}))
     return list({job.run_id: job for job in jobs}.values())
 
 
-def _plan_search(settings: Settings) -> list[Job]:
+def _plan_search(settings: Composed) -> list[Job]:
     """Plan all that is searched inside the mask in one seed, with each number of steps."""
-    routes = with_steps(settings["laboratory"]["search_times"])
+    routes = with_steps(settings.laboratory.search_times)
     plan_route = reproduce.route_planner(settings, [Needed(routes=tuple(routes))])
     return [
         plan_route(
@@ -105,7 +105,7 @@ def _plan_search(settings: Settings) -> list[Job]:
     ]
 
 
-def _plan_shares(settings: Settings) -> Iterator[Job]:
+def _plan_shares(settings: Composed) -> Iterator[Job]:
     """Plan the curves of one seed with shares freed: the given ones, then where they lead."""
     needs = [Needed(routes=(route_to(0.0, ORDERS[0], None), *OF_DEGREES))]
     plan_route = reproduce.route_planner(settings, needs)
@@ -135,14 +135,14 @@ def _path(job: Job) -> PathRecord:
     return record
 
 
-def folder_of(settings: Settings) -> Path:
+def folder_of(settings: Composed) -> Path:
     """Return where records, verdicts and page of the laboratory go: beside the main report."""
     return report.report_dir(settings) / "laboratory"
 
 
-def _write(settings: Settings, jobs: Sequence[Job], folder: Path, console: Console) -> None:
+def _write(settings: Composed, jobs: Sequence[Job], folder: Path, console: Console) -> None:
     records = [job.record() for job in jobs]
-    asked, sparsity = rules(settings), settings["sparsity"]
+    asked, sparsity = rules(settings), settings.sparsity
     claims = judge_all(records, headline_sparsity=sparsity, rules=asked)
     courses = [course for job in jobs if (course := course_of(job))]
     lines = [to_json(record) for record in records]
@@ -154,7 +154,7 @@ def _write(settings: Settings, jobs: Sequence[Job], folder: Path, console: Conso
         Findings(records, sparsity, asked, arms(settings)),
         claims,
         courses,
-        title=settings["reproduce"]["title"],
+        title=settings.reproduce.title,
         folder=folder,
     )
     report.say_verdicts(claims, folder / PAGE, console)

@@ -1,10 +1,10 @@
 """``lightning-sparse line``: the straight line between two points."""
 
 from lightning_sparse.cli import path
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.variants import with_curve
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Measure the line that the settings name: a path whose curve is one."""
     path.run(with_curve(settings, "line"))

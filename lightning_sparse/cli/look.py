@@ -6,22 +6,20 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, cast, final
 
 from torch import nn
 
 from lightning_sparse.arms import arm_of
 from lightning_sparse.cli.build import (
-    build_checkpointing,
     build_data,
-    build_evaluation,
     build_method,
     build_network,
     build_training,
     start_from_,
 )
 from lightning_sparse.cli.checks import check_precision
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.execution import recalibration_of
 from lightning_sparse.cli.objects import build_curve, build_object
 from lightning_sparse.errors import UserError, is_not_here
@@ -33,8 +31,10 @@ from lightning_sparse.paths.run import batches_of_statistics, recalibrates
 from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.records import RECORD_FILE
+from lightning_sparse.settings.tree import as_plain
 from lightning_sparse.sparsity.masks import Masks, full_masks
 from lightning_sparse.sparsity.view import AbstractNetworkProbe, SparseView
+from lightning_sparse.streams import StartStream
 from lightning_sparse.training.numerics import accelerator_of, is_deterministic
 from lightning_sparse.training.run import check_steps
 from lightning_sparse.training.trainer import check_trainer
@@ -68,11 +68,11 @@ def look_before(jobs: Sequence[Job], *, is_here: bool = True) -> None:
     planned = _distinct(jobs)
     for job, settings in planned:
         _check_settings(job, settings, is_here=is_here)
-    groups: dict[str, list[tuple[Job, Settings]]] = {}
+    groups: dict[str, list[tuple[Job, Composed]]] = {}
     for job, settings in planned:
-        groups.setdefault(_text({name: settings[name] for name in _SHARED}), []).append(
-            (job, settings)
-        )
+        plain = as_plain(settings)
+        shared = _text({name: plain[name] for name in _SHARED})
+        groups.setdefault(shared, []).append((job, settings))
     for group in groups.values():
         try:
             _check_networks(group, is_here=is_here)
@@ -82,11 +82,11 @@ def look_before(jobs: Sequence[Job], *, is_here: bool = True) -> None:
             print(f"note: left to the machine that runs it: {error}", file=sys.stderr)
 
 
-def _distinct(jobs: Iterable[Job]) -> list[tuple[Job, Settings]]:
+def _distinct(jobs: Iterable[Job]) -> list[tuple[Job, Composed]]:
     found: dict[object, Job] = {}
     for job in jobs:
-        others = {name: job.settings[name] for name in job.settings.keys() - {"seed", "source"}}
-        found.setdefault((job.kind, _text(others)), job)
+        others = _text({**as_plain(job.settings), "seed": None})
+        found.setdefault((job.kind, others), job)
     return [(job, job.settings) for job in found.values()]
 
 
@@ -94,26 +94,24 @@ def _text(settings: Mapping[str, Any]) -> str:
     return json.dumps(settings, sort_keys=True, default=str)
 
 
-def _check_settings(job: Job, settings: Settings, *, is_here: bool) -> None:
+def _check_settings(job: Job, settings: Composed, *, is_here: bool) -> None:
     """Build what needs neither data nor network."""
-    trainer = settings["trainer"]
+    trainer = settings.trainer
     if is_here:
         check_precision(trainer.get("precision"), accelerator_of(trainer))
         check_trainer(trainer)
     else:
         check_trainer(_without_devices(trainer))
-    is_deterministic(settings["deterministic"], trainer)
-    build_checkpointing(settings)
+    is_deterministic(settings.deterministic, trainer)
     if job.kind == "path":
-        build_training(settings["path"]["training"], "path.training")
-        build_evaluation(settings)
+        build_training(settings.path.training, "path.training")
         _check_space(job)
         return
-    is_given = arm_of(settings).masks is not None
-    said = settings["method"]["sparse_method"]
+    is_given = arm_of(settings.method).masks is not None
+    said = settings.method.sparse_method
     build_object({**said, "_partial_": True} if is_given else said, "method")
-    num_steps = build_training(settings["training"], "training").num_steps
-    check_steps(settings["capture_steps"], arm_of(settings).first_step, num_steps)
+    num_steps = build_training(settings.training, "training").num_steps
+    check_steps(settings.capture_steps, arm_of(settings.method).first_step, num_steps)
 
 
 def _without_devices(trainer: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,9 +122,10 @@ def _without_devices(trainer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_space(job: Job) -> None:
-    if build_curve(job.settings).is_fitted:
+    settings: Composed = job.settings
+    if build_curve(settings.curve).is_fitted:
         ends = [_masks_of(end) for end in job.ends]
-        subspace_masks(job.settings["path"]["space"], *ends)
+        subspace_masks(settings.path.space, *ends)
 
 
 def _masks_of(end: PlannedPoint) -> Masks | None:
@@ -140,7 +139,7 @@ def _loaded(end: PlannedPoint) -> EndPoint:
     return load_end_point(end.run_dir, end.moment, name=end.name)
 
 
-def _check_networks(group: Sequence[tuple[Job, Settings]], *, is_here: bool) -> None:
+def _check_networks(group: Sequence[tuple[Job, Composed]], *, is_here: bool) -> None:
     shared = _Shared(group[0][1])
     for job, settings in group:
         if job.kind == "path":
@@ -153,22 +152,22 @@ def _check_networks(group: Sequence[tuple[Job, Settings]], *, is_here: bool) -> 
 class _Shared:
     """Data and networks of several jobs, each looked at once for all of them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Composed) -> None:
         self.data = build_data(settings)
         self._networks: dict[tuple[int, str], nn.Module] = {}
         self._starts: set[str] = set()
         self._findings: dict[tuple[bool, bool], Findings] = {}
 
-    def network(self, settings: Settings) -> nn.Module:
+    def network(self, settings: Composed) -> nn.Module:
         """Return the network at its start weights, which are those of its seed and stream."""
-        place = (settings["seed"], arm_of(settings).stream)
+        place = (settings.seed, arm_of(settings.method).stream)
         if place not in self._networks:
             self._networks[place] = build_network(settings, self.data.source)
         return self._networks[place]
 
-    def check_starts(self, settings: Settings) -> None:
+    def check_starts(self, settings: Composed) -> None:
         """See that start weights are those of their stream, and of no other."""
-        stream = settings["method"]["start"]
+        stream = cast("StartStream", settings.method.start)
         if stream not in self._starts:
             build = functools.partial(build_network, settings, self.data.source)
             check_starts(self.network(settings), stream, build)
@@ -184,15 +183,15 @@ class _Shared:
         return self._findings[key]
 
 
-def _check_run(job: Job, settings: Settings, shared: _Shared, *, is_here: bool) -> None:
-    network, arm = shared.network(settings), arm_of(settings)
+def _check_run(job: Job, settings: Composed, shared: _Shared, *, is_here: bool) -> None:
+    network, arm = shared.network(settings), arm_of(settings.method)
     recalibration = recalibration_of(settings, shared.data)
     findings = shared.findings(
         network, is_masked=arm.is_masked, recalibrates=recalibration is not None
     )
     check_batches_of_one(network, shared.data, [recalibration] if recalibration else [])
     if is_here:
-        check_ranks_can_wait(findings, settings["trainer"])
+        check_ranks_can_wait(findings, settings.trainer)
     if not arm.start:
         shared.check_starts(settings)
     start, masks = job.points.get("start"), job.points.get("masks")
@@ -206,16 +205,16 @@ def _is_there(point: PlannedPoint) -> bool:
     return (point.run_dir / RECORD_FILE).is_file()
 
 
-def _check_method(settings: Settings, network: nn.Module, mask_dir: Path | None) -> None:
+def _check_method(settings: Composed, network: nn.Module, mask_dir: Path | None) -> None:
     """Ask a method for its first masks; those of a run that is still to be made are left out."""
     method, weights = build_method(settings, mask_dir), prunable_weights(network)
-    method.check_length(settings["training"]["num_steps"])
+    method.check_length(settings.training.num_steps)
     view = SparseView(
         step=0,
         weights=weights,
         masks=full_masks(weights),
         state={},
-        seed=settings["seed"],
+        seed=settings.seed,
         probe=_left_for_the_run,
     )
     try:
@@ -232,8 +231,8 @@ def _left_for_the_run() -> AbstractNetworkProbe:
     raise _NetworkAskedError
 
 
-def _check_path(job: Job, settings: Settings, shared: _Shared) -> None:
-    ends, evaluation = job.ends, build_evaluation(settings)
+def _check_path(job: Job, settings: Composed, shared: _Shared) -> None:
+    ends, evaluation = job.ends, settings.evaluation
     network = shared.network(settings)
     WeightLayout(network)
     for end in ends:

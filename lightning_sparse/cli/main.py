@@ -140,7 +140,7 @@ def _dispatch(words: list[str]) -> int:
     rest, swept = compose.without_sweeps(rest) if verb in _ON_POINTS else (rest, [])
     settings = compose.compose_settings(rest)
     launch = importlib.import_module("lightning_sparse.cli.launch")
-    launch.settle_ranks(settings["trainer"] if verb in _ON_RANKS else {}, os.environ)
+    launch.settle_ranks(settings.trainer if verb in _ON_RANKS else {}, os.environ)
     importlib.import_module("lightning_sparse.cli.tracking").check_tracker(settings)
     run = importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}").run
     found = run(settings, swept) if verb in _ON_POINTS else run(settings)

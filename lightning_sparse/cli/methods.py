@@ -14,7 +14,7 @@ from lightning_sparse.analysis.needs import arms_of
 from lightning_sparse.arms import Arm
 from lightning_sparse.cli import reproduce
 from lightning_sparse.cli.arms import arms, unmasked
-from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.compose import Composed, with_values
 from lightning_sparse.cli.pilot import best_of, entries_of, jobs_of, plan_arm, plan_stage, trials_of
 from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, read_experiment, say_verdicts
@@ -33,13 +33,13 @@ from lightning_sparse.storage import write_text_atomic
 PILOT_FILE = "pilot.jsonl"
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Tune every arm on the pilot seeds, train all on the report seeds, judge and report."""
     check(settings)
     console = Console()
     settings, folder = one_device_each(settings), methods_dir(settings)
     with held(folder / ".lock", _refuse):
-        if settings["methods"]["tunes"]:
+        if settings.methods.tunes:
             settings = tuned(settings, folder / PILOT_FILE, console)
         jobs = plan_all(settings)
         _make(settings, jobs, console)
@@ -48,23 +48,21 @@ def run(settings: Settings) -> None:
         report(settings, console)
 
 
-def plan_all(settings: Settings) -> list[Job]:
+def plan_all(settings: Composed) -> list[Job]:
     """Plan every arm on every report seed, those with masks at every sparsity."""
-    plan, without_masks = settings["reproduce"], unmasked(settings)
+    plan, without_masks = settings.reproduce, unmasked(settings)
     jobs = [
         plan_training(with_arm(settings, arm, {"seed": seed, "sparsity": sparsity}))
-        for arm in settings["methods"]["arms"]
+        for arm in settings.methods.arms
         for sparsity in (
-            [settings["sparsity"]]
-            if arm in without_masks
-            else [settings["sparsity"], *plan["sparsities"]]
+            [settings.sparsity] if arm in without_masks else [settings.sparsity, *plan.sparsities]
         )
-        for seed in [*plan["seeds"], *plan["further_seeds"]]
+        for seed in [*plan.seeds, *plan.further_seeds]
     ]
     return list({job.run_id: job for job in jobs}.values())
 
 
-def tuned(settings: Settings, file: Path, console: Console) -> Settings:
+def tuned(settings: Composed, file: Path, console: Console) -> Composed:
     """Adopt for every arm what its own objective chooses, sources before what builds on them.
 
     Args:
@@ -73,14 +71,14 @@ def tuned(settings: Settings, file: Path, console: Console) -> Settings:
         console: Where it is said what was chosen.
     """
     entries = []
-    for names in by_depth(settings["methods"]["arms"], arms(settings)):
+    for names in by_depth(settings.methods.arms, arms(settings)):
         trials = plan_stage(settings, trials_of(settings, names), plan_arm)
         try:
             _make(settings, jobs_of(trials), console)
         except UserError as error:
             # A rate that is too high is an answer: the others of its arm are compared.
             console.print(f"counted as worst: {error}", markup=False, soft_wrap=True)
-        found = entries_of("arm", trials, settings["pilot"]["seeds"])
+        found = entries_of("arm", trials, settings.pilot.seeds)
         entries += found
         chosen = best_of(found)
         settings = with_values(settings, [item for items in chosen.values() for item in items])
@@ -101,34 +99,34 @@ def by_depth(names: Sequence[str], known: dict[str, Arm]) -> list[list[str]]:
     return [[n for n in names if depths[n] == level] for level in sorted(set(depths.values()))]
 
 
-def report(settings: Settings, console: Console) -> None:
+def report(settings: Composed, console: Console) -> None:
     """Judge the claims whose arms are all there, and write the page."""
     folder = methods_dir(settings)
     records = read_experiment(folder / RECORDS_FILE, settings)
     rules, without_masks = METHOD_RULES, unmasked(settings)
-    named = set(settings["methods"]["arms"])
+    named = set(settings.methods.arms)
     asked = [
         question
         for question in rules.questions
         if named.issuperset(sum(arms_of(question.needs, without_masks), ()))
     ]
     experiment = ExperimentRecords.from_records(records)
-    claims = rules.judge_all(asked, experiment, settings["sparsity"])
+    claims = rules.judge_all(asked, experiment, settings.sparsity)
     write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
-    title = settings["reproduce"]["title"]
+    title = settings.reproduce.title
     write_methods(records, claims, arms(settings), title=title, folder=folder)
     say_verdicts(claims, folder / PAGE, console)
 
 
-def methods_dir(settings: Settings) -> Path:
+def methods_dir(settings: Composed) -> Path:
     """Return the folder that records, claims and page go to."""
-    return Path(settings["runs_dir"], settings["methods"]["dir"])
+    return Path(settings.runs_dir, settings.methods.dir)
 
 
-def check(settings: Settings) -> None:
+def check(settings: Composed) -> None:
     """Refuse arms that are none, and seeds that the settings are tuned on."""
     reproduce.check(settings)
-    names, known = settings["methods"]["arms"], arms(settings)
+    names, known = settings.methods.arms, arms(settings)
     if not names:
         raise UserError(
             "methods.arms=[]: name what is set beside each other, for example "
@@ -139,7 +137,7 @@ def check(settings: Settings) -> None:
             raise UserError(f"methods.arms: {name}: choose of {', '.join(known)}")
 
 
-def _make(settings: Settings, jobs: Sequence[Job], console: Console) -> None:
+def _make(settings: Composed, jobs: Sequence[Job], console: Console) -> None:
     reproduce.check_ranks(settings, jobs)
     at, look = places(settings, console), functools.partial(look_at, jobs)
     run_jobs(jobs, run_job, places=at, console=console, first=look)

@@ -5,13 +5,14 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings, compose_settings, latest
+from lightning_sparse.cli.compose import Composed, compose_settings, latest
 from lightning_sparse.cli.older_words import in_todays_words
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.seeds import mean_summary
@@ -29,6 +30,7 @@ from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.settings.plans import SweepSettings
 from lightning_sparse.storage import write_text_atomic
 
 _METRICS = {
@@ -38,7 +40,7 @@ _METRICS = {
 }
 
 
-def run(settings: Settings, swept: Sequence[str] = ()) -> None:
+def run(settings: Composed, swept: Sequence[str] = ()) -> None:
     """Run the points that are missing; those that fail are named at the end.
 
     Args:
@@ -48,7 +50,7 @@ def run(settings: Settings, swept: Sequence[str] = ()) -> None:
     console = Console()
     sweep, chosen = chosen_points(settings, swept)
     jobs = plan_points(sweep, chosen, settings)
-    mine = part(jobs, settings["sweep"]["part"])
+    mine = part(jobs, settings.sweep.part)
     console.print(
         f"{sweep.name}: {len(chosen)} points, {len(jobs)} different runs"
         + ("" if len(mine) == len(jobs) else f", {len(mine)} of them here"),
@@ -57,11 +59,11 @@ def run(settings: Settings, swept: Sequence[str] = ()) -> None:
     at = places(_where(sweep, chosen, settings), console, "sweep")
     look = functools.partial(look_at, jobs)
     run_jobs(mine, run_job, places=at, console=console, first=look)
-    if settings["sweep"]["seeds"] or sweep.method == "random":
+    if settings.sweep.seeds or sweep.method == "random":
         _compare(sweep, chosen, settings, console)
 
 
-def chosen_points(settings: Settings, swept: Sequence[str]) -> tuple[Sweep, list[Point]]:
+def chosen_points(settings: Composed, swept: Sequence[str]) -> tuple[Sweep, list[Point]]:
     """Return the points of the file that was named, or those that were typed.
 
     Raises:
@@ -69,18 +71,18 @@ def chosen_points(settings: Settings, swept: Sequence[str]) -> tuple[Sweep, list
     """
     if not swept:
         sweep = read_sweep(sweep_name(settings))
-        return sweep, points(sweep, settings["sweep"]["seed"])
-    if settings["sweep"]["file"] is not None:
+        return sweep, points(sweep, settings.sweep.seed)
+    if settings.sweep.file is not None:
         raise UserError(
-            f"sweep.file={settings['sweep']['file']}, {' '.join(swept)}: give a file, or settings "
+            f"sweep.file={settings.sweep.file}, {' '.join(swept)}: give a file, or settings "
             "with several values, not both"
         )
-    return typed_sweep(settings["sweep"]["verb"]), expand(swept)
+    return typed_sweep(settings.sweep.verb), expand(swept)
 
 
-def sweep_name(settings: Settings) -> str:
+def sweep_name(settings: Composed) -> str:
     """Return which file was asked for."""
-    name = settings["sweep"]["file"]
+    name = settings.sweep.file
     if name is None:
         raise UserError(
             "sweep.file is not given; name one, for example sweep.file=gap (for multirun "
@@ -89,7 +91,7 @@ def sweep_name(settings: Settings) -> str:
     return str(name)
 
 
-def plan_points(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> list[Job]:
+def plan_points(sweep: Sweep, chosen: Sequence[Point], settings: Composed) -> list[Job]:
     """Plan a job for each point, each run once; a setting that does not exist is found here.
 
     Args:
@@ -104,21 +106,21 @@ def plan_points(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> li
     return list({job.run_id: job for jobs in by_point for job in jobs}.values())
 
 
-def passed_on(settings: Settings) -> list[str]:
+def passed_on(settings: Composed) -> list[str]:
     """Return the settings that were typed for the points, not for the sweep."""
     return [
         item
-        for item in settings["source"].words
+        for item in settings.source.words
         if not item.startswith("sweep.") or item.startswith("sweep.seeds=")
     ]
 
 
-def _plan_each(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> list[list[Job]]:
+def _plan_each(sweep: Sweep, chosen: Sequence[Point], settings: Composed) -> list[list[Job]]:
     """Plan the runs of each point: one, or one for every seed."""
     # Where runs are logged to is for whoever typed the command.
     said = [*sweep.overrides, *passed_on(settings)]
     common = _common(sweep, settings)
-    seeds = settings["sweep"]["seeds"]
+    seeds = settings.sweep.seeds
     for item in (*(item for point in chosen for item in point), *said):
         if seeds and item.startswith("seed="):
             raise UserError(
@@ -129,7 +131,7 @@ def _plan_each(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> lis
     return [[_plan(sweep, [*common, *point, *seed]) for seed in each] for point in chosen]
 
 
-def _common(sweep: Sweep, settings: Settings) -> list[str]:
+def _common(sweep: Sweep, settings: Composed) -> list[str]:
     """Return what every point is given: what the file says, and what was typed."""
     return [
         *(item for item in sweep.overrides if not item.startswith("logger")),
@@ -137,13 +139,13 @@ def _common(sweep: Sweep, settings: Settings) -> list[str]:
     ]
 
 
-def _where(sweep: Sweep, chosen: Sequence[Point], settings: Settings) -> Settings:
+def _where(sweep: Sweep, chosen: Sequence[Point], settings: Composed) -> Composed:
     """Return the settings of the first point: all of a sweep train in the same place."""
     first = chosen[0] if chosen else ()
-    return {**_compose(sweep, [*_common(sweep, settings), *first]), "sweep": settings["sweep"]}
+    return replace(_compose(sweep, [*_common(sweep, settings), *first]), sweep=settings.sweep)
 
 
-def _compare(sweep: Sweep, chosen: Sequence[Point], settings: Settings, console: Console) -> None:
+def _compare(sweep: Sweep, chosen: Sequence[Point], settings: Composed, console: Console) -> None:
     """Keep what every point has reached, and show the best; points of other parts may be missing.
 
     Raises:
@@ -152,11 +154,11 @@ def _compare(sweep: Sweep, chosen: Sequence[Point], settings: Settings, console:
     metric = sweep.body.get("metric") or {}
     name = metric.get("name", _METRICS[sweep.verb])
     entries = [
-        _entry(point, jobs, name, settings["sweep"])
+        _entry(point, jobs, name, settings.sweep)
         for point, jobs in zip(chosen, _plan_each(sweep, chosen, settings), strict=True)
         if all(job.is_finished for job in jobs)
     ]
-    file = Path(settings["runs_dir"]) / f"sweep_{sweep.name}.jsonl"
+    file = Path(settings.runs_dir) / f"sweep_{sweep.name}.jsonl"
     write_text_atomic(file, "".join(json.dumps(entry) + "\n" for entry in entries))
     if entries:
         choose = max if metric.get("goal") == "maximize" else min
@@ -169,7 +171,7 @@ def _compare(sweep: Sweep, chosen: Sequence[Point], settings: Settings, console:
     console.print(str(file), markup=False, highlight=False, soft_wrap=True)
 
 
-def _entry(point: Point, jobs: Sequence[Job], metric: str, settings: Settings) -> dict[str, Any]:
+def _entry(point: Point, jobs: Sequence[Job], metric: str, search: SweepSettings) -> dict[str, Any]:
     numbers = [mean_summary([job.record()]) for job in jobs]
     for known in numbers:
         if metric not in known:
@@ -179,8 +181,8 @@ def _entry(point: Point, jobs: Sequence[Job], metric: str, settings: Settings) -
     values = [known[metric] for known in numbers]
     return {
         "point": list(point),
-        "search_seed": settings["seed"],
-        "seeds": settings["seeds"],
+        "search_seed": search.seed,
+        "seeds": search.seeds,
         "runs": [job.run_id for job in jobs],
         "metric": metric,
         "values": values,
@@ -208,7 +210,7 @@ def _plan(sweep: Sweep, overrides: Sequence[str]) -> Job:
         return plan_training(settings) if sweep.verb == "train" else plan_path(settings)
 
 
-def _compose(sweep: Sweep, overrides: Sequence[str]) -> Settings:
+def _compose(sweep: Sweep, overrides: Sequence[str]) -> Composed:
     with _naming(sweep):
         settings = compose_settings(latest(in_todays_words(overrides)))
         return with_curve(settings, "line") if sweep.verb == "line" else settings

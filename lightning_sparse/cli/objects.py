@@ -14,13 +14,12 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import AbstractCurve, checked
 
 
-def build_curve(settings: Mapping[str, Any]) -> AbstractCurve:
+def build_curve(chosen: Mapping[str, Any]) -> AbstractCurve:
     """Build the shape of a path.
 
     Raises:
         UserError: If the class that ``curve`` names cannot be built, or is no curve.
     """
-    chosen = settings["curve"]
     return checked(build_object(chosen, "curve"), f"curve._target_={chosen.get('_target_')}")
 
 

@@ -1,6 +1,6 @@
 """``lightning-sparse path``: one curve, fitted and measured."""
 
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.planning import plan_path
 from lightning_sparse.cli.seeds import run_over_seeds
 from lightning_sparse.cli.session import first_rank_console, run_wanted
@@ -8,10 +8,10 @@ from lightning_sparse.cli.summaries import describe_path
 from lightning_sparse.records import PathRecord, RunRecord, read_record
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Make the path that the settings name, unless it is finished, and print what came out."""
     console = first_rank_console()
-    if settings["sweep"]["seeds"]:
+    if settings.sweep.seeds:
         run_over_seeds(settings, plan_path, console)
         return
     job = plan_path(settings)

@@ -14,7 +14,7 @@ from rich.console import Console
 from lightning_sparse.analysis.experiment import Route
 from lightning_sparse.analysis.needs import arms_of, ordered
 from lightning_sparse.cli.arms import arms
-from lightning_sparse.cli.compose import Settings, with_values
+from lightning_sparse.cli.compose import Composed, with_values
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.report import asked
 from lightning_sparse.cli.reproduce import curve_file
@@ -30,22 +30,22 @@ from lightning_sparse.records import RunRecord
 from lightning_sparse.storage import write_text_atomic
 
 Trials = dict[str, list[list[str]]]
-Plan = Callable[[Settings, str, Sequence[str]], Job]
+Plan = Callable[[Composed, str, Sequence[str]], Job]
 Trial = tuple[str, list[str], list[Job]]
 """What is tuned, by which overrides, and the job of each seed."""
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Run every trial on every pilot seed, print a table, and keep it as JSON Lines.
 
     Arms come first, since masks that are given and the ends of curves are those of the settings in
     force; adopt the choice of an arm before tuning what builds on it.
     """
-    seeds = settings["pilot"]["seeds"]
-    if set(seeds) & set(settings["reproduce"]["seeds"]):
+    seeds = settings.pilot.seeds
+    if set(seeds) & set(settings.reproduce.seeds):
         raise UserError(
             f"pilot.seeds={seeds}: share a seed with reproduce.seeds="
-            f"{settings['reproduce']['seeds']}; pilot seeds must never be reported"
+            f"{settings.reproduce.seeds}; pilot seeds must never be reported"
         )
     console = Console()
     at, settings = places(settings, console), one_device_each(settings)
@@ -65,7 +65,7 @@ def run(settings: Settings) -> None:
     entries = [
         entry for stage, trials in planned.items() for entry in entries_of(stage, trials, seeds)
     ]
-    file = Path(settings["runs_dir"]) / f"pilot_{settings['experiment_name']}.jsonl"
+    file = Path(settings.runs_dir) / f"pilot_{settings.experiment_name}.jsonl"
     write_text_atomic(file, "".join(json.dumps(entry) + "\n" for entry in entries))
     _print_table(entries, console)
     for remark in edge_remarks(entries):
@@ -73,9 +73,9 @@ def run(settings: Settings) -> None:
     console.print(f"{file}", markup=False, highlight=False, soft_wrap=True)
 
 
-def plan_stage(settings: Settings, trials: Trials, plan: Plan) -> list[Trial]:
+def plan_stage(settings: Composed, trials: Trials, plan: Plan) -> list[Trial]:
     """Plan every trial on every pilot seed."""
-    seeds = settings["pilot"]["seeds"]
+    seeds = settings.pilot.seeds
     return [
         (name, overrides, [plan(settings, name, [f"seed={seed}", *overrides]) for seed in seeds])
         for name, choices in trials.items()
@@ -102,14 +102,14 @@ def entries_of(stage: str, planned: Sequence[Trial], seeds: Sequence[int]) -> li
     ]
 
 
-def arm_trials(settings: Settings) -> Trials:
+def arm_trials(settings: Composed) -> Trials:
     """Return, per arm, the overrides of each trial: as many for one arm as for another."""
     unmasked = [name for name, arm in arms(settings).items() if not arm.is_masked]
     of_claims = itertools.chain(*arms_of(asked(settings).needs, unmasked))
-    return trials_of(settings, settings["pilot"]["arms"] or of_claims)
+    return trials_of(settings, settings.pilot.arms or of_claims)
 
 
-def trials_of(settings: Settings, names: Iterable[str]) -> Trials:
+def trials_of(settings: Composed, names: Iterable[str]) -> Trials:
     """Return the overrides of each trial of the named arms that have something to be tuned.
 
     An arm that repeats another, or takes what is tuned of it, or has a rate of its own, has not.
@@ -144,11 +144,11 @@ def best_of(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     return {name: overrides for name, (_, overrides) in best.items()}
 
 
-def curve_trials(settings: Settings) -> Trials:
+def curve_trials(settings: Composed) -> Trials:
     """Return, per space, the overrides of each trial; none where arms are named."""
-    if settings["pilot"]["arms"]:
+    if settings.pilot.arms:
         return {}
-    rates = settings["pilot"]["path_learning_rates"]
+    rates = settings.pilot.path_learning_rates
     trials = {
         space: [[f"tuned.path_learning_rate.{space}={rate}"] for rate in rates]
         for space in _tuned_curves(settings)
@@ -190,12 +190,12 @@ def objective(job: Job) -> float:
     return record.fit_objective
 
 
-def plan_arm(settings: Settings, method: str, overrides: Sequence[str]) -> Job:
+def plan_arm(settings: Composed, method: str, overrides: Sequence[str]) -> Job:
     """Plan the run of one arm."""
     return plan_training(with_values(with_arm(settings, method), overrides))
 
 
-def plan_curve(settings: Settings, space: str, overrides: Sequence[str]) -> Job:
+def plan_curve(settings: Composed, space: str, overrides: Sequence[str]) -> Job:
     """Plan the curve that learning rates in a space are tuned on."""
     route = _tuned_curves(settings)[space]
     ends = {"path.start": route.start, "path.end": route.end, "path.space": space}
@@ -203,7 +203,7 @@ def plan_curve(settings: Settings, space: str, overrides: Sequence[str]) -> Job:
     return plan_path(with_values(curve, overrides))
 
 
-def _tuned_curves(settings: Settings) -> dict[str, Route]:
+def _tuned_curves(settings: Composed) -> dict[str, Route]:
     """Return the first curve of the claims in each space that they have curves in."""
     fitted = [route for route in ordered(asked(settings).needs) if route.is_fitted]
     spaces = {"sparse": "end_mask", "dense": "dense"}
@@ -213,12 +213,12 @@ def _tuned_curves(settings: Settings) -> dict[str, Route]:
     return first
 
 
-def _trials_of(settings: Settings, arm: str) -> list[list[str]]:
-    own = with_arm(settings, arm)["method"]["trials"]
+def _trials_of(settings: Composed, arm: str) -> list[list[str]]:
+    own = with_arm(settings, arm).method.trials
     if own is None:
-        rates = settings["pilot"]["learning_rates"]
+        rates = settings.pilot.learning_rates
         own = [{"learning_rate": rate} for rate in rates]
-        if (number := settings["pilot"]["numbers"].get(arm)) is not None:
+        if (number := settings.pilot.numbers.get(arm)) is not None:
             middle = {"learning_rate": rates[len(rates) // 2]}
             return [
                 *(_overrides_of(trial, arm) for trial in own[1:]),
@@ -245,7 +245,7 @@ def _in_words(number: Any) -> str:
     return f"{{{','.join(f'{name}:{_in_words(value)}' for name, value in number.items())}}}"
 
 
-def _overrides_of(trial: dict[str, Any], arm: str) -> list[str]:
+def _overrides_of(trial: Mapping[str, Any], arm: str) -> list[str]:
     if "learning_rate" not in trial:
         raise UserError(f"method={arm}: trials: {trial} needs a learning_rate, as every trial does")
     others = {name: value for name, value in trial.items() if name != "learning_rate"}

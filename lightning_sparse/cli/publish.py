@@ -8,7 +8,7 @@ from rich.console import Console
 
 from lightning_sparse.analysis.judge import rules_of
 from lightning_sparse.cli import laboratory
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.methods import PILOT_FILE, methods_dir
 from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, read_experiment, report_dir
 from lightning_sparse.errors import UserError
@@ -63,10 +63,10 @@ class Finished:
                 yield file, self.kept_as.get(name, name)
 
 
-def finished(settings: Settings) -> list[Finished]:
+def finished(settings: Composed) -> list[Finished]:
     """Return what can be published of an experiment, whether it has been made or not."""
     page = ("report.md", "figures/*.png")
-    if settings["methods"]["arms"]:
+    if settings.methods.arms:
         files = (*RECORDS, PILOT_FILE, *page)
         folder = methods_dir(settings)
         return [Finished(command="make methods", folder=folder, files=files, kept_as={})]
@@ -88,7 +88,7 @@ def finished(settings: Settings) -> list[Finished]:
     ]
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Copy what has been made to `results_dir`, by the rules of its time.
 
     Of an experiment its records, claims and headline figure, and the laboratory's page with what is
@@ -105,8 +105,8 @@ def run(settings: Settings) -> None:
         Console().print(f"copied to {target}", highlight=False)
 
 
-def _target(one: Finished, settings: Settings) -> Path:
+def _target(one: Finished, settings: Composed) -> Path:
     if not one.is_there:
         next(one.copies())  # says so
     records = read_experiment(one.folder / RECORDS_FILE, settings)
-    return results_dir(settings["experiment_name"], rules_of(records)) / one.place
+    return results_dir(settings.experiment_name, rules_of(records)) / one.place

@@ -9,6 +9,7 @@ import torch
 from lightning_sparse.cli.build import build_data, build_network, load_state_
 from lightning_sparse.errors import UserError, theirs
 from lightning_sparse.records import RunRecord
+from lightning_sparse.settings.recorded import recorded_settings
 from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import measure
 from lightning_sparse.training.run import WEIGHTS_FILE
@@ -26,7 +27,7 @@ def problems_of_network(record: RunRecord, run_dir: Path) -> Iterator[str]:
     file = run_dir / WEIGHTS_FILE
     try:
         with theirs("record.json: config"):
-            settings = {**record.config, "compile": None}
+            settings = recorded_settings({**record.config, "compile": None})
             data = build_data(settings)
             network = build_network(settings, data.source)
         load_state_(network, load_tensors(file), file)

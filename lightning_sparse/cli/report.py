@@ -11,7 +11,7 @@ from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.analysis.triples import judge_triples
 from lightning_sparse.cli import across
 from lightning_sparse.cli.arms import arms
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.objects import build_question
 from lightning_sparse.cli.tracking import track_report
 from lightning_sparse.errors import UserError
@@ -29,26 +29,26 @@ CLAIMS_FILE = "claims.json"
 WIDTH_OF_LOGS = 140  # columns, so that the table stays readable where no terminal sets its width
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Write claims.json, report.html, report.md and the figures beside the records.
 
     Records of other machines, where the settings name some, are put into the file of records first.
     """
-    if settings["report"]["runs"] is not None:
-        across.run(settings)
+    if settings.report.runs is not None:
+        across.run(settings, Path(settings.report.runs))
         return
     folder = report_dir(settings)
-    if others := settings["report"]["records"]:
+    if others := settings.report.records:
         put_together([Path(other) for other in others], folder / RECORDS_FILE, settings)
     records = read_experiment(folder / RECORDS_FILE, settings)
-    rules, sparsity = asked(settings, records), settings["sparsity"]
+    rules, sparsity = asked(settings, records), settings.sparsity
     claims = judge_all(records, headline_sparsity=sparsity, rules=rules)
     write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
     write_report(
         Findings(records, sparsity, rules, arms(settings)),
         claims,
         judge_triples(records, headline_sparsity=sparsity, rules=rules),
-        title=settings["reproduce"]["title"],
+        title=settings.reproduce.title,
         report_dir=folder,
     )
     say_verdicts(claims, folder / PAGE, Console())
@@ -63,7 +63,7 @@ def say_verdicts(claims: Sequence[ClaimResult], page: Path, console: Console) ->
     console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
 
 
-def put_together(others: Sequence[Path], target: Path, settings: Settings) -> None:
+def put_together(others: Sequence[Path], target: Path, settings: Composed) -> None:
     """Add the records of other machines to those of this one, which may have none.
 
     Args:
@@ -89,7 +89,7 @@ def put_together(others: Sequence[Path], target: Path, settings: Settings) -> No
     write_text_atomic(target, "".join(f"{line}\n" for line in lines))
 
 
-def asked(settings: Settings, records: Sequence[Record] = ()) -> RuleSet:
+def asked(settings: Composed, records: Sequence[Record] = ()) -> RuleSet:
     """Return what is asked of an experiment: its rules, and the claims that it adds.
 
     Args:
@@ -99,26 +99,26 @@ def asked(settings: Settings, records: Sequence[Record] = ()) -> RuleSet:
     Raises:
         UserError: If one of the added is no claim, or does not fit the others.
     """
-    added = [build_question(name) for name in settings["reproduce"]["further_claims"]]
-    return rule_set(settings["report"]["rules"] if records else None, records, added)
+    added = [build_question(name) for name in settings.reproduce.further_claims]
+    return rule_set(settings.report.rules if records else None, records, added)
 
 
-def report_dir(settings: Settings) -> Path:
+def report_dir(settings: Composed) -> Path:
     """Return the folder that records, claims and report go to."""
-    return Path(settings["runs_dir"], settings["reproduce"]["dir"])
+    return Path(settings.runs_dir, settings.reproduce.dir)
 
 
-def read_experiment(record_file: Path, settings: Settings) -> list[Record]:
+def read_experiment(record_file: Path, settings: Composed) -> list[Record]:
     """Read records and see that they are those of the experiment that the settings name.
 
     Raises:
         UserError: If they are of another one, whose headline sparsity may be another too.
     """
     records = read_records(record_file)
-    others = {record.experiment for record in records} - {settings["experiment_name"]}
+    others = {record.experiment for record in records} - {settings.experiment_name}
     if others:
         raise UserError(
             f"{record_file}: holds records of experiment {', '.join(sorted(others))}, not "
-            f"{settings['experiment_name']}; say experiment=NAME (make: EXPERIMENT=NAME)"
+            f"{settings.experiment_name}; say experiment=NAME (make: EXPERIMENT=NAME)"
         )
     return records

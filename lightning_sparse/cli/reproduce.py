@@ -13,7 +13,7 @@ from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.cli import report
 from lightning_sparse.cli.arms import unmasked
 from lightning_sparse.cli.batches import num_nodes
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.objects import build_curve
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.session import one_device_each, places
@@ -31,7 +31,7 @@ PlanRoute = Callable[..., Job]
 Values = Mapping[str, Any]
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Make every run and path that is missing, then judge and report on all of them."""
     check(settings)
     console = Console()
@@ -52,27 +52,27 @@ def run(settings: Settings) -> None:
         report.run(settings)
 
 
-def plan_all(settings: Settings, rules: RuleSet | None = None) -> list[Job]:
+def plan_all(settings: Composed, rules: RuleSet | None = None) -> list[Job]:
     """Plan every run and path that the claims need, for every report seed, each once.
 
     Args:
         settings: As composed.
         rules: What is asked; None for the rules of the experiment and the claims that it adds.
     """
-    plan = settings["reproduce"]
-    headline = settings["sparsity"]
+    plan = settings.reproduce
+    headline = settings.sparsity
     wanted = _wanted(settings, rules or report.asked(settings))
-    with_all = plan["seeds"][: plan["num_seeds_of_sparsities"]]
+    with_all = plan.seeds[: plan.num_seeds_of_sparsities]
     seeds = [
-        (seed, [headline, *plan["sparsities"]] if seed in with_all else [headline])
-        for seed in [*plan["seeds"], *plan["further_seeds"]]
+        (seed, [headline, *plan.sparsities] if seed in with_all else [headline])
+        for seed in [*plan.seeds, *plan.further_seeds]
     ]
     jobs = [
         job
         for seed, sparsities in seeds
         for job in _plan_seed(replaced(settings, {"seed": seed}), sparsities, wanted)
     ]
-    for seed, _ in seeds[: plan["search"]["num_seeds"]]:
+    for seed, _ in seeds[: plan.search.num_seeds]:
         jobs += _plan_search(replaced(settings, {"seed": seed}), wanted)
     return list({job.run_id: job for job in jobs}.values())
 
@@ -94,8 +94,8 @@ class _Wanted:
     plan_route: PlanRoute
 
 
-def _wanted(settings: Settings, rules: RuleSet) -> _Wanted:
-    needs = rules.needs_of(settings["reproduce"]["claims"])
+def _wanted(settings: Composed, rules: RuleSet) -> _Wanted:
+    needs = rules.needs_of(settings.reproduce.claims)
     without_masks = unmasked(settings)
     return _Wanted(
         needs=needs,
@@ -105,44 +105,44 @@ def _wanted(settings: Settings, rules: RuleSet) -> _Wanted:
     )
 
 
-def _plan_seed(settings: Settings, sparsities: Sequence[float], wanted: _Wanted) -> Iterator[Job]:
+def _plan_seed(settings: Composed, sparsities: Sequence[float], wanted: _Wanted) -> Iterator[Job]:
     """Plan one seed at all of the sparsities, of which the first is the headline's."""
     arms = wanted.arms
     for arm in arms.dense:
         yield _plan_arm(settings, arm)
     for sparsity in sparsities:
-        only_here = arms.joined if sparsity == settings["sparsity"] else ()
+        only_here = arms.joined if sparsity == settings.sparsity else ()
         for arm in (*arms.compared, *only_here):
             yield _plan_arm(settings, arm, {"sparsity": sparsity})
     routes = ordered(needed for needed in wanted.needs if needed.is_in_every_seed)
     for route in sorted(routes, key=lambda route: route.is_fitted):
         yield wanted.plan_route(settings, route)
-    if settings["reproduce"]["control_sparsity"] is not None:
+    if settings.reproduce.control_sparsity is not None:
         yield from _plan_control(settings, wanted)
 
 
-def _plan_control(settings: Settings, wanted: _Wanted) -> Iterator[Job]:
+def _plan_control(settings: Composed, wanted: _Wanted) -> Iterator[Job]:
     """Plan the positive control in the mask, at the sparsity that leaves it more room."""
-    control = {"sparsity": settings["reproduce"]["control_sparsity"]}
+    control = {"sparsity": settings.reproduce.control_sparsity}
     for arm in wanted.control_arms.joined:
         yield _plan_arm(settings, arm, control)
     for route in ordered(needed for needed in wanted.needs if needed.at == "control"):
         yield wanted.plan_route(settings, route, control)
 
 
-def _plan_search(settings: Settings, wanted: _Wanted) -> Iterator[Job]:
+def _plan_search(settings: Composed, wanted: _Wanted) -> Iterator[Job]:
     """Plan the curves that show what a search with more steps would have found."""
     routes = ordered(needed for needed in wanted.needs if needed.seeds == "search")
-    for times in settings["reproduce"]["search"]["times"]:
+    for times in settings.reproduce.search.times:
         for route in routes:
             yield wanted.plan_route(settings, route, {"path.steps_multiplier": times})
 
 
-def _plan_arm(settings: Settings, arm: str, others: Values | None = None) -> Job:
+def _plan_arm(settings: Composed, arm: str, others: Values | None = None) -> Job:
     return plan_training(with_arm(settings, arm, others))
 
 
-def route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
+def route_planner(settings: Composed, needs: Sequence[Needed]) -> PlanRoute:
     """Return what plans a path that a claim names; the files of all curves are found once.
 
     Raises:
@@ -151,7 +151,7 @@ def route_planner(settings: Settings, needs: Sequence[Needed]) -> PlanRoute:
     files = {route.curve: curve_file(settings, route) for route in ordered(needs)}
     spaces = {"sparse": {"path.space": "end_mask"}, "dense": {"path.space": "dense"}, "line": {}}
 
-    def plan_route(settings: Settings, route: Route, others: Values | None = None) -> Job:
+    def plan_route(settings: Composed, route: Route, others: Values | None = None) -> Job:
         ends = {"path.start": route.start, "path.end": route.end}
         values = {**ends, **spaces[route.space], **_of_fit(route), **(others or {})}
         return plan_path(with_curve(settings, files[route.curve], values))
@@ -167,12 +167,12 @@ def _of_fit(route: Route) -> Values:
     return values if route.search is None else {**values, "path.search_seed": route.search}
 
 
-def curve_file(settings: Settings, route: Route) -> str:
+def curve_file(settings: Composed, route: Route) -> str:
     """Return the file in ``conf/curve/`` whose curve records call as the route does."""
     files = choices("curve")
     likely = {"straight line": "line"}.get(route.curve, route.curve.removesuffix(" curve"))
     for name in sorted(files, key=lambda name: name != likely):
-        if build_curve(with_curve(settings, name)).name == route.curve:
+        if build_curve(with_curve(settings, name).curve).name == route.curve:
             return name
     raise UserError(
         f"a claim needs the {route.name}, and no file in conf/curve/ makes a {route.curve}; add "
@@ -180,9 +180,9 @@ def curve_file(settings: Settings, route: Route) -> str:
     )
 
 
-def check_ranks(settings: Settings, jobs: Sequence[Job]) -> None:
+def check_ranks(settings: Composed, jobs: Sequence[Job]) -> None:
     """Refuse to train on several ranks from here, where every run is one process beside others."""
-    trainer = settings["trainer"]
+    trainer = settings.trainer
     if (trainer.get("devices", 1), num_nodes(trainer)) != (1, 1) and unfinished(jobs):
         raise UserError(
             f"trainer.devices={trainer.get('devices', 1)}, trainer.num_nodes={num_nodes(trainer)}: "
@@ -204,24 +204,24 @@ def refuse(owner: str) -> None:
     )
 
 
-def check(settings: Settings) -> None:
+def check(settings: Composed) -> None:
     """Refuse what belongs to a single run, and seeds that the settings were tuned on."""
-    if settings["mask_source"] is not None:
+    if settings.mask_source is not None:
         raise UserError(
-            f"mask_source={settings['mask_source']}: is for single runs; reproduce trains a pruned "
+            f"mask_source={settings.mask_source}: is for single runs; reproduce trains a pruned "
             "run for every seed and sparsity, so leave it out"
         )
-    plan = settings["reproduce"]
-    control = plan["control_sparsity"]
-    if control is not None and control >= settings["sparsity"]:
+    plan = settings.reproduce
+    control = plan.control_sparsity
+    if control is not None and control >= settings.sparsity:
         raise UserError(
             f"reproduce.control_sparsity={control}: must lie below sparsity="
-            f"{settings['sparsity']}, where there is more room inside the mask; null for none"
+            f"{settings.sparsity}, where there is more room inside the mask; null for none"
         )
-    for name in ("seeds", "further_seeds"):
-        _check_seeds(name, plan[name], settings["pilot"]["seeds"])
-    if not plan["seeds"]:
-        raise UserError(f"reproduce.seeds={plan['seeds']}: name at least one")
+    _check_seeds("seeds", plan.seeds, settings.pilot.seeds)
+    _check_seeds("further_seeds", plan.further_seeds, settings.pilot.seeds)
+    if not plan.seeds:
+        raise UserError(f"reproduce.seeds={plan.seeds}: name at least one")
 
 
 def _check_seeds(name: str, seeds: Sequence[Any], pilot_seeds: Sequence[int]) -> None:

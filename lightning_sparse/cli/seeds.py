@@ -6,7 +6,7 @@ from statistics import fmean
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings, compose_settings, latest
+from lightning_sparse.cli.compose import Composed, compose_settings, latest
 from lightning_sparse.cli.session import run_wanted
 from lightning_sparse.cli.tracking import tracker_over_seeds
 from lightning_sparse.pipeline.jobs import Job
@@ -14,7 +14,7 @@ from lightning_sparse.records import Record
 from lightning_sparse.tracking.results import summary
 
 
-def run_over_seeds(settings: Settings, plan: Callable[[Settings], Job], console: Console) -> None:
+def run_over_seeds(settings: Composed, plan: Callable[[Composed], Job], console: Console) -> None:
     """Make one run for each of ``sweep.seeds``, and report the mean of every number as the point's.
 
     The runs are the same as those of single commands, and stand in their own folders; a tracker is
@@ -26,7 +26,7 @@ def run_over_seeds(settings: Settings, plan: Callable[[Settings], Job], console:
         plan: From settings to the job of one seed.
         console: Where it is said what came out.
     """
-    jobs = [plan(with_seed(settings, seed)) for seed in settings["sweep"]["seeds"]]
+    jobs = [plan(with_seed(settings, seed)) for seed in settings.sweep.seeds]
     ids = hashlib.sha256(" ".join(job.run_id for job in jobs).encode()).hexdigest()[:8]
     with tracker_over_seeds(settings, jobs, ids) as tracker:
         for job in jobs:
@@ -38,10 +38,10 @@ def run_over_seeds(settings: Settings, plan: Callable[[Settings], Job], console:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def with_seed(settings: Settings, seed: int) -> Settings:
+def with_seed(settings: Composed, seed: int) -> Composed:
     """Compose the settings of one seed, without those of the sweep and of the tracker."""
     # A W&B run is the whole point's, and there is one at a time.
-    words = settings["source"].words
+    words = settings.source.words
     general = [item for item in words if not item.startswith(("sweep.", "logger"))]
     return compose_settings(latest([*general, f"seed={seed}"]))
 

@@ -5,12 +5,12 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
 from lightning_sparse.cli.batches import num_nodes
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.launch import is_first_of_run
 from lightning_sparse.cli.variants import replaced
 from lightning_sparse.cli.worker import look_at, run_job
@@ -27,7 +27,9 @@ from lightning_sparse.pipeline.runner import run_here
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
-def places(settings: Settings, console: Console, plan: str = "reproduce") -> AbstractPlaces:
+def places(
+    settings: Composed, console: Console, plan: Literal["reproduce", "sweep"] = "reproduce"
+) -> AbstractPlaces:
     """Where runs go side by side: on GPUs if they train there and they can be seen.
 
     Args:
@@ -36,8 +38,9 @@ def places(settings: Settings, console: Console, plan: str = "reproduce") -> Abs
         plan: The group of settings whose ``num_processes`` says how many run at once; null for one
             per core, or on GPUs as many as fit.
     """
-    number = settings[plan]["num_processes"]
-    devices = _gpus_of(settings["trainer"])
+    group = settings.sweep if plan == "sweep" else settings.reproduce
+    number = group.num_processes
+    devices = _gpus_of(settings.trainer)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     uuids = [] if devices is None else chosen_gpus(read_gpus(), devices, visible)
     if not uuids:
@@ -51,14 +54,14 @@ def places(settings: Settings, console: Console, plan: str = "reproduce") -> Abs
     )
 
 
-def one_device_each(settings: Settings) -> Settings:
+def one_device_each(settings: Composed) -> Composed:
     """Let every run have one of the GPUs, if runs are small: no recipe counts on all of them.
 
     Where ``global_batch_size`` fixes the images of a step, devices share them. Otherwise one device
     is enough for a run, and several devices take several runs.
     """
-    trainer = settings["trainer"]
-    is_small = settings["global_batch_size"] is None and num_nodes(trainer) == 1
+    trainer = settings.trainer
+    is_small = settings.global_batch_size is None and num_nodes(trainer) == 1
     if not is_small or _gpus_of(trainer) in {None, 1}:
         return settings
     return replaced(settings, {"trainer.devices": 1})

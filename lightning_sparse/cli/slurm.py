@@ -8,23 +8,22 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_sparse.cli.batches import num_devices, num_nodes
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.cli.slurm_job import run_command
 from lightning_sparse.cli.worker import look_at
-from lightning_sparse.cluster.settings import SlurmSettings
 from lightning_sparse.cluster.submission import Resources, Submitted, Submitter
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 
 _REQUEUE_FILE = CONF_DIR / "slurm" / "requeue.sh"
 
 
-def resources_of(settings: Settings, *, alone: bool = False) -> Resources:
+def resources_of(settings: Composed, *, alone: bool = False) -> Resources:
     """Return what a job with these settings asks for; ``alone``: one process without a GPU."""
-    trainer = settings["trainer"]
+    trainer = settings.trainer
     devices = num_devices(trainer)
     is_on_cpu = trainer.get("accelerator") == "cpu"
-    asked = SlurmSettings(**settings["slurm"])
+    asked = settings.slurm
     setup = [f"source {shlex.quote(str(_REQUEUE_FILE))}", *asked.setup]
     return Resources(
         slurm=replace(asked, setup=setup),
@@ -34,22 +33,22 @@ def resources_of(settings: Settings, *, alone: bool = False) -> Resources:
     )
 
 
-def submitter(settings: Settings) -> Submitter:
+def submitter(settings: Composed) -> Submitter:
     """Return what submits, with its files beside the runs."""
-    return Submitter(run_command, Path(settings["runs_dir"], "slurm").absolute())
+    return Submitter(run_command, Path(settings.runs_dir, "slurm").absolute())
 
 
-def submit(settings: Settings, jobs: Sequence[Job]) -> None:
+def submit(settings: Composed, jobs: Sequence[Job]) -> None:
     """Submit jobs and what they need, and say so; those that need nothing are one array."""
     look_at(jobs, is_here=False)
     waiting = unfinished(with_needs(jobs))
     submitted = submitter(settings).submit_jobs(
-        jobs, resources_of(settings), words_of, array_name=settings["experiment_name"]
+        jobs, resources_of(settings), words_of, array_name=settings.experiment_name
     )
     say(Console(), submitted, num_finished=len(with_needs(jobs)) - len(waiting))
 
 
-def submit_whole(settings: Settings, jobs: Sequence[Job], *, verb: str, name: str) -> None:
+def submit_whole(settings: Composed, jobs: Sequence[Job], *, verb: str, name: str) -> None:
     """Submit jobs and what they need, and one that comes after them all and reports.
 
     Args:
@@ -63,7 +62,7 @@ def submit_whole(settings: Settings, jobs: Sequence[Job], *, verb: str, name: st
     submitted = queue.submit_jobs(jobs, resources_of(settings), words_of)
     report = queue.submit(
         name,
-        [verb, *settings["source"].words],
+        [verb, *settings.source.words],
         resources_of(settings, alone=True),
         after=[job.job_id for job in submitted],
     )
@@ -85,4 +84,4 @@ def say(console: Console, submitted: Sequence[Submitted], *, num_finished: int) 
 
 def words_of(job: Job) -> list[str]:
     """Return the command that makes one job's run or path."""
-    return [job.kind, *job.settings["source"].words]
+    return [job.kind, *job.settings.source.words]

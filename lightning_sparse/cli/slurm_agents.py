@@ -3,13 +3,13 @@
 from rich.console import Console
 
 from lightning_sparse.cli.agent import checked_id
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.slurm import resources_of, say, submitter
 from lightning_sparse.cli.tracking import require_server
 from lightning_sparse.errors import UserError
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Submit ``sweep.num_agents`` agents; one that is asked to stop is requeued."""
     sweep_id = checked_id(settings)
     resources = resources_of(settings)
@@ -22,7 +22,7 @@ def run(settings: Settings) -> None:
     require_server()
     submitted = submitter(settings).submit_array(
         f"agents-{sweep_id.rpartition('/')[2]}",
-        [["agent", f"sweep.id={sweep_id}"]] * settings["sweep"]["num_agents"],
+        [["agent", f"sweep.id={sweep_id}"]] * settings.sweep.num_agents,
         resources,
     )
     say(Console(), submitted, num_finished=0)

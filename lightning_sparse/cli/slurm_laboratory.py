@@ -1,11 +1,11 @@
 """``lightning-sparse slurm-laboratory``: the laboratory as SLURM jobs, with its report."""
 
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.laboratory import plan_all
 from lightning_sparse.cli.slurm import submit_whole
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Submit every run and path that is missing, and a job that judges and reports."""
-    name = f"laboratory-{settings['reproduce']['dir']}"
+    name = f"laboratory-{settings.reproduce.dir}"
     submit_whole(settings, plan_all(settings), verb="laboratory", name=name)

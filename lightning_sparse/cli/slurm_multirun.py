@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.multirun import chosen_points, plan_points
 from lightning_sparse.cli.slurm import submit
 
 
-def run(settings: Settings, swept: Sequence[str] = ()) -> None:
+def run(settings: Composed, swept: Sequence[str] = ()) -> None:
     """Submit the points that are missing: those that need nothing as an array, then the others."""
     sweep, chosen = chosen_points(settings, swept)
     submit(settings, plan_points(sweep, chosen, settings))

@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.multirun import passed_on, plan_points, sweep_name
 from lightning_sparse.cli.sweep_file import corner_points, points, read_sweep
 from lightning_sparse.cli.tracking import require_server
@@ -12,7 +12,7 @@ from lightning_sparse.cli.worker import look_at
 from lightning_sparse.errors import UserError
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Register the sweep and print its id; every point of a grid has been planned before."""
     sweep = read_sweep(sweep_name(settings))
     jobs = plan_points(

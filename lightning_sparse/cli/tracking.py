@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
+from lightning_sparse.decoding import plain
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.tracking.tracker import AbstractTracker, NoTracker, TrackedRun
@@ -19,7 +20,7 @@ _MODES = ("online", "offline")
 _REACH_SECONDS = 20
 
 
-def check_tracker(settings: Settings) -> None:
+def check_tracker(settings: Composed) -> None:
     """See that the tracker can be used before anything is begun.
 
     A run that is begun goes on without its tracker; so does a job that SLURM has started again, and
@@ -28,10 +29,10 @@ def check_tracker(settings: Settings) -> None:
     Raises:
         UserError: If there is no key, or no server answers.
     """
-    logger = settings["logger"]
-    if logger["name"] != "wandb":
+    logger = settings.logger
+    if logger.name != "wandb":
         return
-    mode = logger["mode"]
+    mode = logger.mode
     if mode is not None and mode not in _MODES:
         raise UserError(f"logger.mode={mode}: choose one of {', '.join(_MODES)}, or null")
     mode = mode or os.environ.get("WANDB_MODE", "online")
@@ -71,7 +72,7 @@ def _unreachable(reason: object) -> str:
 
 
 def tracker_for(
-    settings: Settings, job: Job, config: Mapping[str, Any], *, is_sweep_point: bool
+    settings: Composed, job: Job, config: Mapping[str, Any], *, is_sweep_point: bool
 ) -> AbstractTracker:
     """Build the tracker of one run.
 
@@ -81,13 +82,13 @@ def tracker_for(
         config: What the tracker keeps of the settings.
         is_sweep_point: Whether the agent of a sweep asked for this run.
     """
-    method, path = settings["method"]["name"], settings["path"]
-    what = method if job.kind == "train" else f"{path['start']} to {path['end']}"
+    method, path = settings.method.name, settings.path
+    what = method if job.kind == "train" else f"{path.start} to {path.end}"
     run = TrackedRun(
         run_id=job.run_id,
         kind=job.kind,
         group=group_of(job.run_id),
-        tags=(settings["experiment_name"], what, f"sparsity {settings['sparsity']:g}"),
+        tags=(settings.experiment_name, what, f"sparsity {settings.sparsity:g}"),
         config={"run_id": job.run_id, **config},
         run_dir=job.run_dir,
         is_sweep_point=is_sweep_point,
@@ -95,7 +96,7 @@ def tracker_for(
     return _tracker(settings, run)
 
 
-def tracker_over_seeds(settings: Settings, jobs: Sequence[Job], ids: str) -> AbstractTracker:
+def tracker_over_seeds(settings: Composed, jobs: Sequence[Job], ids: str) -> AbstractTracker:
     """Build the tracker of a point that is several runs; inside a sweep, it is the agent's run.
 
     Args:
@@ -104,31 +105,31 @@ def tracker_over_seeds(settings: Settings, jobs: Sequence[Job], ids: str) -> Abs
         ids: Tells it from points with other runs.
     """
     group = group_of(jobs[0].run_id)
-    seeds = settings["sweep"]["seeds"]
+    seeds = settings.sweep.seeds
     run = TrackedRun(
         run_id=f"{group}-seeds{'_'.join(map(str, seeds))}-{ids}",
         kind=jobs[0].kind,
         group=group,
-        tags=(settings["experiment_name"], f"{len(jobs)} seeds"),
+        tags=(settings.experiment_name, f"{len(jobs)} seeds"),
         config={"seeds": seeds, "runs": [job.run_id for job in jobs]},
-        run_dir=Path(settings["runs_dir"]) / "sweep_points" / f"{group}-{ids}",
+        run_dir=Path(settings.runs_dir) / "sweep_points" / f"{group}-{ids}",
         is_sweep_point=True,
     )
     return _tracker(settings, run)
 
 
-def track_report(settings: Settings, page: Path) -> None:
+def track_report(settings: Composed, page: Path) -> None:
     """Attach the report on an experiment to the tracker's project."""
-    name = settings["experiment_name"]
+    name = settings.experiment_name
     run = TrackedRun(
-        run_id=f"report-{settings['reproduce']['dir']}",
+        run_id=f"report-{settings.reproduce.dir}",
         kind="report",
         group=name,
         tags=(name, "report"),
         config={},
         run_dir=page.parent,
     )
-    if settings["logger"]["name"] == "wandb":
+    if settings.logger.name == "wandb":
         with _tracker(settings, run) as tracker:
             tracker.log_page(page)
 
@@ -143,13 +144,13 @@ def group_of(run_id: str) -> str:
     return re.sub(r"-seed\d+-[0-9a-f]{8}$", "", run_id)
 
 
-def _tracker(settings: Settings, run: TrackedRun) -> AbstractTracker:
-    logger = settings["logger"]
-    if logger["name"] != "wandb":
+def _tracker(settings: Composed, run: TrackedRun) -> AbstractTracker:
+    logger = settings.logger
+    if logger.name != "wandb":
         return NoTracker()
     from lightning_sparse.tracking.wandb_tracker import WandbSettings, WandbTracker
 
-    where = {name: value for name, value in logger.items() if name != "name"}
+    where = {name: value for name, value in plain(logger).items() if name != "name"}
     return WandbTracker(run, WandbSettings(**where), _say)
 
 

@@ -1,6 +1,6 @@
 """``lightning-sparse train``: one end point."""
 
-from lightning_sparse.cli.compose import Settings
+from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.cli.seeds import run_over_seeds
 from lightning_sparse.cli.session import first_rank_console, run_wanted
@@ -8,10 +8,10 @@ from lightning_sparse.cli.summaries import describe_run
 from lightning_sparse.records import RunRecord
 
 
-def run(settings: Settings) -> None:
+def run(settings: Composed) -> None:
     """Train the arm that the settings name, unless it is finished, and print what came out."""
     console = first_rank_console()
-    if settings["sweep"]["seeds"]:
+    if settings.sweep.seeds:
         run_over_seeds(settings, plan_training, console)
         return
     job = plan_training(settings)

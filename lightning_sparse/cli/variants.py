@@ -1,4 +1,4 @@
-"""Settings made from others in Python: another seed, arm, curve or length. Nothing is composed.
+"""Composed made from others in Python: another seed, arm, curve or length. Nothing is composed.
 
 What refers to a changed setting follows it, as it does where Hydra composes.
 """
@@ -11,7 +11,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from lightning_sparse.cli.compose import (
-    Settings,
+    Composed,
     Source,
     finished,
     is_of_path,
@@ -25,10 +25,10 @@ from lightning_sparse.cli.settings_files import complete_choice
 from lightning_sparse.cli.shipped import conf_folders
 from lightning_sparse.errors import UserError
 
-_MADE: dict[tuple[tuple[str, ...], tuple[Path, ...]], Settings] = {}
+_MADE: dict[tuple[tuple[str, ...], tuple[Path, ...]], Composed] = {}
 
 
-def replaced(settings: Settings, values: Mapping[str, Any]) -> Settings:
+def replaced(settings: Composed, values: Mapping[str, Any]) -> Composed:
     """Return the settings with other values, by dotted name.
 
     Raises:
@@ -37,13 +37,13 @@ def replaced(settings: Settings, values: Mapping[str, Any]) -> Settings:
     Example:
         >>> from lightning_sparse.cli.compose import compose_settings
         >>> settings = replaced(compose_settings(["method=prune"]), {"sparsity": 0.5})
-        >>> settings["method"]["sparse_method"]["sparsity"]
+        >>> settings.method.sparse_method["sparsity"]
         0.5
     """
-    return _made(_with(settings["source"], values))
+    return _made(_with(settings.source, values))
 
 
-def with_arm(settings: Settings, name: str, values: Mapping[str, Any] | None = None) -> Settings:
+def with_arm(settings: Composed, name: str, values: Mapping[str, Any] | None = None) -> Composed:
     """Return the settings of another arm, without what was said of the first.
 
     Args:
@@ -51,15 +51,15 @@ def with_arm(settings: Settings, name: str, values: Mapping[str, Any] | None = N
         name: ``prune``, for example.
         values: Whatever else is changed.
     """
-    source = settings["source"]
-    if name == settings["method"]["name"]:
+    source = settings.source
+    if name == settings.method.name:
         source = replace(source, words=tuple(latest([*source.words, f"method={name}"])))
     else:
         source = _choosing(source, "method", name)
     return _made(_with(source, values or {}))
 
 
-def with_curve(settings: Settings, name: str, values: Mapping[str, Any] | None = None) -> Settings:
+def with_curve(settings: Composed, name: str, values: Mapping[str, Any] | None = None) -> Composed:
     """Return the settings with another file of ``conf/curve/``, without what was said of the first.
 
     Args:
@@ -67,12 +67,12 @@ def with_curve(settings: Settings, name: str, values: Mapping[str, Any] | None =
         name: ``line``, for example.
         values: Whatever else is changed.
     """
-    return _made(_with(_choosing(settings["source"], "curve", name), values or {}))
+    return _made(_with(_choosing(settings.source, "curve", name), values or {}))
 
 
-def of_runs(settings: Settings) -> Settings:
+def of_runs(settings: Composed) -> Composed:
     """Return the settings of the runs at the ends of a path, of which a path says nothing."""
-    source = settings["source"]
+    source = settings.source
     words = tuple(item for item in source.words if not is_of_path(item))
     return _made(replace(source, words=words, tree={**source.tree, **source.of_runs}))
 
@@ -116,7 +116,7 @@ def _changed(tree: Any, place: list[str], value: Any, name: str) -> dict[str, An
     return {**tree, first: value}
 
 
-def _made(source: Source) -> Settings:
+def _made(source: Source) -> Composed:
     key = (source.words, conf_folders())
     if key not in _MADE:
         _MADE[key] = finished(resolved(source), source)

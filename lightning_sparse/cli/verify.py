@@ -88,7 +88,7 @@ def _problems_of(record: Record, run_dir: Path, *, builds: bool) -> Iterator[str
     curve = None
     if builds and record.degree is None:
         try:
-            curve = build_curve(record.config)
+            curve = build_curve(record.config["curve"])
         except (UserError, KeyError) as error:
             yield f"record.json: its curve cannot be built: {error}"
     yield from problems_of_path(record, run_dir, curve)

@@ -59,7 +59,9 @@ class PathSettings:
     freed_order: FreedOrder = setting(choices=get_args(FreedOrder), decides=(CURVE,))
     freed_by: str = setting(decides=(ARGUMENT,), is_place=True)
     search_seed: int | None = setting(example=1, at_least=1, decides=(CURVE,))
-    ray: str | None = setting(example="outside", choices=get_args(RayCoordinates), decides=(PATH,))
+    ray: RayCoordinates | None = setting(
+        example="outside", choices=get_args(RayCoordinates), decides=(PATH,)
+    )
     training: CurveRecipeSettings = setting(decides=(CURVE,))
 
 

@@ -6,11 +6,13 @@ Names, types, least values and choices that commands and files are checked by fo
 import functools
 import operator
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from lightning_sparse.arms import MethodSettings
 from lightning_sparse.cluster.settings import SlurmSettings
+from lightning_sparse.decoding import plain
 from lightning_sparse.exchange.settings import ExportSettings, PublishedSettings
 from lightning_sparse.fields import (
     ARGUMENT,
@@ -32,7 +34,7 @@ from lightning_sparse.settings.plans import (
     SweepSettings,
     TunedSettings,
 )
-from lightning_sparse.sparsity.settings import MethodSettings, PruningSettings
+from lightning_sparse.sparsity.settings import PruningSettings
 from lightning_sparse.tracking.settings import LoggerSettings
 from lightning_sparse.training.settings import CheckpointSettings, RecipeSettings
 
@@ -61,7 +63,7 @@ class Settings:
     num_threads: int = setting(at_least=1)
     channels_last: bool
     log_every_steps: int | None = setting(decides=NOTHING, example=100, at_least=1)
-    num_workers: int = setting(decides=NOTHING, at_least=0)
+    num_workers: int = setting(decides=NOTHING, is_recorded=True, at_least=0)
     run_learning_rate: float | None = setting(decides=NOTHING, example=0.1)
     training_steps_multiplier: float | None = setting(decides=NOTHING, example=5)
     data: Mapping[str, Any]
@@ -110,6 +112,41 @@ class Leaf:
         return Mapping[str, Any] in (self.type, *get_args(self.type))
 
 
+def as_plain(settings: Settings) -> dict[str, Any]:
+    """Return all settings as a mapping, in the order of their declarations."""
+    return plain(settings, Settings)
+
+
+def recorded(settings: Settings) -> dict[str, Any]:
+    """Return the settings that a record keeps: neither places nor plans for other runs."""
+    kept: dict[str, Any] = {}
+    for leaf in leaves_of(Settings):
+        if leaf.decides or leaf.traits.is_recorded:
+            *groups, name = leaf.name.split(".")
+            part, value = kept, settings
+            for group in groups:
+                part, value = part.setdefault(group, {}), getattr(value, group)
+            part[name] = getattr(value, name)
+    return kept
+
+
+def deciding(result: str, *, apart: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names of what a result depends on: a group's where all that is in it decides.
+
+    Args:
+        result: `RUN`, for example.
+        apart: Names at the top that are left out.
+    """
+    found: dict[str, list[Leaf]] = {}
+    for leaf in leaves_of(Settings):
+        found.setdefault(leaf.name.partition(".")[0], []).append(leaf)
+    names: list[str] = []
+    for top in found.keys() - set(apart):
+        own = [leaf.name for leaf in found[top] if result in leaf.decides]
+        names += [top] if len(own) == len(found[top]) else own
+    return tuple(sorted(names))
+
+
 def leaves_of(
     tree: type, prefix: str = "", decides: frozenset[str] = frozenset({RUN, PATH})
 ) -> Iterator[Leaf]:
@@ -127,7 +164,7 @@ def leaves_of(
 def _plain(declared: Any) -> Any:
     """Return a type as YAML has it: lists and texts."""
     origin, arguments = get_origin(declared), get_args(declared)
-    if isinstance(declared, types.UnionType):
+    if origin in {types.UnionType, Union}:  # the latter where one of them is a Literal
         declared = functools.reduce(operator.or_, map(_plain, arguments))
     elif origin is Literal:
         declared = str

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_sparse.arms import Arm, arm_of
+from lightning_sparse.arms import Arm, arm_of, recorded_method
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import LayerSparsity, RunRecord, read_record
 from lightning_sparse.sparsity.mask_files import load_masks
@@ -37,7 +37,7 @@ def problems_of_run(record: RunRecord, run_dir: Path) -> Iterator[str]:
     seed beside it does, and recalibrated statistics must be those of as many batches as recorded.
     """
     try:
-        arm = arm_of(record.config)
+        arm = arm_of(recorded_method(record.config))
     except (UserError, KeyError, TypeError, AttributeError) as error:
         yield f"record.json: config does not say what the arm is ({error})"
         return

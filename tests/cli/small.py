@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lightning_sparse.cli.compose import Settings, compose_settings
+from lightning_sparse.cli.compose import Composed, compose_settings
 
 _TINY = [
     "data=synthetic",
@@ -30,19 +30,19 @@ _TINY = [
 ]
 
 
-def in_small(experiment: str, runs_dir: Path, *overrides: str) -> Settings:
+def in_small(experiment: str, runs_dir: Path, *overrides: str) -> Composed:
     """Compose an experiment of two steps and few images, on one CPU, with a narrow network.
 
     That of the overrides, if they say any; otherwise the experiment must be one of `ConvNet`.
     """
     settings = compose_settings([f"experiment={experiment}"])
-    accumulated = settings["trainer"].get("accumulate_grad_batches", 1)
+    accumulated = settings.trainer.get("accumulate_grad_batches", 1)
     sizes = ["batch_size=4"]
-    if settings["global_batch_size"] is not None:
+    if settings.global_batch_size is not None:
         sizes.append(f"global_batch_size={4 * accumulated}")
     device = ["trainer.accelerator=cpu", "trainer.devices=1"]
     names = [f"experiment={experiment}", f"runs_dir={runs_dir}"]
     narrow = [] if any(word.startswith("model.") for word in overrides) else ["model.widths=[4,4]"]
     small = compose_settings([*names, *_TINY, *narrow, *sizes, *device, *overrides])
-    assert small["trainer"].get("accumulate_grad_batches", 1) == accumulated
+    assert small.trainer.get("accumulate_grad_batches", 1) == accumulated
     return small

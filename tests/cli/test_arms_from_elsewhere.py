@@ -48,16 +48,16 @@ def folder(tmp_path, monkeypatch):
     ],
 )
 def test_its_learning_rate_is_that_of_the_dense_arm_until_it_has_its_own(words, rate):
-    dense = compose_settings(["experiment=smoke", "method=dense"])["training"]["learning_rate"]
+    dense = compose_settings(["experiment=smoke", "method=dense"]).training.learning_rate
     settings = compose_settings(["experiment=smoke", "method=static", *words])
-    assert settings["method"]["name"] == "static"
-    assert settings["training"]["learning_rate"] == (rate if words else dense)
+    assert settings.method.name == "static"
+    assert settings.training.learning_rate == (rate if words else dense)
 
 
 def test_a_rate_in_its_file_is_its_own(folder):
     (folder / "conf/method/static.yaml").write_text(f"{ARM}learning_rate: 0.05\n")
     settings = compose_settings(["experiment=smoke", "method=static"])
-    assert settings["training"]["learning_rate"] == 0.05
+    assert settings.training.learning_rate == 0.05
 
 
 def test_an_arm_that_is_not_called_like_its_file_is_refused(folder):
@@ -225,7 +225,7 @@ def test_a_file_in_the_words_of_earlier_versions_is_the_same_arm(folder, capsys)
     file = folder / "conf/method/earlier.yaml"
     file.write_text(ARM.replace("masks: own", "needs_masks: false\nrewound: false"))
     earlier, today = (
-        arm_of(compose_settings(["experiment=smoke", f"method={name}"]))
+        arm_of(compose_settings(["experiment=smoke", f"method={name}"]).method)
         for name in ("earlier", "static")
     )
     assert dataclasses.replace(earlier, name="static") == today

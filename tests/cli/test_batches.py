@@ -6,7 +6,7 @@ from lightning_sparse.errors import UserError
 
 def accumulated(*overrides):
     settings = compose_settings(["experiment=imagenet", *overrides])
-    return settings["trainer"]["accumulate_grad_batches"]
+    return settings.trainer["accumulate_grad_batches"]
 
 
 @pytest.mark.parametrize(
@@ -48,5 +48,5 @@ def test_another_number_of_images_per_step_is_refused_with_the_arithmetic(overri
 
 def test_without_a_recipe_any_number_will_do():
     settings = compose_settings(["trainer.devices=3", "+trainer.accumulate_grad_batches=5"])
-    assert settings["trainer"]["accumulate_grad_batches"] == 5
-    assert "accumulate_grad_batches" not in compose_settings([])["trainer"]
+    assert settings.trainer["accumulate_grad_batches"] == 5
+    assert "accumulate_grad_batches" not in compose_settings([]).trainer

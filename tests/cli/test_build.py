@@ -32,14 +32,14 @@ def choices(group: str) -> list[str]:
 @pytest.mark.parametrize("name", choices("model"))
 def test_every_model_is_built_for_its_data(name):
     settings = compose_settings([f"model={name}", f"data={DATA_FOR_MODEL[name]}"])
-    source = build_object(settings["data"], "data")
+    source = build_object(settings.data, "data")
     network = build_network(settings, source)
     assert prunable_weights(network)
 
 
 @pytest.mark.parametrize("name", choices("data"))
 def test_every_data_set_is_built_or_says_that_its_files_are_missing(name, tmp_path):
-    settings = compose_settings([f"data={name}"])["data"]
+    settings = compose_settings([f"data={name}"]).data
     if name in NEEDS_NO_FILES:
         assert isinstance(build_object(settings, "data"), ImageSource)
         return
@@ -52,7 +52,7 @@ def test_every_data_set_is_built_or_says_that_its_files_are_missing(name, tmp_pa
 def test_every_distribution_keeps_its_promise_of_sparsities(name):
     by_hand = ["+distribution.layers={a:0.5,b:0.948}", "distribution.otherwise=0.75"]
     overrides = [f"distribution={name}", *(by_hand if name == "by_layer" else [])]
-    distribution = build_object(compose_settings(overrides)["distribution"], name)
+    distribution = build_object(compose_settings(overrides).distribution, name)
     assert isinstance(distribution, AbstractDistribution)
     shapes = {"a": (16, 3, 3, 3), "b": (32, 16, 3, 3), "c": (10, 32)}
     assert all(0 <= value < 1 for value in distribution.layer_sparsities(shapes, 0.9).values())
@@ -64,7 +64,7 @@ def test_every_method_is_built_and_its_file_is_called_like_it(name, tmp_path):
     save_tensors({"weight": torch.ones(2, 3)}, tmp_path / "weights.safetensors")
     # A sparsity of which whole numbers stay of every four.
     settings = compose_settings([f"method={name}", "sparsity=0.75"])
-    assert settings["method"]["name"] == name
+    assert settings.method.name == name
     assert isinstance(build_method(settings, tmp_path), AbstractSparseMethod)
 
 
@@ -86,7 +86,7 @@ def test_arguments_of_what_a_method_is_made_of_are_looked_at_too(tmp_path):
 def test_the_scratch_arm_starts_elsewhere_and_the_others_alike():
     def start(method):
         settings = compose_settings([f"method={method}"])
-        network = build_network(settings, build_object(settings["data"], "data"))
+        network = build_network(settings, build_object(settings.data, "data"))
         return next(network.parameters())
 
     dense, prune, scratch = map(start, ("dense", "prune", "scratch"))
@@ -106,7 +106,7 @@ def test_the_scratch_arm_starts_elsewhere_and_the_others_alike():
 def test_a_model_that_is_none_is_refused_by_name(target, expected):
     settings = compose_settings([f"model._target_={target}"])
     with pytest.raises(UserError) as caught:
-        build_network(settings, build_object(settings["data"], "data"))
+        build_network(settings, build_object(settings.data, "data"))
     assert str(caught.value).startswith(expected)
     assert "\n" not in str(caught.value)
     assert "HYDRA" not in str(caught.value)
@@ -115,7 +115,7 @@ def test_a_model_that_is_none_is_refused_by_name(target, expected):
 def test_an_argument_that_a_model_does_not_take_is_refused_by_name():
     settings = compose_settings(["+model.colour=red"])
     with pytest.raises(UserError, match=r"ConvNet: got an unexpected keyword argument 'colour'"):
-        build_network(settings, build_object(settings["data"], "data"))
+        build_network(settings, build_object(settings.data, "data"))
 
 
 @pytest.mark.parametrize(

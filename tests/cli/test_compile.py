@@ -1,5 +1,7 @@
 """A compiled network is the same network, under the same names."""
 
+from dataclasses import replace
+
 from lightning_sparse.cli.build import build_network, build_object
 from lightning_sparse.cli.compose import compose_settings
 from tests.training.problems import same_bits
@@ -7,10 +9,10 @@ from tests.training.problems import same_bits
 
 def test_a_network_is_compiled_in_place_and_keeps_its_names():
     settings = compose_settings(["compile=true"])
-    source = build_object(settings["data"], "data")
+    source = build_object(settings.data, "data")
 
     compiled, plain = (
-        build_network({**settings, "compile": value}, source) for value in (True, None)
+        build_network(replace(settings, compile=value), source) for value in (True, None)
     )
 
     assert same_bits(compiled.state_dict(), plain.state_dict())

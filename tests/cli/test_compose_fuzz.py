@@ -9,8 +9,9 @@ from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.schema import leaves
 from lightning_sparse.errors import UserError
+from lightning_sparse.settings.tree import as_plain
 
-NAMES = sorted(name for name, _ in leaves(compose_settings(["experiment=smoke"])))
+NAMES = sorted(name for name, _ in leaves(as_plain(compose_settings(["experiment=smoke"]))))
 GROUPS = ["data", "model", "method", "distribution", "experiment"]
 NAMES = [name for name in NAMES if name != "source"]
 

@@ -91,7 +91,7 @@ def test_a_curve_of_another_package_is_fitted_recorded_verified_and_drawn(comman
         assert (status, "1 checked, 0 wrong" in said) == (0, True), said
 
     records = [read_record(file.parent) for file in (folder / "runs").glob("*/record.json")]
-    reproduced = folder / "runs" / compose_settings(["experiment=smoke"])["reproduce"]["dir"]
+    reproduced = folder / "runs" / compose_settings(["experiment=smoke"]).reproduce.dir
     reproduced.mkdir()
     lines = [to_json(each) for each in records if "degree" not in each.run_id]
     (reproduced / "records.jsonl").write_text("\n".join(lines) + "\n")

@@ -107,7 +107,7 @@ def test_an_operation_that_is_another_each_time_is_refused_by_name(
     (tmp_path / "unrepeatable.py").write_text(UNREPEATABLE)
     monkeypatch.syspath_prepend(tmp_path)
     network = ["model._target_=unrepeatable.Net"]
-    overrides = in_small("smoke", tmp_path, "method=dense", *words)["source"].words
+    overrides = in_small("smoke", tmp_path, "method=dense", *words).source.words
     mine = [word for word in overrides if "model." not in word]
 
     status = main(["train", *mine, *network])

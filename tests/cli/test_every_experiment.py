@@ -19,6 +19,7 @@ from lightning_sparse.cli.execution import execute
 from lightning_sparse.cli.reproduce import plan_all
 from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.records import PathRecord, RunRecord
+from lightning_sparse.settings.tree import as_plain
 from lightning_sparse.tensor_files import load_tensors
 from tests.cli.small import in_small
 
@@ -35,9 +36,9 @@ def alike():
     groups = {}
     for experiment in EXPERIMENTS:
         settings = compose_settings([f"experiment={experiment}", "sparsity=0.5"])
-        own = {"source", "experiment_name", "reproduce", "pilot"}
-        claims = [settings["reproduce"][name] for name in ("claims", "further_claims")]
-        key = json.dumps([{k: v for k, v in settings.items() if k not in own}, claims])
+        own = {"experiment_name", "reproduce", "pilot"}
+        claims = [settings.reproduce.claims, settings.reproduce.further_claims]
+        key = json.dumps([{k: v for k, v in as_plain(settings).items() if k not in own}, claims])
         groups.setdefault(key, []).append(experiment)
     return list(groups.values())
 
@@ -70,8 +71,8 @@ def test_every_arm_line_and_curve_of_an_experiment_is_made(experiments, tmp_path
     assert {route for route in RULES_2.routes if route.is_fitted} <= made
     assert Route("scratch:end", "prune:end") in made
     for job, record in zip(jobs, records, strict=True):
-        assert record.config["trainer"].get("precision") == settings["trainer"].get("precision")
-        assert record.config["compile"] == settings["compile"]
+        assert record.config["trainer"].get("precision") == settings.trainer.get("precision")
+        assert record.config["compile"] == settings.compile
         if isinstance(record, PathRecord) and record.is_fitted:
             assert record.num_steps == 2
             assert has_moved(job.run_dir)

@@ -5,18 +5,18 @@ import pytest
 
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.identity import (
-    _DECIDES_ARM,
-    _DECIDES_PATH,
-    _DECIDES_RECALIBRATION,
-    _DECIDES_TRAINING,
+    _OF_PATHS,
+    _OF_RECALIBRATION,
+    _OF_RUNS,
     recorded_id,
 )
 from lightning_sparse.cli.planning import plan_path, plan_training
 from lightning_sparse.cli.reproduce import check, plan_all
+from lightning_sparse.cli.schema import leaves
 from lightning_sparse.cli.variants import replaced
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import read_records
-from lightning_sparse.settings.tree import Settings, leaves_of
+from lightning_sparse.settings.tree import Settings, leaves_of, recorded
 
 
 def run_id(*overrides: str) -> str:
@@ -32,21 +32,27 @@ def test_a_run_id_is_a_pure_function_of_the_settings():
     assert run_id("method=prune") == run_id("method=prune", "seed=11", "sparsity=0.9")
 
 
+# Read one by one.
+OF_ARMS = (
+    "name", "start", "masks", "repeats", "sparse_method", "start_change", "start_changed_by",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("result", "by_name", "in_code"),
     [
         (
             "run",
-            _DECIDES_TRAINING,
-            {"capture_steps", "recalibrate_batch_norm"} | {f"method.{n}" for n in _DECIDES_ARM},
+            _OF_RUNS,
+            {"capture_steps", "recalibrate_batch_norm"} | {f"method.{n}" for n in OF_ARMS},
         ),
         # The name of the experiment stands before the hash.
         (
             "path",
-            _DECIDES_PATH,
-            {"evaluation", "curve", "path.ray", "path.training.weight_decay", "experiment_name"},
+            _OF_PATHS,
+            {"curve", "path.ray", "path.training.weight_decay", "experiment_name"},
         ),
-        ("recalibrated", set(_DECIDES_RECALIBRATION) - {"recalibrate_batch_norm"}, set()),
+        ("recalibrated", set(_OF_RECALIBRATION) - {"recalibrate_batch_norm"}, set()),
     ],
 )
 def test_every_setting_decides_the_ids_that_it_says_it_decides(result, by_name, in_code):
@@ -62,6 +68,22 @@ def test_every_setting_decides_the_ids_that_it_says_it_decides(result, by_name, 
 
     assert declared
     assert declared == hashed
+
+
+def test_a_record_keeps_what_decides_and_what_it_says_it_keeps_but_no_places_or_plans():
+    kept = {name for name, _ in leaves(recorded(compose_settings(["experiment=smoke"])))}
+
+    def is_kept(leaf):
+        return any(f"{name}.".startswith(f"{leaf.name}.") for name in kept)
+
+    left_out = {leaf.name for leaf in leaves_of(Settings) if not is_kept(leaf)}
+    assert {"runs_dir", "log_every_steps", "method.trials", "published.file"} <= left_out
+    assert {name.partition(".")[0] for name in left_out - {"method.trials"}} == {
+        "runs_dir", "log_every_steps", "run_learning_rate", "training_steps_multiplier",
+        "published", "checkpoint", "tuned", "reproduce", "laboratory", "methods", "export",
+        "report", "sweep", "pilot", "logger", "slurm",
+    }  # fmt: skip
+    assert not any(leaf.decides for leaf in leaves_of(Settings) if leaf.name in left_out)
 
 
 def test_run_ids_stay_what_they_are():
@@ -152,7 +174,7 @@ def test_the_pruned_run_that_is_rewound_to_is_the_one_that_is_the_end_of_paths()
     settings = compose_settings(["experiment=smoke", "rewind_step=1", "path.start=lottery:end"])
     lottery, pruned = plan_path(settings).needs
     assert lottery.needs == (pruned,)
-    assert pruned.settings["capture_steps"] == [1]
+    assert pruned.settings.capture_steps == [1]
 
 
 @pytest.mark.parametrize("method", ["scratch", "lottery"])
@@ -265,7 +287,7 @@ SEARCH = "reproduce.search.times=[4,16]"
 
 def test_a_multiple_of_the_steps_is_a_multiple_of_the_experiments_own():
     settings = compose_settings(["experiment=smoke", "path.steps_multiplier=4"])
-    assert settings["path"]["training"]["num_steps"] == 24
+    assert settings.path.training.num_steps == 24
 
 
 def test_other_sparsities_can_be_left_to_the_first_seeds():

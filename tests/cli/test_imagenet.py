@@ -26,7 +26,7 @@ def composed(experiment, *overrides):
 @pytest.mark.parametrize("experiment", LANDMARKS)
 @pytest.mark.parametrize("method", ["dense", "prune", "scratch", "lottery"])
 def test_the_rate_changes_at_the_published_epochs(experiment, method):
-    training = build_training(composed(experiment, f"method={method}")["training"], "training")
+    training = build_training(composed(experiment, f"method={method}").training, "training")
 
     def rate(step):
         return training.learning_rate * training.lr_schedule.factor(step, training.num_steps)
@@ -49,7 +49,7 @@ def test_the_rate_changes_at_the_published_epochs(experiment, method):
 def test_the_sparsity_rises_in_the_published_window(experiment, start, end, every):
     settings = composed(experiment, "method=prune", "sparsity=0.8")
     method = build_method(settings, None)
-    num_steps = settings["training"]["num_steps"]
+    num_steps = settings.training.num_steps
 
     due = [step for step in range(num_steps + 1) if method.is_due(step)]
     assert due == list(range(start + every, end + 1, every))
@@ -63,7 +63,7 @@ def test_the_sparsity_rises_in_the_published_window(experiment, start, end, ever
 def test_both_recipes_are_102_epochs():
     for experiment in LANDMARKS:
         settings = composed(experiment)
-        images = settings["training"]["num_steps"] * settings["global_batch_size"]
+        images = settings.training.num_steps * settings.global_batch_size
         assert images == 131_072_000
 
 

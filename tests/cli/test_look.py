@@ -36,10 +36,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("words", REFUSED)
 def test_what_a_path_would_be_refused_for_is_said_before_its_runs_are_trained(tmp_path, words):
-    path = plan_path(compose_settings([SMOKE, f"runs_dir={tmp_path}", *PATH, *words.split()]))
+    said = [SMOKE, f"runs_dir={tmp_path}", *PATH, *words.split()]
     for is_here in (True, False):
         with pytest.raises(UserError) as caught:
-            look_at([path], is_here=is_here)
+            look_at([plan_path(compose_settings(said))], is_here=is_here)
         assert REFUSED[words] in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 

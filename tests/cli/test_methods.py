@@ -123,7 +123,7 @@ def test_of_trials_the_lowest_mean_is_taken_and_one_that_came_to_nothing_is_the_
 def test_controls_and_repeats_are_not_tuned_and_all_others_as_often():
     settings = compose_settings(["experiment=digits_methods"])
     settled, tuned = {"snip_shuffled", "rigl_twice", "dense2"}, {"dense_small", "synflow", "prune"}
-    assert {*settled - {"dense2"}, *tuned} < {*settings["methods"]["arms"]}
+    assert {*settled - {"dense2"}, *tuned} < {*settings.methods.arms}
     trials = trials_of(settings, [*settled, *tuned])
     assert set(trials) == tuned
     assert {len(of_arm) for of_arm in trials.values()} == {4}
@@ -133,20 +133,20 @@ def test_a_control_takes_what_is_tuned_of_its_original_and_what_is_typed_stays()
     tuned = ["tuned.learning_rate.snip=0.7", "tuned.arguments.snip={num_batches:4}"]
     for arm in ("snip", "snip_shuffled"):
         settings = compose_settings([f"method={arm}", *tuned])
-        assert settings["training"]["learning_rate"] == 0.7
-        assert settings["method"]["sparse_method"]["num_batches"] == 4
+        assert settings.training.learning_rate == 0.7
+        assert settings.method.sparse_method["num_batches"] == 4
     typed = compose_settings(["method=snip", *tuned, "method.sparse_method.num_batches=2"])
-    assert typed["method"]["sparse_method"]["num_batches"] == 2
-    assert compose_settings(["method=grasp", *tuned])["method"]["sparse_method"]["num_batches"] == 1
+    assert typed.method.sparse_method["num_batches"] == 2
+    assert compose_settings(["method=grasp", *tuned]).method.sparse_method["num_batches"] == 1
 
 
 def test_an_arm_of_more_steps_has_its_window_moved_along_and_no_other_arm_has():
     plain, twice = (compose_settings([f"method={arm}"]) for arm in ("rigl", "rigl_twice"))
-    assert twice["training"]["num_steps"] == 2 * plain["training"]["num_steps"]
-    swaps = [one["method"]["sparse_method"]["swaps"] for one in (plain, twice)]
+    assert twice.training.num_steps == 2 * plain.training.num_steps
+    swaps = [one.method.sparse_method["swaps"] for one in (plain, twice)]
     assert swaps[1]["end_step"] == 2 * swaps[0]["end_step"]
     assert swaps[1]["update_every"] == swaps[0]["update_every"]
     (needed,) = plan_training(
         compose_settings(["method=scratch", "training_steps_multiplier=2"])
     ).needs
-    assert needed.cost == twice["training"]["num_steps"]
+    assert needed.cost == twice.training.num_steps

@@ -137,7 +137,7 @@ def test_the_pilot_keeps_what_each_trial_reached(tmp_path, capsys):
 
 def test_arms_that_are_named_are_tuned_alone_and_no_curves():
     settings = compose_settings(["pilot.arms=[cyclic,burst]"])
-    rates = compose_settings([])["pilot"]["learning_rates"]
+    rates = compose_settings([]).pilot.learning_rates
     assert arm_trials(settings) == {
         arm: [[f"tuned.learning_rate.{arm}={rate}"] for rate in rates]
         for arm in ("cyclic", "burst")

@@ -28,12 +28,12 @@ def test_a_folder_of_any_name_is_taken_as_it_is_and_so_it_is_by_who_is_given_the
     typed = [f"runs_dir={name}", f"path.start={name}:end", f"+data.root={name}"]
     settings = compose_settings(typed)
     for _ in range(2):
-        assert settings["runs_dir"] == name
-        assert settings["path"]["start"] == f"{name}:end"
-        assert settings["data"]["root"] == name
-        settings = compose_settings(settings["source"].words)
+        assert settings.runs_dir == name
+        assert settings.path.start == f"{name}:end"
+        assert settings.data["root"] == name
+        settings = compose_settings(settings.source.words)
     data = compose_data_settings("data-imagenet", [f"imagenet={name}", f"out={name}"])
-    assert (data["imagenet"], data["out"]) == (name, name)
+    assert (data.imagenet, data.out) == (name, name)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=9))
@@ -43,7 +43,7 @@ def test_whatever_it_is_called(name):
     if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"":
         return
     override = with_literal_place(f"out={name}")
-    assert compose_data_settings("data-imagenet", [override])["out"] == name
+    assert compose_data_settings("data-imagenet", [override]).out == name
     assert with_literal_place(override) == override
 
 
@@ -52,10 +52,10 @@ def test_null_quotes_interpolations_and_home_keep_their_meaning(monkeypatch):
     settings = compose_settings(
         ["mask_source=null", "runs_dir='a,b'", "+data.root=${oc.env:HOME}", "report.runs=~/runs"]
     )
-    assert settings["mask_source"] is None
-    assert settings["runs_dir"] == "a,b"
-    assert settings["data"]["root"] == "/home/me"
-    assert settings["report"]["runs"] == "/home/me/runs"
+    assert settings.mask_source is None
+    assert settings.runs_dir == "a,b"
+    assert settings.data["root"] == "/home/me"
+    assert settings.report.runs == "/home/me/runs"
 
 
 def test_a_number_as_a_folder_in_a_file_is_told_of_quotes(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def test_steps_of_one_arm_are_kept_by_one_run():
     start, end = ends("path.start=dense:2", "path.end=dense:3", "capture_steps=[1]")
     assert start.run_id == end.run_id
     assert (start.moment, end.moment) == (2, 3)
-    assert start.job.settings["capture_steps"] == [1, 2, 3]
+    assert start.job.settings.capture_steps == [1, 2, 3]
     plain, _ = ends("path.start=dense:start", "path.end=dense:end")
     assert plain.run_id != start.run_id
 

@@ -78,7 +78,7 @@ ON_TWO_GPUS = ["experiment=smoke", "trainer.accelerator=gpu", "trainer.devices=2
 )
 def test_small_runs_have_one_gpu_each(overrides, devices):
     settings = one_device_each(compose_settings(overrides))
-    assert settings["trainer"]["devices"] == devices
+    assert settings.trainer["devices"] == devices
 
 
 def test_a_run_on_one_of_two_gpus_is_the_run_on_the_only_one():
@@ -116,7 +116,7 @@ def test_trials_and_points_of_a_sweep_share_the_gpus_too(verb, overrides, monkey
     def note(jobs, _, *, places, console, first):
         del console, first
         taken.append(places)
-        assert all(job.settings["trainer"]["devices"] == 1 for job in jobs)
+        assert all(job.settings.trainer["devices"] == 1 for job in jobs)
         raise UserError("enough")
 
     monkeypatch.setattr(verb, "run_jobs", note)

@@ -18,6 +18,7 @@ from lightning_sparse.cli.sweep_file import (
 )
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import with_needs
+from lightning_sparse.sparsity.settings import PruningSettings
 
 SWEEPS = sorted(file.stem for file in SWEEPS_DIR.glob("*.yaml"))
 COMMAND = ["lightning-sparse", "train", "logger=wandb", "${args_no_hyphens}"]
@@ -104,7 +105,7 @@ def test_a_value_that_no_command_line_takes_is_refused_by_the_name_of_its_parame
 def test_a_folder_of_a_sweep_may_be_called_anything():
     name = "it's a=b, (c)"
     grid = sweep({"runs_dir": {"values": [name, "runs"]}, "seed": {"value": 3}})
-    assert [compose_settings(point)["runs_dir"] for point in points(grid)] == [name, "runs"]
+    assert [compose_settings(point).runs_dir for point in points(grid)] == [name, "runs"]
     typed = [f"runs_dir={name}", "path.start=scratch:end,dense:end"]
     assert without_sweeps(typed) == ([f"runs_dir={name}"], ["path.start=scratch:end,dense:end"])
 
@@ -250,7 +251,7 @@ def test_another_seed_draws_other_points_and_the_same_seed_the_same():
     assert len(set(drawn.values())) == 3
     assert tuple(points(search, 7)) == drawn[7]
     settings = compose_settings(["experiment=smoke", "sweep.seed=7"])
-    assert settings["sweep"]["seed"] == 7
+    assert settings.sweep.seed == 7
     # What was drawn before there were seeds.
     assert points(search)[0] == ("lr=0.03111617532652511",)
 
@@ -435,15 +436,15 @@ def test_a_part_that_is_none_is_refused(share):
 
 def test_longer_training_moves_the_pruning_window_along():
     settings = compose_settings(["method=prune", "training_steps_multiplier=5"])
-    assert settings["training"]["num_steps"] == 25000
-    assert settings["pruning"] == {"start_step": 2500, "end_step": 15000, "update_every": 50}
-    window = settings["method"]["sparse_method"]
+    assert settings.training.num_steps == 25000
+    assert settings.pruning == PruningSettings(start_step=2500, end_step=15000, update_every=50)
+    window = settings.method.sparse_method
     assert (window["start_step"], window["end_step"]) == (2500, 15000)
     epochs = compose_settings(
         ["lr_schedule@training.lr_schedule=warmup_epochs", "training_steps_multiplier=2",
          "global_batch_size=64"]
     )  # fmt: skip
-    assert epochs["training"]["lr_schedule"]["milestones"] == [60, 140, 180]
+    assert epochs.training.lr_schedule["milestones"] == [60, 140, 180]
     with pytest.raises(UserError, match="training_steps_multiplier=0: must be above 0"):
         compose_settings(["training_steps_multiplier=0"])
 

@@ -65,7 +65,7 @@ SAID = {
 )
 def test_settings_made_from_others_are_those_that_their_words_compose(variant, said):
     settings = VARIANTS[variant](compose_settings(SAID[said]))
-    assert compose_settings(settings["source"].words) == settings
+    assert compose_settings(settings.source.words) == settings
 
 
 def test_what_an_experiment_says_of_the_arm_it_says_of_any(tmp_path, monkeypatch):
@@ -76,8 +76,8 @@ def test_what_an_experiment_says_of_the_arm_it_says_of_any(tmp_path, monkeypatch
     )
     monkeypatch.chdir(tmp_path)
     settings = with_arm(compose_settings(["experiment=mine", "method=prune"]), "snip")
-    assert settings["method"]["sparsity"] == 0.3
-    assert compose_settings(settings["source"].words) == settings
+    assert settings.method.sparsity == 0.3
+    assert compose_settings(settings.source.words) == settings
     assert {arm.keeps for arm in arms(settings).values()} == {(1,)}
 
 

@@ -5,7 +5,7 @@ import functools
 
 import pytest
 
-from lightning_sparse.cli.build import build_data, build_evaluation, build_network
+from lightning_sparse.cli.build import build_data, build_network
 from lightning_sparse.cli.compose import compose_settings, with_values
 from lightning_sparse.cli.execution import execute
 from lightning_sparse.cli.objects import build_curve
@@ -75,14 +75,14 @@ def losses_at(ts, ours, run_dir):
     evaluator = PathEvaluator(
         network=network,
         data=data,
-        settings=build_evaluation(ours),
-        weight_decay=ours["path"]["training"]["weight_decay"],
+        settings=ours.evaluation,
+        weight_decay=ours.path.training.weight_decay,
         buffers=tuple(end.buffers(network) for end in ends),
     )
     points = evaluator(
         ts,
         functools.partial(
-            point_on_curve, build_curve(ours), control_points(ends, run_dir, network)
+            point_on_curve, build_curve(ours.curve), control_points(ends, run_dir, network)
         ),
     )
     return [point.train.loss for point in points]

@@ -83,7 +83,7 @@ def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_liste
     # The line, and five curves three times with both numbers of steps.
     assert len(added) == 1 + 5 * 3 * 2
     assert all("seed 31" in job.title for job in added)
-    assert sum(job.settings["path"]["training"]["num_steps"] == 24 for job in added[1:]) == 15
+    assert sum(job.settings.path.training.num_steps == 24 for job in added[1:]) == 15
 
     found = [*searched(lambda route, _: 0.2 / route.times, seeds=[31]).paths]
     findings = Findings(found, HEADLINE_SPARSITY, RULES)

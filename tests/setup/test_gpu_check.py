@@ -137,10 +137,10 @@ def test_what_a_gpu_reproduces_is_the_experiment_as_it_stands_but_for_its_sizes(
 
     as_it_stands = compose_settings([f"experiment={experiment}"])
     for name in ("compile", "channels_last", "model", "deterministic"):
-        assert settings[name] == as_it_stands[name]
-    assert settings["trainer"]["precision"] == as_it_stands["trainer"]["precision"]
-    assert settings["path"]["training"]["gradient_clip_norm"] == 1.0
-    assert settings["data"]["root"] == "w/beton"
+        assert getattr(settings, name) == getattr(as_it_stands, name)
+    assert settings.trainer["precision"] == as_it_stands.trainer["precision"]
+    assert settings.path.training.gradient_clip_norm == 1.0
+    assert settings.data["root"] == "w/beton"
     assert len(plan_all(settings)) == 10
 
 
