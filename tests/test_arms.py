@@ -16,6 +16,8 @@ ALLOWED = {
     "analysis/first_rules.py",
     "analysis/second_rules.py",
     "analysis/critical_share.py",
+    "analysis/rays.py",
+    "analysis/stronger_search.py",
     # Words of earlier versions, and of their records.
     "arms.py",
     "points.py",

@@ -112,6 +112,9 @@ def check_type(name: str, value: Any, default: Any = None) -> None:
         UserError: If it does not fit.
     """
     expected = _declared(name)
+    if name in OPEN:
+        # Arguments stand below it; of what is null by default, nothing else says so.
+        expected = dict | None if type(None) in get_args(LEAVES[name].type) else dict
     if expected is None:
         if value is None or default is None or name.startswith("trainer."):
             # Whether null is something, a class declares; and Lightning takes numbers, lists and
