@@ -61,14 +61,13 @@ _WHILE_TRAINING: dict[str, tuple[AbstractSparseMethod, float]] = {
 def trials(scale: Scale) -> Iterator[Trial]:
     """Those that change masks, then those that choose them once."""
     use_cores()
-    size = scale.choose((32, 128), (2, 16))
+    yield _while_training(scale, scale.choose((32, 128), (2, 16)))
+    # A round of these takes as long as thirty steps.
+    yield _before_training(scale, scale.choose((16, 64), (2, 16)))
+
+
+def _while_training(scale: Scale, size: tuple[int, int]) -> Trial:
     batch = random_batch(*size, scale)
-    shown = f"ResNet-50, {size[0]} x {size[1]} px"
-    yield _while_training(scale, batch, shown)
-    yield _before_training(scale, batch, shown)
-
-
-def _while_training(scale: Scale, batch: Batch, shown: str) -> Trial:
     works = {
         "dense": ("the step without masks", plain_step(resnet50(scale), batch)),
         "masked": ("the step with masks that stay", masked_step(scale, batch)),
@@ -78,7 +77,7 @@ def _while_training(scale: Scale, batch: Batch, shown: str) -> Trial:
         },
     }
     return Trial(
-        name=f"masks that change every {_EVERY} steps, {shown}",
+        name=f"masks that change every {_EVERY} steps, ResNet-50, {size[0]} x {size[1]} px",
         sides={
             name: Side(what=what, measure=timed(work, scale=scale))
             for name, (what, work) in works.items()
@@ -127,7 +126,8 @@ def _changing_step(
     return change
 
 
-def _before_training(scale: Scale, batch: Batch, shown: str) -> Trial:
+def _before_training(scale: Scale, size: tuple[int, int]) -> Trial:
+    batch = random_batch(*size, scale)
     view = _probing(scale, batch)
     rounds = scale.choose(100, 2)
     methods: dict[str, tuple[AbstractSparseMethod, float]] = {
@@ -139,7 +139,7 @@ def _before_training(scale: Scale, batch: Batch, shown: str) -> Trial:
     for name, (method, _) in methods.items():
         works[name] = ("its masks, at the start", _asking(method, view))
     return Trial(
-        name=f"masks before training, {shown}",
+        name=f"masks before training, ResNet-50, {size[0]} x {size[1]} px",
         sides={
             name: Side(what=what, measure=timed(work, scale=scale))
             for name, (what, work) in works.items()
