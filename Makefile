@@ -146,7 +146,7 @@ sweep-local: .venv ## Run the missing points of a sweep file, with no server [SW
 	$(SPARSE) multirun $(if $(SWEEP),sweep.file=$(SWEEP)) \
 	    $(if $(N),sweep.num_processes=$(N)) $(RUN) $(ARGS)
 
-bench: .venv ## Measure every cost against its peer, in twenty minutes [ROWS="masked_step ..."]
+bench: .venv ## Measure every cost against its peer, for half an hour and more [ROWS="masked_step ..."]
 	$(BIN)/python -m benchmarks run $(ROWS) $(ARGS)
 
 bench-gpu: .venv ## The same for the rows of a GPU [ROWS ARGS="--seconds 300 --budget 0.3"]

@@ -4,7 +4,7 @@ Of those that change masks as they train, the mean over a period of 100 steps; o
 masks before training, what that costs in steps. No peer: the dense step is the unit.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
@@ -78,10 +78,7 @@ def _while_training(scale: Scale, size: tuple[int, int]) -> Trial:
     }
     return Trial(
         name=f"masks that change every {_EVERY} steps, ResNet-50, {size[0]} x {size[1]} px",
-        sides={
-            name: Side(what=what, measure=timed(work, scale=scale))
-            for name, (what, work) in works.items()
-        },
+        sides=_sides(works, scale),
         claims=[
             Claim(
                 statement=f"{name} / dense, mean of {_EVERY} steps",
@@ -140,16 +137,20 @@ def _before_training(scale: Scale, size: tuple[int, int]) -> Trial:
         works[name] = ("its masks, at the start", _asking(method, view))
     return Trial(
         name=f"masks before training, ResNet-50, {size[0]} x {size[1]} px",
-        sides={
-            name: Side(what=what, measure=timed(work, scale=scale))
-            for name, (what, work) in works.items()
-        },
+        sides=_sides(works, scale),
         claims=[
             Claim(statement=f"{name} / step", quantity=Ratio(name, "step"), bar=bar)
             for name, (_, bar) in methods.items()
         ],
         seconds=70,
     )
+
+
+def _sides(works: Mapping[str, tuple[str, Callable[[], object]]], scale: Scale) -> dict[str, Side]:
+    return {
+        name: Side(what=what, measure=timed(work, scale=scale))
+        for name, (what, work) in works.items()
+    }
 
 
 def _probing(scale: Scale, batch: Batch) -> SparseView:

@@ -20,9 +20,10 @@ SEARCHED = tuple(
 )
 """What is searched at each number of steps, beside the line."""
 
+DEGREES = (3, 4, 5)
 OF_DEGREES = tuple(
     Route(*_ENDS, curve_of_degree(degree), "sparse", search=search)
-    for degree in (3, 4, 5)
+    for degree in DEGREES
     for search in SEARCHES
 )
 """Curves inside the mask with as many coordinates as a quadratic one has with some freed."""

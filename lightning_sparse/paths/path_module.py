@@ -30,6 +30,7 @@ from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.streams import stream_generator
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.lean_module import LeanModule
+from lightning_sparse.training.network_probe import Batches
 from lightning_sparse.training.observations import batch_results, gradient_norm
 from lightning_sparse.training.optimizers import build_sgd
 from lightning_sparse.training.ranks import gathered, mean_over_ranks, of_this_rank
@@ -68,6 +69,11 @@ class PathModule(LeanModule):
         seed: Seed of the ``curve`` stream that t is drawn from.
         compiled: Whether to compile the network, once for every size of images; t enters through
             tensors.
+        probe_batches: Gives this rank's fixed batches for curves whose bends move; None for none.
+
+    Raises:
+        UserError: If the curve has nothing to be fitted, or its bends move by the loss on fixed
+            batches and there are none.
     """
 
     def __init__(  # noqa: PLR0913 (keyword-only: what a curve is made of)
@@ -82,6 +88,7 @@ class PathModule(LeanModule):
         seed: int = 0,
         loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         compiled: bool = False,
+        probe_batches: Batches | None = None,
     ) -> None:
         super().__init__()
         if not curve.is_fitted:
@@ -106,6 +113,12 @@ class PathModule(LeanModule):
         self._prepare()
         self._restored: list[dict[str, Any]] | None = None
         self._reinserts_at = set(curve.reinserts_at(settings.num_steps))
+        if self._reinserts_at and probe_batches is None:
+            raise UserError(
+                f"a {curve.name} moves its bends by the loss on fixed batches; give a function of "
+                "them as probe_batches, or leave out its re-insertions"
+            )
+        self._probe_batches = probe_batches or tuple
         self._latest = (torch.empty(0), torch.empty(0))  # logits and penalty of the last batch
         # In single precision, which Lightning changes if the fit is in another one.
         inner = on_straight_line(curve, *self._ends.unbind())[1:-1].float()
@@ -226,10 +239,9 @@ class PathModule(LeanModule):
 
     def _losses_at(self, points: Sequence[Tensor]) -> list[float]:
         """Return the fitted loss at points, each batch normalised by itself as in a step."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning says only later
         batches = [
             (images.to(self.device, self.control_points.dtype), labels.to(self.device))
-            for images, labels in itertools.islice(data.probe_batches(), NUM_BATCHES)
+            for images, labels in itertools.islice(self._probe_batches(), NUM_BATCHES)
         ]
         losses = []
         for point in points:

@@ -245,6 +245,7 @@ class PathRun:
             settings=self.settings,
             seed=search_seed(self.identity),
             compiled=self.compiled,
+            probe_batches=self.data.probe_batches,
         )
         num_steps = self.settings.num_steps
         advice = f"lower path.training.learning_rate={self.settings.learning_rate}"

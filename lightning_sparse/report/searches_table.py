@@ -3,10 +3,16 @@
 import math
 from collections.abc import Sequence
 
-from lightning_sparse.analysis.critical_share import ORDERS, SHARES, route_to
+from lightning_sparse.analysis.critical_share import ORDERS, SEARCHES, SHARES, route_to
 from lightning_sparse.analysis.experiment import Route
-from lightning_sparse.analysis.measured_descents import measure_descent
-from lightning_sparse.analysis.stronger_search import CURVES, LINE, OF_DEGREES, SEARCHED
+from lightning_sparse.analysis.measured_descents import MeasuredDescent, measure_descent
+from lightning_sparse.analysis.stronger_search import (
+    CURVES,
+    DEGREES,
+    LINE,
+    OF_DEGREES,
+    SEARCHED,
+)
 from lightning_sparse.records import PathRecord, curve_of_degree
 from lightning_sparse.report.blocks import Block, Paragraph, Row, Table
 from lightning_sparse.report.findings import Findings
@@ -66,18 +72,17 @@ def degrees_table(findings: Findings) -> Block:
 
 
 def _by_degree() -> list[tuple[int, Sequence[Route]]]:
-    quadratic = [route_to(0.0, ORDERS[0], search) for search in (None, 1)]
     return [
-        (2, quadratic),
+        (2, _freed(0.0)),
         *(
             (degree, [one for one in OF_DEGREES if one.curve == curve_of_degree(degree)])
-            for degree in (3, 4, 5)
+            for degree in DEGREES
         ),
     ]
 
 
 def _freed(share: float) -> list[Route]:
-    return [route_to(share, ORDERS[0], search) for search in (None, 1)]
+    return [route_to(share, ORDERS[0], search) for search in SEARCHES]
 
 
 def _with_coordinates(findings: Findings, routes: Sequence[Route], points: int) -> list[str]:
@@ -91,16 +96,13 @@ def _paths(findings: Findings, routes: Sequence[Route]) -> list[PathRecord]:
 
 
 def _least(findings: Findings, routes: Sequence[Route]) -> list[str]:
-    """Return seeds, mean, and in how many it lies within the margin."""
-    by_seed: dict[int, list[float]] = {}
-    margins = []
+    """Return seeds, mean, and in how many it lies within the margin, which is each path's own."""
+    by_seed: dict[int, list[MeasuredDescent]] = {}
     for path in _paths(findings, routes):
-        measured = measure_descent(path)
-        margins.append(measured.margin)
-        by_seed.setdefault(path.seed, []).append(measured.descent.value)
-    least = [min(values) for values in by_seed.values()]
-    if not least:
+        by_seed.setdefault(path.seed, []).append(measure_descent(path))
+    if not by_seed:
         return ["0", NONE, NONE]
+    least = [min(one.descent.value for one in paths) for paths in by_seed.values()]
     logs = [math.log(max(value, _LEAST)) for value in least]
-    within = sum(value <= margins[0] for value in least)
+    within = sum(any(one.is_descent for one in paths) for paths in by_seed.values())
     return [str(len(least)), number(math.exp(sum(logs) / len(logs))), str(within)]

@@ -1,6 +1,7 @@
 """The recipe of CONTRIBUTING.md for a curve: one class and one file, from fit to report."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,44 +13,21 @@ from lightning_sparse.paths.geometry import curve_length
 from lightning_sparse.records import read_record, to_json
 from lightning_sparse.tensor_files import load_tensors
 
-PACKAGE = '''
-import math
-from dataclasses import dataclass
-
-from lightning_sparse.paths.curves import AbstractCurve
-
-
-@dataclass(frozen=True)
-class SineBump(AbstractCurve):
-    """Leaves the straight line between two fixed ends by a sine's half wave."""
-
-    height: float
-
-    @property
-    def name(self):
-        return f"sine bump {self.height:g} high"
-
-    @property
-    def num_points(self):
-        return 3
-
-    def basis(self, t):
-        bump = self.height * math.sin(math.pi * t)
-        return (1 - t - bump / 2, bump, t - bump / 2)
-
+SINE_BUMP = Path(__file__).with_name("sine_bump.py")
+LOOSE = """
 
 def loose(height):
     curve = SineBump(height)
     object.__setattr__(curve, "basis", lambda t: (0.5, 0.0, 0.5))
     return curve
-'''
+"""
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     """A folder of a user's: a package of hers, and runs that the curves of all tests end at."""
     folder = tmp_path_factory.mktemp("hers")
-    (folder / "her_curves.py").write_text(PACKAGE)
+    (folder / "her_curves.py").write_text(SINE_BUMP.read_text() + LOOSE)
     (folder / "conf" / "curve").mkdir(parents=True)
     file = folder / "conf" / "curve" / "sine_bump.yaml"
     file.write_text("_target_: her_curves.SineBump\nheight: 1.5\n")

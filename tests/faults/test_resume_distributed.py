@@ -163,7 +163,7 @@ def straight(tmp_path_factory):
     return runs_dir
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module")
 def undisturbed(request, tmp_path_factory):
     """A number of ranks, and all runs that so many make, which nothing disturbs."""
     runs_dir = tmp_path_factory.mktemp("undisturbed")
@@ -175,15 +175,19 @@ def undisturbed(request, tmp_path_factory):
 # By what a number of ranks is interrupted where not everything is asked for: each with each kind
 # of run, each number with each of both.
 OF_TWO = {("prune", "SIGTERM"), ("curve", "SIGKILL")}
+INTERRUPTIONS = [
+    (num_ranks, kind, name)
+    for num_ranks in (2, 4)
+    for kind in ("prune", "curve")
+    for name in ("SIGTERM", "SIGKILL")
+    if IS_WHOLE or ((kind, name) in OF_TWO) == (num_ranks == 2)
+]
 
 
 @slow
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
-@pytest.mark.parametrize("kind", ["prune", "curve"])
+@pytest.mark.parametrize(("undisturbed", "kind", "name"), INTERRUPTIONS, indirect=["undisturbed"])
 def test_any_number_of_ranks_resumes_to_the_same_bits(undisturbed, tmp_path, kind, name):
     num_ranks, straight_dir = undisturbed
-    if not IS_WHOLE and ((kind, name) in OF_TWO) != (num_ranks == 2):
-        pytest.skip("make test-faults interrupts every run by every signal")
     of = {"prune": PRUNE, "curve": CURVE}[kind]
     if of is CURVE:
         needed = run_dir(straight_dir, num_ranks, DENSE)

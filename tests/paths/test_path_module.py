@@ -42,7 +42,9 @@ def masked(state, masks):
     return {name: v * masks[name] if name in masks else v for name, v in state.items()}
 
 
-def make_module(*, degree=2, curve=None, masks=None, network=None, seed=1, **changes):
+def make_module(
+    *, degree=2, curve=None, masks=None, network=None, seed=1, probe_batches=None, **changes
+):
     start, end = make_end(1), make_end(2)
     if masks is not None:
         start, end = masked(start, masks), masked(end, masks)
@@ -54,6 +56,7 @@ def make_module(*, degree=2, curve=None, masks=None, network=None, seed=1, **cha
         subspace=masks,
         settings=make_settings(**changes),
         seed=seed,
+        probe_batches=probe_batches,
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import PolygonalChain
 from lightning_sparse.paths.geometry import point_on_curve
 from lightning_sparse.paths.path_module import PathModule
@@ -69,6 +70,7 @@ def test_the_piece_over_the_hill_gets_a_bend_from_where_the_chain_is_nearly_stra
         network=Place(), start=at([-1.0, 0.0]), end=at([1.0, 0.0]), seed=1, loss=ring,
         curve=PolygonalChain(5, reinsertions=1),
         settings=make_settings(num_steps=4, learning_rate=1e-9),
+        probe_batches=make_data().probe_batches,
     )  # fmt: skip
     module.control_points.data = on_ring(170.0, 165.0, 160.0, 150.0, 120.0)
     before = module.all_points.detach()
@@ -94,15 +96,19 @@ def test_the_piece_over_the_hill_gets_a_bend_from_where_the_chain_is_nearly_stra
 
 
 def fitted(folder, *stops, reinsertions=3, **changes):
+    data = make_data()
     module = make_module(
-        curve=PolygonalChain(5, reinsertions=reinsertions), masks=make_masks(), **changes
+        curve=PolygonalChain(5, reinsertions=reinsertions),
+        masks=make_masks(),
+        probe_batches=data.probe_batches,
+        **changes,
     )
     # Far from straight, so that some pieces are worse than others.
     noise = torch.randn(module.control_points.shape, generator=torch.Generator().manual_seed(5))
     module.control_points.data += 0.5 * noise * module._subspace
     options = {"accelerator": "cpu", "devices": 1}
     checkpoints = RunCheckpoints(folder, None, {})
-    fit_resumably(module, make_data(), 12, [*map(StopAt, stops)], options, checkpoints)
+    fit_resumably(module, data, 12, [*map(StopAt, stops)], options, checkpoints)
     return module
 
 
@@ -125,3 +131,8 @@ def test_bends_stay_in_the_mask_and_without_reinsertions_the_chain_is_the_plain_
     assert not bool(moving.control_points[:, outside].any())
     assert not torch.equal(plain.control_points, moving.control_points)
     assert plain.curve == PolygonalChain(5)
+
+
+def test_a_chain_whose_bends_move_is_refused_without_batches_to_move_them_by():
+    with pytest.raises(UserError, match=r"moves its bends by .* give a function .* probe_batches"):
+        make_module(curve=PolygonalChain(5, reinsertions=1))

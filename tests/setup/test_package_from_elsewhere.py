@@ -34,7 +34,6 @@ her_sparsity = ["conf/*/*.yaml"]
 """
 
 MODULE = '''
-import math
 from dataclasses import dataclass
 
 import torch
@@ -44,7 +43,6 @@ from lightning_sparse.analysis.question import in_most_seeds
 from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim
 from lightning_sparse.data.augmentation import RandomShift
 from lightning_sparse.data.source import ImageSource, TensorImages
-from lightning_sparse.paths.curves import AbstractCurve
 from lightning_sparse.sparsity.distributions import AbstractDistribution
 from lightning_sparse.sparsity.method import AbstractStaticMethod
 from lightning_sparse.sparsity.ranking import best_masks
@@ -63,25 +61,6 @@ class SmallestAtStart(AbstractStaticMethod):
 
     def target_sparsity(self, step):
         return self.sparsity
-
-
-@dataclass(frozen=True)
-class SineBump(AbstractCurve):
-    """Leaves the straight line between two fixed ends by a sine's half wave."""
-
-    height: float
-
-    @property
-    def name(self):
-        return f"sine bump {self.height:g} high"
-
-    @property
-    def num_points(self):
-        return 3
-
-    def basis(self, t):
-        bump = self.height * math.sin(math.pi * t)
-        return (1 - t - bump / 2, bump, t - bump / 2)
 
 
 def build_stripes(num_images):
@@ -123,7 +102,7 @@ sparse_method:
   sparsity: ${sparsity}
   distribution: ${distribution}
 """,
-    "curve/sine_bump": "_target_: her_sparsity.SineBump\nheight: 1.5\n",
+    "curve/sine_bump": "_target_: her_sparsity.sine_bump.SineBump\nheight: 1.5\n",
     "data/stripes": "_target_: her_sparsity.build_stripes\nnum_images: 512\n",
 }
 
@@ -138,6 +117,7 @@ def installed(tmp_path, monkeypatch):
         file.write_text(text)
     (project / "pyproject.toml").write_text(PROJECT)
     (project / "her_sparsity" / "__init__.py").write_text(MODULE)
+    shutil.copy(REPOSITORY / "tests" / "cli" / "sine_bump.py", project / "her_sparsity")
     environment = Environment(REPOSITORY)
     subprocess.run(
         [*find_uv(environment), "pip", "install", "-q", "--offline", "--no-deps",
