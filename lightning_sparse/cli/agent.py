@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.multirun import plan_points
+from lightning_sparse.cli.plan_multirun import plan_points
 from lightning_sparse.cli.sweep_file import PROGRAM, Sweep, corner_points, parse_sweep
 from lightning_sparse.cli.tracking import require_server
 from lightning_sparse.cli.worker import look_at

@@ -73,6 +73,16 @@ def num_nodes(trainer: Mapping[str, Any]) -> int:
     return int(trainer.get("num_nodes", 1))
 
 
+def gpus_of(trainer: Mapping[str, Any]) -> int | tuple[int, ...] | None:
+    """Return how many GPUs or which of them are asked for; None if none, or left to Lightning."""
+    devices = trainer.get("devices", 1)
+    if trainer.get("accelerator") not in {"gpu", "cuda"}:
+        return None
+    if isinstance(devices, list) and devices and all(isinstance(k, int) for k in devices):
+        return tuple(devices)
+    return devices if isinstance(devices, int) else None
+
+
 def _remedy(wanted: int, num_ranks: int, batch_size: int) -> str:
     if wanted % num_ranks:
         return f"cannot be shared by {num_ranks} devices: choose a number that divides it"

@@ -11,15 +11,15 @@ from lightning_sparse.analysis.claim import to_json
 from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.method_rules import METHOD_RULES
 from lightning_sparse.analysis.needs import arms_of
-from lightning_sparse.arms import Arm
 from lightning_sparse.cli import reproduce
 from lightning_sparse.cli.arms import arms, unmasked
 from lightning_sparse.cli.compose import Composed, with_values
-from lightning_sparse.cli.pilot import best_of, entries_of, jobs_of, plan_arm, plan_stage, trials_of
-from lightning_sparse.cli.planning import plan_training
+from lightning_sparse.cli.pilot import best_of, entries_of
+from lightning_sparse.cli.plan_methods import by_depth, check, plan_all
+from lightning_sparse.cli.plan_pilot import jobs_of, plan_arm, plan_stage, trials_of
 from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, read_experiment, say_verdicts
-from lightning_sparse.cli.session import one_device_each, places
-from lightning_sparse.cli.variants import with_arm
+from lightning_sparse.cli.session import places
+from lightning_sparse.cli.variants import one_device_each
 from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job, with_needs
@@ -48,20 +48,6 @@ def run(settings: Composed) -> None:
         report(settings, console)
 
 
-def plan_all(settings: Composed) -> list[Job]:
-    """Plan every arm on every report seed, those with masks at every sparsity."""
-    plan, without_masks = settings.reproduce, unmasked(settings)
-    jobs = [
-        plan_training(with_arm(settings, arm, {"seed": seed, "sparsity": sparsity}))
-        for arm in settings.methods.arms
-        for sparsity in (
-            [settings.sparsity] if arm in without_masks else [settings.sparsity, *plan.sparsities]
-        )
-        for seed in [*plan.seeds, *plan.further_seeds]
-    ]
-    return list({job.run_id: job for job in jobs}.values())
-
-
 def tuned(settings: Composed, file: Path, console: Console) -> Composed:
     """Adopt for every arm what its own objective chooses, sources before what builds on them.
 
@@ -88,17 +74,6 @@ def tuned(settings: Composed, file: Path, console: Console) -> Composed:
     return settings
 
 
-def by_depth(names: Sequence[str], known: dict[str, Arm]) -> list[list[str]]:
-    """Group arms: those that need no other's run first, then those that need these, and so on."""
-
-    def depth(name: str) -> int:
-        sources = [point.run for point in known[name].sources if point.run in known]
-        return 1 + max(map(depth, sources)) if sources else 0
-
-    depths = {name: depth(name) for name in names}
-    return [[n for n in names if depths[n] == level] for level in sorted(set(depths.values()))]
-
-
 def report(settings: Composed, console: Console) -> None:
     """Judge the claims whose arms are all there, and write the page."""
     folder = methods_dir(settings)
@@ -121,20 +96,6 @@ def report(settings: Composed, console: Console) -> None:
 def methods_dir(settings: Composed) -> Path:
     """Return the folder that records, claims and page go to."""
     return Path(settings.runs_dir, settings.methods.dir)
-
-
-def check(settings: Composed) -> None:
-    """Refuse arms that are none, and seeds that the settings are tuned on."""
-    reproduce.check(settings)
-    names, known = settings.methods.arms, arms(settings)
-    if not names:
-        raise UserError(
-            "methods.arms=[]: name what is set beside each other, for example "
-            "methods.arms=[dense,prune,rigl], or an experiment that does: experiment=digits_methods"
-        )
-    for name in names:
-        if name not in known:
-            raise UserError(f"methods.arms: {name}: choose of {', '.join(known)}")
 
 
 def _make(settings: Composed, jobs: Sequence[Job], console: Console) -> None:

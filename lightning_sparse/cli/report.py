@@ -6,13 +6,12 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_sparse.analysis.claim import ClaimResult, to_json
-from lightning_sparse.analysis.judge import judge_all, rule_set
-from lightning_sparse.analysis.rule_set import RuleSet
+from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.triples import judge_triples
 from lightning_sparse.cli import across
 from lightning_sparse.cli.arms import arms
 from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.objects import build_question
+from lightning_sparse.cli.plan_reproduce import asked
 from lightning_sparse.cli.tracking import track_report
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import Record, read_records
@@ -87,20 +86,6 @@ def put_together(others: Sequence[Path], target: Path, settings: Composed) -> No
                 )
     lines = [to_line(record) for _, record in found.values()]
     write_text_atomic(target, "".join(f"{line}\n" for line in lines))
-
-
-def asked(settings: Composed, records: Sequence[Record] = ()) -> RuleSet:
-    """Return what is asked of an experiment: its rules, and the claims that it adds.
-
-    Args:
-        settings: As composed.
-        records: What was measured already, by rules that are kept; none before the first run.
-
-    Raises:
-        UserError: If one of the added is no claim, or does not fit the others.
-    """
-    added = [build_question(name) for name in settings.reproduce.further_claims]
-    return rule_set(settings.report.rules if records else None, records, added)
 
 
 def report_dir(settings: Composed) -> Path:

@@ -3,16 +3,14 @@
 import functools
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 
-from lightning_sparse.cli.batches import num_nodes
+from lightning_sparse.cli.batches import gpus_of
 from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.launch import is_first_of_run
-from lightning_sparse.cli.variants import replaced
 from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 from lightning_sparse.pipeline.places import (
@@ -40,7 +38,7 @@ def places(
     """
     group = settings.sweep if plan == "sweep" else settings.reproduce
     number = group.num_processes
-    devices = _gpus_of(settings.trainer)
+    devices = gpus_of(settings.trainer)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     uuids = [] if devices is None else chosen_gpus(read_gpus(), devices, visible)
     if not uuids:
@@ -52,29 +50,6 @@ def places(
         num_cores=num_cores(),
         say=functools.partial(console.print, markup=False, highlight=False, soft_wrap=True),
     )
-
-
-def one_device_each(settings: Composed) -> Composed:
-    """Let every run have one of the GPUs, if runs are small: no recipe counts on all of them.
-
-    Where ``global_batch_size`` fixes the images of a step, devices share them. Otherwise one device
-    is enough for a run, and several devices take several runs.
-    """
-    trainer = settings.trainer
-    is_small = settings.global_batch_size is None and num_nodes(trainer) == 1
-    if not is_small or _gpus_of(trainer) in {None, 1}:
-        return settings
-    return replaced(settings, {"trainer.devices": 1})
-
-
-def _gpus_of(trainer: Mapping[str, Any]) -> int | tuple[int, ...] | None:
-    """Return how many GPUs or which of them are asked for; None if none, or left to Lightning."""
-    devices = trainer.get("devices", 1)
-    if trainer.get("accelerator") not in {"gpu", "cuda"}:
-        return None
-    if isinstance(devices, list) and devices and all(isinstance(k, int) for k in devices):
-        return tuple(devices)
-    return devices if isinstance(devices, int) else None
 
 
 def num_cores(cpu_quota: Path = _CPU_QUOTA) -> int:

@@ -1,7 +1,7 @@
 """``lightning-sparse slurm-laboratory``: the laboratory as SLURM jobs, with its report."""
 
 from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.laboratory import plan_all
+from lightning_sparse.cli.plan_laboratory import plan_all
 from lightning_sparse.cli.slurm import submit_whole
 
 

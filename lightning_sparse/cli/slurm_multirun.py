@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.multirun import chosen_points, plan_points
+from lightning_sparse.cli.plan_multirun import chosen_points, plan_points
 from lightning_sparse.cli.slurm import submit
 
 

@@ -1,7 +1,7 @@
 """``lightning-sparse slurm-reproduce``: the whole experiment as SLURM jobs, with its report."""
 
 from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.reproduce import check, plan_all
+from lightning_sparse.cli.plan_reproduce import check, plan_all
 from lightning_sparse.cli.slurm import submit_whole
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.multirun import passed_on, plan_points, sweep_name
+from lightning_sparse.cli.plan_multirun import passed_on, plan_points, sweep_name
 from lightning_sparse.cli.sweep_file import corner_points, points, read_sweep
 from lightning_sparse.cli.tracking import require_server
 from lightning_sparse.cli.worker import look_at

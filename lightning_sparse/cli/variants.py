@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from lightning_sparse.cli.batches import gpus_of, num_nodes
 from lightning_sparse.cli.compose import (
     Composed,
     Source,
@@ -68,6 +69,19 @@ def with_curve(settings: Composed, name: str, values: Mapping[str, Any] | None =
         values: Whatever else is changed.
     """
     return _made(_with(_choosing(settings.source, "curve", name), values or {}))
+
+
+def one_device_each(settings: Composed) -> Composed:
+    """Let every run have one of the GPUs, if runs are small: no recipe counts on all of them.
+
+    Where ``global_batch_size`` fixes the images of a step, devices share them. Otherwise one device
+    is enough for a run, and several devices take several runs.
+    """
+    trainer = settings.trainer
+    is_small = settings.global_batch_size is None and num_nodes(trainer) == 1
+    if not is_small or gpus_of(trainer) in {None, 1}:
+        return settings
+    return replaced(settings, {"trainer.devices": 1})
 
 
 def of_runs(settings: Composed) -> Composed:

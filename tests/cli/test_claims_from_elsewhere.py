@@ -7,7 +7,7 @@ import pytest
 
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.reproduce import plan_all
+from lightning_sparse.cli.plan_reproduce import plan_all
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import to_json
 from tests.analysis.simulate import (

@@ -16,7 +16,7 @@ from lightning_sparse.analysis.experiment import Route, route_of
 from lightning_sparse.analysis.second_rules import RULES_2
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.execution import execute
-from lightning_sparse.cli.reproduce import plan_all
+from lightning_sparse.cli.plan_reproduce import plan_all
 from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.records import PathRecord, RunRecord
 from lightning_sparse.settings.tree import as_plain

@@ -10,8 +10,8 @@ from lightning_sparse.cli.identity import (
     _OF_RUNS,
     recorded_id,
 )
+from lightning_sparse.cli.plan_reproduce import check, plan_all
 from lightning_sparse.cli.planning import plan_path, plan_training
-from lightning_sparse.cli.reproduce import check, plan_all
 from lightning_sparse.cli.schema import leaves
 from lightning_sparse.cli.variants import replaced
 from lightning_sparse.errors import UserError

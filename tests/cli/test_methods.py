@@ -8,7 +8,8 @@ import pytest
 from lightning_sparse.cli import methods
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.pilot import best_of, trials_of
+from lightning_sparse.cli.pilot import best_of
+from lightning_sparse.cli.plan_pilot import trials_of
 from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError

@@ -5,10 +5,10 @@ import pytest
 
 from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.pilot import (
+from lightning_sparse.cli.pilot import edge_remarks
+from lightning_sparse.cli.plan_pilot import (
     arm_trials,
     curve_trials,
-    edge_remarks,
     jobs_of,
     plan_arm,
     plan_curve,

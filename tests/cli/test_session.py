@@ -9,9 +9,9 @@ from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.cli.session import (
     first_rank_console,
     num_cores,
-    one_device_each,
     places,
 )
+from lightning_sparse.cli.variants import one_device_each
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.places import Anywhere, parse_gpus
 

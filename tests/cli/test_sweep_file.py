@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from lightning_sparse.cli.compose import compose_settings, without_sweeps
-from lightning_sparse.cli.multirun import chosen_points, part, passed_on, plan_points
+from lightning_sparse.cli.plan_multirun import chosen_points, part, passed_on, plan_points
 from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.cli.shipped import SWEEPS_DIR
 from lightning_sparse.cli.sweep_file import (

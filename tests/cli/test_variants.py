@@ -6,7 +6,7 @@ import pytest
 from lightning_sparse.cli import compose, variants
 from lightning_sparse.cli.arms import arms
 from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.reproduce import plan_all
+from lightning_sparse.cli.plan_reproduce import plan_all
 from lightning_sparse.cli.variants import of_runs, replaced, with_arm, with_curve
 from lightning_sparse.errors import UserError
 

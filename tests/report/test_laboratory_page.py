@@ -7,8 +7,8 @@ import pytest
 
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.laboratory import plan_all
 from lightning_sparse.cli.main import main
+from lightning_sparse.cli.plan_laboratory import plan_all
 from lightning_sparse.records import to_json
 from lightning_sparse.report.document import write_report
 from lightning_sparse.report.findings import Findings

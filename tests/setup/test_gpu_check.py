@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.records import read_records as read_benchmarks
 from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.reproduce import plan_all
+from lightning_sparse.cli.plan_reproduce import plan_all
 from lightning_sparse.records import PathRecord, RunRecord, read_records
 from tools import gpu_check
 from tools.gpu_check import Stage
