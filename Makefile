@@ -4,6 +4,7 @@
 #            SPACE=dense  CURVE=cubic  GPUS=8  NODES=2  PARTITION=gpu  RUN=runs/NAME  FORMAT=onnx
 #            RULES=1 (set of rules that claims are judged by; those of the records by default)
 #            RUNS=runs (a folder, or an export of W&B)  IMAGENET=<folder>
+#            RECORDS=a/records.jsonl,b/records.jsonl (publish: records of other machines)
 #            SWEEP=gap  SWEEP_ID=ENTITY/PROJECT/ID  N=2 (processes or agents at once)
 #            ARGS="any further key=value"
 #            VERSIONS=free (setup: leave packages as they are that fit; VERSIONS=locked undoes it)
@@ -40,7 +41,8 @@ ARRAY = $(strip $(if $(SEEDS),'slurm.seeds=[$(SEEDS)]'))
 ENDS = $(strip $(if $(FROM),$(call quoted,path.start=$(FROM))) $(if $(TO),$(call quoted,path.end=$(TO))) \
        $(if $(SPACE),path.space=$(SPACE)) $(if $(CURVE),curve=$(CURVE)) $(if $(DEGREE),path.degree=$(DEGREE)))
 
-.PHONY: help setup reproduce laboratory slurm-laboratory pilot methods report readme train-dense train-prune train-scratch \
+.PHONY: help setup reproduce laboratory slurm-laboratory pilot methods report publish readme \
+        train-dense train-prune train-scratch \
         train-lottery line path slurm-train-dense slurm-train-prune slurm-train-scratch \
         slurm-train-lottery slurm-line slurm-path slurm-reproduce slurm-agents slurm-sweep \
         sweep agent sweep-local verify check-run export data-imagenet data-synthetic data-fashion bench bench-gpu \
@@ -75,6 +77,10 @@ methods: .venv ## Tune arms, train them and set them beside each other [EXPERIME
 
 report: .venv ## Judge and draw again from records; RUNS: across sweeps [EXPERIMENT RUNS RULES]
 	$(SPARSE) report $(if $(RUNS),$(call quoted,report.runs=$(RUNS))) $(PAGE) $(WHOLE) $(ARGS)
+
+publish: .venv ## Keep records, verdicts and figures under results/ [EXPERIMENT RECORDS RULES]
+	$(SPARSE) publish $(if $(RECORDS),$(call quoted,report.records=[$(RECORDS)])) $(PAGE) \
+	    $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(ARGS)
 
 readme: .venv ## Write figures and tables of claims into the pages, from results/ [EXPERIMENT RULES]
 	$(SPARSE) readme $(if $(EXPERIMENT),experiment=$(EXPERIMENT)) $(PAGE) $(ARGS)

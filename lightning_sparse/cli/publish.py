@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_sparse.analysis.judge import rules_of
-from lightning_sparse.cli import laboratory
+from lightning_sparse.cli import laboratory, report
 from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.methods import PILOT_FILE, methods_dir
 from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, read_experiment, report_dir
@@ -93,8 +93,11 @@ def run(settings: Composed) -> None:
 
     Of an experiment its records, claims and headline figure, and the laboratory's page with what is
     behind it; of one that sets methods beside each other their page, and the pilot. Nothing is
-    copied unless all of it is there.
+    copied unless all of it is there. Records of other machines, where the settings name some, are
+    put together and judged first.
     """
+    if settings.report.records:
+        report.run(settings)
     known = finished(settings)
     # Where nothing has been made, the first says what is missing.
     made = [one for one in known if one.is_there] or known[:1]

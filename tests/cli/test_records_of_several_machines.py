@@ -27,10 +27,10 @@ def written(folder, records):
     return folder
 
 
-def report(tmp_path, *folders):
+def report(tmp_path, *folders, verb="report"):
     names = ",".join(map(str, folders))
     return main(
-        ["report", "experiment=digits", f"runs_dir={tmp_path}/runs", f"report.records=[{names}]"]
+        [verb, "experiment=digits", f"runs_dir={tmp_path}/runs", f"report.records=[{names}]"]
     )
 
 
@@ -64,3 +64,20 @@ def test_a_run_that_two_machines_have_done_is_refused_and_nothing_is_written(
     assert error.startswith(f"error: report.records: {published[0].run_id} is in ")
     assert "a run counts once" in error
     assert not (tmp_path / "runs" / "reproduce").exists()
+
+
+def test_publish_keeps_one_result_of_two_machines_each_with_its_hardware(
+    tmp_path, published, monkeypatch
+):
+    first = written(tmp_path / "a", [on_machine(r, "GPU A") for r in published if r.seed == 31])
+    second = written(tmp_path / "b", [on_machine(r, "GPU B") for r in published if r.seed == 32])
+    monkeypatch.chdir(tmp_path)
+
+    assert report(tmp_path, first, second, verb="publish") == 0
+
+    results = tmp_path / "results" / "digits"
+    kept = read_records(results / "records.jsonl")
+    assert {(r.seed, r.provenance["accelerator"]) for r in kept} == {(31, "GPU A"), (32, "GPU B")}
+    claims = {claim["claim"]: claim for claim in json.loads((results / "claims.json").read_text())}
+    assert claims["B"]["seeds"] == [31, 32]
+    assert (results / "headline.png").is_file()

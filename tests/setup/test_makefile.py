@@ -15,7 +15,7 @@ def make(*arguments: str) -> str:
     # A make that runs these tests hands its own settings down.
     inherited = (
         "MAKE", "MFLAGS", "EXPERIMENT", "SEED", "SPARSITY", "ARGS", "FROM", "TO", "SPACE", "CURVE",
-        "DEGREE", "GPUS", "NODES", "PARTITION", "PYTHON", "TINY",
+        "DEGREE", "GPUS", "NODES", "PARTITION", "PYTHON", "RECORDS", "TINY",
     )  # fmt: skip
     variables = {k: v for k, v in os.environ.items() if not k.startswith(inherited)}
     done = subprocess.run(
@@ -108,6 +108,14 @@ def test_a_sweep_is_named_by_its_file_and_an_agent_by_the_sweeps_id():
     ]  # fmt: skip
     assert command("slurm-sweep", "SWEEP=gap", "EXPERIMENT=smoke").split() == [
         "lightning-sparse", "slurm-multirun", "sweep.file=gap", "experiment=smoke",
+    ]  # fmt: skip
+
+
+def test_what_is_published_may_come_from_several_machines():
+    said = make("--dry-run", "publish", "EXPERIMENT=smoke", "RECORDS=a/r.jsonl,b/r.jsonl")
+    assert " ".join(said.splitlines()[-2:]).replace("\\", "").split() == [
+        ".venv/bin/lightning-sparse", "publish", "'report.records=[a/r.jsonl,b/r.jsonl]'",
+        "experiment=smoke",
     ]  # fmt: skip
 
 
