@@ -22,10 +22,10 @@ from benchmarks.records import (
     read_records,
 )
 from benchmarks.spent import time_spent
+from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.records import read_records as read_experiment
 from lightning_sparse.report.blocks import Block, Document, Paragraph, Row, Section, Table
 from lightning_sparse.report.markdown import render_markdown
-from lightning_sparse.storage import write_text_atomic
 
 _STYLES: Mapping[Verdict, str] = {
     "holds": "bold green",

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.workloads import Scale
-from lightning_sparse.cli.session import num_cores
-from lightning_sparse.data.beton_writer import BetonSettings, write_beton
+from lightning_sparse.data.ffcv.beton_writer import BetonSettings, write_beton
 from lightning_sparse.data.image_folder import open_folders
 from lightning_sparse.data.imagenet_ffcv import PARTS, build_imagenet_ffcv
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.data.synthetic_folder import write_synthetic_folder
+from lightning_sparse.execution.session import num_cores
 
 _NUM_CLASSES = 10
 

@@ -14,8 +14,8 @@ from benchmarks.page import count_verdicts, terminal_table
 from benchmarks.pairing import Trial, run_trial
 from benchmarks.records import TrialRecord, append_record, to_record
 from benchmarks.workloads import Scale
-from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution.worker import silence_lightning
 from lightning_sparse.training.numerics import set_deterministic
 from lightning_sparse.training.provenance import provenance
 

@@ -14,13 +14,13 @@ from lightning_sparse.data.augmentation import RandomShift
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.digits import build_digits
 from lightning_sparse.data.source import ImageSource, TensorImages
-from lightning_sparse.heap import keep_freed_memory
 from lightning_sparse.models.build import build_model
 from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.models.resnet import BottleneckResNet, build_resnet50
 from lightning_sparse.paths.curves import Bezier
 from lightning_sparse.paths.path_module import PathModule
+from lightning_sparse.process.heap import keep_freed_memory
 from lightning_sparse.sparsity.application import MaskApplication
 from lightning_sparse.sparsity.masks import Masks, layerwise_masks
 from lightning_sparse.training.classifier_module import TrainingSettings

@@ -2,7 +2,7 @@
 
 No library does this alone: pydantic, cattrs and OmegaConf's structured configs turn 1 into 1.0
 where a number is declared, by which run ids, hashes of the values' JSON, would change. What fits is
-known by then: `lightning_sparse.cli.schema` says in one line what does not.
+known by then: `lightning_sparse.settings.schema` says in one line what does not.
 """
 
 import functools

@@ -15,6 +15,13 @@ import pytest
 import torch
 import torch.distributed
 
+from tests.commands import (  # noqa: F401 (what several rooms' tests ask for)
+    dense_run,
+    narrow_run,
+    pruned_run,
+    refused,
+    runs_dir,
+)
 from tests.distribution import SchedulingByFile, is_worker, long_first, num_processes
 from tests.faults.findings import note
 from tests.typechecking import check_annotations
@@ -41,7 +48,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    from lightning_sparse.cli.session import num_cores
+    from lightning_sparse.execution.session import num_cores
 
     return num_processes(config.args, num_cores())
 

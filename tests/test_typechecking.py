@@ -5,8 +5,8 @@ import torch
 from beartype.roar import BeartypeCallHintParamViolation
 from jaxtyping import TypeCheckError
 
-from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.rises import margin
+from lightning_sparse.settings.shipped import CONF_DIR
 from lightning_sparse.sparsity.packed_masks import pack_mask, unpack_mask
 from tests.typechecking import WITH_SHAPES
 

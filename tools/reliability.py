@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.records import read_record
 from lightning_sparse.report.blocks import Block, Document, Paragraph, Row, Section, Table
 from lightning_sparse.report.markdown import render_markdown
-from lightning_sparse.storage import write_text_atomic
 
 FINDINGS = Path("results/reliability/faults.jsonl")
 PAGE = Path("RELIABILITY.md")

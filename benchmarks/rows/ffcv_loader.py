@@ -18,8 +18,8 @@ from torchvision.datasets import ImageFolder
 from benchmarks.evaluation import write_jpegs
 from benchmarks.pairing import Claim, Ratio, Side, Trial
 from benchmarks.workloads import Scale, timed, use_cores
-from lightning_sparse.data.beton_writer import BetonSettings, write_beton
 from lightning_sparse.data.datamodule import ImageDataModule
+from lightning_sparse.data.ffcv.beton_writer import BetonSettings, write_beton
 from lightning_sparse.data.imagenet_ffcv import build_imagenet_ffcv
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,1 +1,1 @@
-"""The command line: composes settings, builds objects, calls one function of a lower room."""
+"""The command line: one verb, one file, which asks for settings and a plan, runs it and reports."""

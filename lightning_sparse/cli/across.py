@@ -7,11 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightning_sparse.cli.arms import arms
-from lightning_sparse.cli.compose import Composed
 from lightning_sparse.errors import UserError
 from lightning_sparse.records import RECORD_FILE, Record, read_record
 from lightning_sparse.report.across import write_across
+from lightning_sparse.settings.arms import arms
+from lightning_sparse.settings.compose import Composed
 
 REPORT_DIR = "across"
 

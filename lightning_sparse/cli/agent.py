@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.plan_multirun import plan_points
-from lightning_sparse.cli.sweep_file import PROGRAM, Sweep, corner_points, parse_sweep
-from lightning_sparse.cli.tracking import require_server
-from lightning_sparse.cli.worker import look_at
 from lightning_sparse.errors import UserError
-from lightning_sparse.preemption import asked_at_good_moments
+from lightning_sparse.execution.tracker_choice import require_server
+from lightning_sparse.execution.worker import look_at
+from lightning_sparse.planning.multirun import plan_points
+from lightning_sparse.process.preemption import asked_at_good_moments
+from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.sweep_file import PROGRAM, Sweep, corner_points, parse_sweep
 
 _LOOK_SECONDS = 0.1
 

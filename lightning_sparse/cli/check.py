@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from lightning_sparse.arms import arm_of
-from lightning_sparse.cli.batches import num_devices, num_nodes
-from lightning_sparse.cli.build import build_data, build_network, build_training
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution.build import build_data, build_network, build_training
+from lightning_sparse.execution.worker import silence_lightning
+from lightning_sparse.settings.batches import num_devices, num_nodes
+from lightning_sparse.settings.compose import Composed
 from lightning_sparse.training.rehearsal import Rehearsal, rehearse
 from lightning_sparse.training.validation import validate
 

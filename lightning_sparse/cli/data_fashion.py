@@ -5,8 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_sparse.data.fashion_package import fetch_fashion, is_fetched
+from lightning_sparse.files.storage import told_if_not_written
 from lightning_sparse.settings.images import FashionSettings
-from lightning_sparse.storage import told_if_not_written
 
 
 def run(settings: FashionSettings) -> None:

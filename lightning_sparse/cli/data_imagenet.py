@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightning_sparse.cli.session import num_cores
 from lightning_sparse.errors import UserError, as_line
+from lightning_sparse.execution.session import num_cores
+from lightning_sparse.files.storage import told_if_not_written
 from lightning_sparse.settings.images import BetonFilesSettings, ImagenetSettings
-from lightning_sparse.storage import told_if_not_written
 
 _NUM_NAMED = 20
 
@@ -41,12 +41,12 @@ def write_betons(
         skip_corrupt: Whether images that cannot be decoded are left out.
 
     Raises:
-        UserError: See `lightning_sparse.data.beton_writer.write_beton`.
+        UserError: See `lightning_sparse.data.ffcv.beton_writer.write_beton`.
     """
     if importlib.util.find_spec("ffcv") is None:
         raise UserError("FFCV is not installed, which writes these files; `make setup` installs it")
     # Only now: FFCV takes seconds to import, and a mistyped setting must not wait for it.
-    from lightning_sparse.data.beton_writer import BetonSettings, note_file, write_beton
+    from lightning_sparse.data.ffcv.beton_writer import BetonSettings, note_file, write_beton
     from lightning_sparse.data.image_folder import open_folders
     from lightning_sparse.data.imagenet_ffcv import PARTS
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_sparse.cli.data_imagenet import write_betons
-from lightning_sparse.cli.session import num_cores
+from lightning_sparse.execution.session import num_cores
+from lightning_sparse.files.storage import told_if_not_written
 from lightning_sparse.settings.images import SyntheticSettings
-from lightning_sparse.storage import told_if_not_written
 
 
 def run(settings: SyntheticSettings) -> None:

@@ -8,8 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lightning_sparse.cli.build import build_data, build_network, load_state_
-from lightning_sparse.cli.compose import Composed
 from lightning_sparse.errors import UserError
 from lightning_sparse.exchange.csr import check_csr, csr_bytes, csr_from_bytes
 from lightning_sparse.exchange.onnx_file import (
@@ -19,8 +17,10 @@ from lightning_sparse.exchange.onnx_file import (
     onnx_bytes,
     require_onnx,
 )
+from lightning_sparse.execution.build import build_data, build_network, load_state_
+from lightning_sparse.files.storage import write_bytes_atomic
 from lightning_sparse.paths.end_points import EndPoint, load_end_point
-from lightning_sparse.storage import write_bytes_atomic
+from lightning_sparse.settings.compose import Composed
 from lightning_sparse.training.run import WEIGHTS_FILE
 
 _ENDINGS = {"onnx": ".onnx", "csr": ".csr.safetensors"}

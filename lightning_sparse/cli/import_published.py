@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 
-from lightning_sparse.cli.build import build_data, build_network, build_training, load_state_
-from lightning_sparse.cli.compose import Composed, with_values
-from lightning_sparse.cli.identity import run_dir, training_id
-from lightning_sparse.cli.summaries import describe_run
-from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.errors import UserError
 from lightning_sparse.exchange.published import Published, read_published
+from lightning_sparse.execution.build import build_data, build_network, build_training, load_state_
+from lightning_sparse.execution.summaries import describe_run
+from lightning_sparse.execution.worker import silence_lightning
 from lightning_sparse.records import RECORD_FILE
+from lightning_sparse.settings.compose import Composed, with_values
+from lightning_sparse.settings.identity import run_dir, training_id
 from lightning_sparse.settings.tree import recorded
 from lightning_sparse.sparsity.masks import measured_sparsity
 from lightning_sparse.training.imported import keep_imported

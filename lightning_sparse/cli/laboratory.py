@@ -12,20 +12,20 @@ from lightning_sparse.analysis.claim import to_json as claims_to_json
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.laboratory import ESCAPES
 from lightning_sparse.cli import report, reproduce
-from lightning_sparse.cli.arms import arms
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.plan_laboratory import plan_all, rules
-from lightning_sparse.cli.session import places
-from lightning_sparse.cli.variants import one_device_each
-from lightning_sparse.cli.worker import look_at, run_job
+from lightning_sparse.execution.session import places
+from lightning_sparse.execution.worker import look_at, run_job
+from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.pipeline.jobs import Job, unfinished
-from lightning_sparse.pipeline.locks import held
 from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.planning.laboratory import plan_all, rules
+from lightning_sparse.process.locks import held
 from lightning_sparse.records import RunRecord, to_json
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
 from lightning_sparse.report.pages import PAGE
-from lightning_sparse.storage import write_text_atomic
+from lightning_sparse.settings.arms import arms
+from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.variants import one_device_each
 
 COURSES_FILE = "courses.jsonl"
 _HISTORY_FILE = "history.jsonl"

@@ -1,8 +1,8 @@
 """``lightning-sparse line``: the straight line between two points."""
 
 from lightning_sparse.cli import path
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.variants import with_curve
+from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.variants import with_curve
 
 
 def run(settings: Composed) -> None:

@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Sequence
 
 from lightning_sparse import __version__
-from lightning_sparse.cli.surroundings import prepared
 from lightning_sparse.errors import UserError, as_line, is_the_users, of_file
-from lightning_sparse.preemption import EXIT_STATUS, Preempted, ends_when_asked
+from lightning_sparse.process.preemption import EXIT_STATUS, Preempted, ends_when_asked
+from lightning_sparse.process.surroundings import prepared
 
 VERBS = {
     "train": "train one end point: method=dense, prune, scratch or lottery",
@@ -132,25 +132,25 @@ def _dispatch(words: list[str]) -> int:
         return int(importlib.import_module(f"lightning_sparse.cli.{verb}").run(_folders(rest)))
     if verb in _ON_DATA:
         return _write_data(verb, rest)
-    compose = importlib.import_module("lightning_sparse.cli.compose")
+    compose = importlib.import_module("lightning_sparse.settings.compose")
     if "--settings" in rest:
         rest.remove("--settings")
         print(compose.as_yaml(compose.compose_settings(rest)), end="")
         return _OK
     rest, swept = compose.without_sweeps(rest) if verb in _ON_POINTS else (rest, [])
     settings = compose.compose_settings(rest)
-    launch = importlib.import_module("lightning_sparse.cli.launch")
+    launch = importlib.import_module("lightning_sparse.execution.launch")
     launch.settle_ranks(settings.trainer if verb in _ON_RANKS else {}, os.environ)
-    importlib.import_module("lightning_sparse.cli.tracking").check_tracker(settings)
+    importlib.import_module("lightning_sparse.execution.tracker_choice").check_tracker(settings)
     run = importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}").run
     found = run(settings, swept) if verb in _ON_POINTS else run(settings)
     return int(found) if verb in _WITH_STATUS else _OK
 
 
 def _write_data(verb: str, words: list[str]) -> int:
-    as_yaml = importlib.import_module("lightning_sparse.cli.compose").as_yaml
-    compose = importlib.import_module("lightning_sparse.cli.data_settings").compose_data_settings
-    settings = compose(verb, [word for word in words if word != "--settings"])
+    as_yaml = importlib.import_module("lightning_sparse.settings.compose").as_yaml
+    room = importlib.import_module("lightning_sparse.settings.data_settings")
+    settings = room.compose_data_settings(verb, [word for word in words if word != "--settings"])
     if "--settings" in words:
         print(as_yaml(settings), end="")
     else:

@@ -12,23 +12,23 @@ from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.method_rules import METHOD_RULES
 from lightning_sparse.analysis.needs import arms_of
 from lightning_sparse.cli import reproduce
-from lightning_sparse.cli.arms import arms, unmasked
-from lightning_sparse.cli.compose import Composed, with_values
 from lightning_sparse.cli.pilot import best_of, entries_of
-from lightning_sparse.cli.plan_methods import by_depth, check, plan_all
-from lightning_sparse.cli.plan_pilot import jobs_of, plan_arm, plan_stage, trials_of
 from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, read_experiment, say_verdicts
-from lightning_sparse.cli.session import places
-from lightning_sparse.cli.variants import one_device_each
-from lightning_sparse.cli.worker import look_at, run_job
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution.session import places
+from lightning_sparse.execution.worker import look_at, run_job
+from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.pipeline.jobs import Job, with_needs
-from lightning_sparse.pipeline.locks import held
 from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.planning.methods import by_depth, check, plan_all
+from lightning_sparse.planning.pilot import jobs_of, plan_arm, plan_stage, trials_of
+from lightning_sparse.process.locks import held
 from lightning_sparse.records import to_json as record_json
 from lightning_sparse.report.methods_page import write_methods
 from lightning_sparse.report.pages import PAGE
-from lightning_sparse.storage import write_text_atomic
+from lightning_sparse.settings.arms import arms, unmasked
+from lightning_sparse.settings.compose import Composed, with_values
+from lightning_sparse.settings.variants import one_device_each
 
 PILOT_FILE = "pilot.jsonl"
 

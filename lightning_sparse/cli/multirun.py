@@ -9,20 +9,20 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.plan_multirun import chosen_points, part, plan_each, plan_points, where
-from lightning_sparse.cli.seeds import mean_summary
-from lightning_sparse.cli.session import places
-from lightning_sparse.cli.sweep_file import (
+from lightning_sparse.errors import UserError
+from lightning_sparse.execution.seeds import mean_summary
+from lightning_sparse.execution.session import places
+from lightning_sparse.execution.worker import look_at, run_job
+from lightning_sparse.files.storage import write_text_atomic
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.planning.multirun import chosen_points, part, plan_each, plan_points, where
+from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.plans import SweepSettings
+from lightning_sparse.settings.sweep_file import (
     Point,
     Sweep,
 )
-from lightning_sparse.cli.worker import look_at, run_job
-from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
-from lightning_sparse.pipeline.runner import run_jobs
-from lightning_sparse.settings.plans import SweepSettings
-from lightning_sparse.storage import write_text_atomic
 
 _METRICS = {
     "train": "end/train_objective",

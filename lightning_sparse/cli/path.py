@@ -1,11 +1,11 @@
 """``lightning-sparse path``: one curve, fitted and measured."""
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.planning import plan_path
-from lightning_sparse.cli.seeds import run_over_seeds
-from lightning_sparse.cli.session import first_rank_console, run_wanted
-from lightning_sparse.cli.summaries import describe_path
+from lightning_sparse.execution.seeds import run_over_seeds
+from lightning_sparse.execution.session import first_rank_console, run_wanted
+from lightning_sparse.execution.summaries import describe_path
+from lightning_sparse.planning.runs import plan_path
 from lightning_sparse.records import PathRecord, RunRecord, read_record
+from lightning_sparse.settings.compose import Composed
 
 
 def run(settings: Composed) -> None:

@@ -10,8 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.plan_pilot import (
+from lightning_sparse.errors import UserError
+from lightning_sparse.execution.session import places
+from lightning_sparse.execution.worker import look_at, run_job
+from lightning_sparse.files.storage import write_text_atomic
+from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.planning.pilot import (
     Trial,
     arm_trials,
     curve_trials,
@@ -20,14 +25,9 @@ from lightning_sparse.cli.plan_pilot import (
     plan_curve,
     plan_stage,
 )
-from lightning_sparse.cli.session import places
-from lightning_sparse.cli.variants import one_device_each
-from lightning_sparse.cli.worker import look_at, run_job
-from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
-from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.records import RunRecord
-from lightning_sparse.storage import write_text_atomic
+from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.variants import one_device_each
 
 
 def run(settings: Composed) -> None:

@@ -8,12 +8,12 @@ from rich.console import Console
 
 from lightning_sparse.analysis.judge import rules_of
 from lightning_sparse.cli import laboratory, report
-from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.methods import PILOT_FILE, methods_dir
 from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, read_experiment, report_dir
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.storage import write_bytes_atomic
 from lightning_sparse.records import NEWEST_RULES
-from lightning_sparse.storage import write_bytes_atomic
+from lightning_sparse.settings.compose import Composed
 
 RESULTS_DIR = Path("results")
 RECORDS = (RECORDS_FILE, CLAIMS_FILE)

@@ -6,11 +6,11 @@ from rich.console import Console
 
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.triples import judge_triples
-from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.publish import results_dir
 from lightning_sparse.cli.report import RECORDS_FILE, read_experiment
 from lightning_sparse.records import NEWEST_RULES
 from lightning_sparse.report.readme import has_markers, in_full, in_short, picture, update_page
+from lightning_sparse.settings.compose import Composed
 
 README, RESULTS_PAGE = Path("README.md"), Path("docs/results.md")
 

@@ -9,18 +9,18 @@ from lightning_sparse.analysis.claim import ClaimResult, to_json
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.triples import judge_triples
 from lightning_sparse.cli import across
-from lightning_sparse.cli.arms import arms
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.plan_reproduce import asked
-from lightning_sparse.cli.tracking import track_report
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution.tracker_choice import track_report
+from lightning_sparse.files.storage import write_text_atomic
+from lightning_sparse.planning.reproduce import asked
 from lightning_sparse.records import Record, read_records
 from lightning_sparse.records import to_json as to_line
 from lightning_sparse.report.document import write_report
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.pages import PAGE
 from lightning_sparse.report.terminal import print_claims
-from lightning_sparse.storage import write_text_atomic
+from lightning_sparse.settings.arms import arms
+from lightning_sparse.settings.compose import Composed
 
 RECORDS_FILE = "records.jsonl"
 CLAIMS_FILE = "claims.json"

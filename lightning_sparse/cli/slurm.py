@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightning_sparse.cli.batches import num_devices, num_nodes
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.shipped import CONF_DIR
 from lightning_sparse.cli.slurm_job import run_command
-from lightning_sparse.cli.worker import look_at
 from lightning_sparse.cluster.submission import Resources, Submitted, Submitter
+from lightning_sparse.execution.worker import look_at
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.settings.batches import num_devices, num_nodes
+from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.shipped import CONF_DIR
 
 _REQUEUE_FILE = CONF_DIR / "slurm" / "requeue.sh"
 

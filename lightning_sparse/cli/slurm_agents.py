@@ -3,10 +3,10 @@
 from rich.console import Console
 
 from lightning_sparse.cli.agent import checked_id
-from lightning_sparse.cli.compose import Composed
 from lightning_sparse.cli.slurm import resources_of, say, submitter
-from lightning_sparse.cli.tracking import require_server
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution.tracker_choice import require_server
+from lightning_sparse.settings.compose import Composed
 
 
 def run(settings: Composed) -> None:

@@ -1,8 +1,8 @@
 """``lightning-sparse slurm-laboratory``: the laboratory as SLURM jobs, with its report."""
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.plan_laboratory import plan_all
 from lightning_sparse.cli.slurm import submit_whole
+from lightning_sparse.planning.laboratory import plan_all
+from lightning_sparse.settings.compose import Composed
 
 
 def run(settings: Composed) -> None:

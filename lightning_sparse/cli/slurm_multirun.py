@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.plan_multirun import chosen_points, plan_points
 from lightning_sparse.cli.slurm import submit
+from lightning_sparse.planning.multirun import chosen_points, plan_points
+from lightning_sparse.settings.compose import Composed
 
 
 def run(settings: Composed, swept: Sequence[str] = ()) -> None:

@@ -1,8 +1,8 @@
 """``lightning-sparse slurm-path``: one curve, and the runs at its ends, as SLURM jobs."""
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.planning import plan_path
 from lightning_sparse.cli.slurm import submit
+from lightning_sparse.planning.runs import plan_path
+from lightning_sparse.settings.compose import Composed
 
 
 def run(settings: Composed) -> None:

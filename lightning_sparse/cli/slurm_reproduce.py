@@ -1,8 +1,8 @@
 """``lightning-sparse slurm-reproduce``: the whole experiment as SLURM jobs, with its report."""
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.plan_reproduce import check, plan_all
 from lightning_sparse.cli.slurm import submit_whole
+from lightning_sparse.planning.reproduce import check, plan_all
+from lightning_sparse.settings.compose import Composed
 
 
 def run(settings: Composed) -> None:

@@ -1,9 +1,9 @@
 """``lightning-sparse slurm-train``: one end point, or one for each seed, as SLURM jobs."""
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.cli.slurm import submit
-from lightning_sparse.cli.variants import replaced
+from lightning_sparse.planning.runs import plan_training
+from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.variants import replaced
 
 
 def run(settings: Composed) -> None:

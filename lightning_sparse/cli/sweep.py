@@ -4,12 +4,12 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.plan_multirun import passed_on, plan_points, sweep_name
-from lightning_sparse.cli.sweep_file import corner_points, points, read_sweep
-from lightning_sparse.cli.tracking import require_server
-from lightning_sparse.cli.worker import look_at
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution.tracker_choice import require_server
+from lightning_sparse.execution.worker import look_at
+from lightning_sparse.planning.multirun import passed_on, plan_points, sweep_name
+from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.sweep_file import corner_points, points, read_sweep
 
 
 def run(settings: Composed) -> None:

@@ -1,11 +1,11 @@
 """``lightning-sparse train``: one end point."""
 
-from lightning_sparse.cli.compose import Composed
-from lightning_sparse.cli.planning import plan_training
-from lightning_sparse.cli.seeds import run_over_seeds
-from lightning_sparse.cli.session import first_rank_console, run_wanted
-from lightning_sparse.cli.summaries import describe_run
+from lightning_sparse.execution.seeds import run_over_seeds
+from lightning_sparse.execution.session import first_rank_console, run_wanted
+from lightning_sparse.execution.summaries import describe_run
+from lightning_sparse.planning.runs import plan_training
 from lightning_sparse.records import RunRecord
+from lightning_sparse.settings.compose import Composed
 
 
 def run(settings: Composed) -> None:

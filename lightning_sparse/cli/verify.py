@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lightning_sparse.cli.identity import recorded_id
 from lightning_sparse.errors import UserError, as_line
-from lightning_sparse.manifests import HASHES_FILE, has_hashes, wrong_hashes
+from lightning_sparse.files.manifests import HASHES_FILE, has_hashes, wrong_hashes
 from lightning_sparse.records import RECORD_FILE, Record, RunRecord, read_record
+from lightning_sparse.settings.identity import recorded_id
 
 _INTACT, _WRONG = 0, 1
 
@@ -71,15 +71,15 @@ def problems(run_dir: Path, *, builds: bool = False) -> Iterator[str]:
         yield str(error)
     yield from _problems_of(record, run_dir, builds=builds)
     if builds and isinstance(record, RunRecord):
-        from lightning_sparse.cli.rebuild import problems_of_network
+        from lightning_sparse.execution.rebuild import problems_of_network
 
         yield from problems_of_network(record, run_dir)
 
 
 def _problems_of(record: Record, run_dir: Path, *, builds: bool) -> Iterator[str]:
     # Imported only now: a mistyped folder must not wait for torch.
-    from lightning_sparse.cli.objects import build_curve
     from lightning_sparse.paths.verification import problems_of_path
+    from lightning_sparse.settings.objects import build_curve
     from lightning_sparse.training.verification import problems_of_run
 
     if isinstance(record, RunRecord):

@@ -19,7 +19,7 @@ from lightning_sparse.data.source import Images, ImageSource
 from lightning_sparse.errors import UserError
 
 if TYPE_CHECKING:
-    from lightning_sparse.data.beton import BetonImages
+    from lightning_sparse.data.ffcv.beton import BetonImages
 
 PARTS = ("train", "val")
 
@@ -73,7 +73,7 @@ def build_imagenet_ffcv(
 
 def _from_betons(folder: Path) -> "tuple[BetonImages, BetonImages, int]":
     # Only here, since FFCV may be missing; and it takes seconds to import.
-    from lightning_sparse.data.beton import BetonImages  # noqa: PLC0415
+    from lightning_sparse.data.ffcv.beton import BetonImages  # noqa: PLC0415
 
     train, test = (BetonImages(folder / f"{part}.beton") for part in PARTS)
     num_classes = int(train.labels.max()) + 1

@@ -28,7 +28,7 @@ from lightning_sparse.data.draws import uniform_draws
 from lightning_sparse.data.prefetch import one_ahead
 from lightning_sparse.data.source import ImageDataset, Images, TensorImages, ViewReader
 from lightning_sparse.errors import UserError, as_line, theirs
-from lightning_sparse.preemption import begin_loader
+from lightning_sparse.process.preemption import begin_loader
 from lightning_sparse.streams import stream_generator, stream_seed
 
 Batch = tuple[Tensor, Tensor]

@@ -12,8 +12,8 @@ from PIL import Image
 
 from lightning_sparse.data.synthetic import FIRST_TEST_INDEX, synthetic_images
 from lightning_sparse.errors import UserError
-from lightning_sparse.preemption import end_with_parent
-from lightning_sparse.storage import write_text_atomic
+from lightning_sparse.files.storage import write_text_atomic
+from lightning_sparse.process.preemption import end_with_parent
 
 _NOTE = "synthetic.json"
 _JPEG_QUALITY = 90

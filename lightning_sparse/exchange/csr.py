@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int32
 from torch import Tensor
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import tensors_as_bytes, tensors_from_bytes
 from lightning_sparse.sparsity.masks import Masks
-from lightning_sparse.tensor_files import tensors_as_bytes, tensors_from_bytes
 
 _FORMAT = "lightning_sparse.csr/1"
 _PARTS = ("values", "col_indices", "crow_indices", "shape")

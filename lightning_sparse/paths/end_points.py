@@ -7,11 +7,11 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.points import Moment
 from lightning_sparse.records import RunRecord, read_record
 from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.masks import Masks, layer_counts
-from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import (
     MASKS_FILE,
     weights_file,

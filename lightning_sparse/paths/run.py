@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import FixedBatches
 from lightning_sparse.errors import UserError
-from lightning_sparse.manifests import write_record
+from lightning_sparse.files.manifests import write_record
+from lightning_sparse.files.storage import write_text_atomic
+from lightning_sparse.files.tensor_files import save_tensors
 from lightning_sparse.models.flops import flops_of_run, forward_flops
 from lightning_sparse.paths.curves import AbstractCurve
 from lightning_sparse.paths.end_points import EndPoint
@@ -34,9 +36,7 @@ from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.records import NEWEST_RULES, PathRecord
 from lightning_sparse.rises import margin
 from lightning_sparse.sparsity.masks import Masks
-from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.streams import stream_seed
-from lightning_sparse.tensor_files import save_tensors
 from lightning_sparse.training.checkpoints import (
     RunCheckpoints,
     describe_network,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.paths.curves import AbstractCurve, Bezier, Line, own_curve
 from lightning_sparse.paths.end_points import EndPoint, load_end_point
 from lightning_sparse.paths.geometry import curve_length
@@ -22,7 +23,6 @@ from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.points import parse_point
 from lightning_sparse.records import STRAIGHT_LINE, PathRecord
 from lightning_sparse.sparsity.masks import Masks, full_masks
-from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import START_FILE
 from lightning_sparse.training.verification import (
     differing_settings,

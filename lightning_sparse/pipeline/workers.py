@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.places import Place
-from lightning_sparse.preemption import Preempted, end_with_parent, ends_when_asked
+from lightning_sparse.process.preemption import Preempted, end_with_parent, ends_when_asked
 
 Report = Callable[[int, int], None]
 Execute = Callable[[Job, Report | None], str]

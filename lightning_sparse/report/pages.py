@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from lightning_sparse.files.storage import write_bytes_atomic, write_text_atomic
 from lightning_sparse.report.blocks import Document, Picture
 from lightning_sparse.report.html import render_html
 from lightning_sparse.report.markdown import render_markdown
-from lightning_sparse.storage import write_bytes_atomic, write_text_atomic
 
 PAGE = "report.html"
 

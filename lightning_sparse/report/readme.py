@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning_sparse.analysis.claim import ClaimResult
 from lightning_sparse.analysis.triples import Triple
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.records import Record, RunRecord
 from lightning_sparse.report.claims_tables import (
     summary_table,
@@ -18,7 +19,6 @@ from lightning_sparse.report.claims_tables import (
 from lightning_sparse.report.machines import machines_sentence
 from lightning_sparse.report.markdown import escape, render_table
 from lightning_sparse.report.style import listed, seed_words
-from lightning_sparse.storage import write_text_atomic
 
 
 def markers(name: str) -> tuple[str, str]:

@@ -1,1 +1,1 @@
-"""Settings: one typed tree, whose parts are declared by the rooms that use them."""
+"""Settings: a typed tree that rooms declare, composed from files and words; alone knows Hydra."""

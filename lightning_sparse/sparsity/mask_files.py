@@ -6,9 +6,9 @@ from pathlib import Path
 from safetensors import safe_open
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import load_tensors, save_tensors
 from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.sparsity.packed_masks import masks_hash, pack_masks, unpack_mask
-from lightning_sparse.tensor_files import load_tensors, save_tensors
 
 _FORMAT = "lightning_sparse.masks/1"
 

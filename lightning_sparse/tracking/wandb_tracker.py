@@ -16,9 +16,9 @@ from typing import Any, Concatenate, Literal, ParamSpec
 import wandb
 from pytorch_lightning.loggers import WandbLogger
 
-from lightning_sparse.preemption import asked_at_good_moments
+from lightning_sparse.files.storage import write_text_atomic
+from lightning_sparse.process.preemption import asked_at_good_moments
 from lightning_sparse.records import PathRecord, Record
-from lightning_sparse.storage import write_text_atomic
 from lightning_sparse.tracking.results import CURVE_COLUMNS, curve_rows, metrics, summary
 from lightning_sparse.tracking.tracker import AbstractTracker, TrackedRun
 from lightning_sparse.tracking.wandb_service import bound_its_end, end_service

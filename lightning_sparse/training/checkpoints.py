@@ -20,13 +20,18 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import distributed, nn
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.preemption import EXIT_STATUS, Preempted, StopRequest, asked_at_good_moments
-from lightning_sparse.storage import (
+from lightning_sparse.files.storage import (
     DamagedError,
     read_facts,
     remove_folder,
     verify_folder,
     write_folder_atomic,
+)
+from lightning_sparse.process.preemption import (
+    EXIT_STATUS,
+    Preempted,
+    StopRequest,
+    asked_at_good_moments,
 )
 from lightning_sparse.training.after_step import AfterStepCallback
 from lightning_sparse.training.gradient_buckets import settle_gradient_buckets

@@ -7,12 +7,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
-from lightning_sparse.manifests import write_record
+from lightning_sparse.files.manifests import write_record
+from lightning_sparse.files.tensor_files import save_tensors
 from lightning_sparse.models.flops import forward_flops
 from lightning_sparse.records import RunRecord
 from lightning_sparse.sparsity.mask_files import save_masks
 from lightning_sparse.sparsity.masks import Masks, kept_and_prunable, layer_counts
-from lightning_sparse.tensor_files import save_tensors
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.provenance import provenance
 from lightning_sparse.training.run import (

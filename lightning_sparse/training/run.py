@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import FixedBatches
 from lightning_sparse.errors import UserError
-from lightning_sparse.manifests import write_record
+from lightning_sparse.files.manifests import write_record
+from lightning_sparse.files.storage import write_text_atomic
+from lightning_sparse.files.tensor_files import load_tensors, save_tensors
 from lightning_sparse.models.batch_norm import recalibrate_
 from lightning_sparse.models.flops import ForwardFlops, flops_of_run, forward_flops
 from lightning_sparse.points import Moment
@@ -20,8 +22,6 @@ from lightning_sparse.records import Evaluation, RunRecord
 from lightning_sparse.sparsity.mask_files import save_masks
 from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts
 from lightning_sparse.sparsity.method import AbstractSparseMethod
-from lightning_sparse.storage import write_text_atomic
-from lightning_sparse.tensor_files import load_tensors, save_tensors
 from lightning_sparse.training.after_step import AfterStepCallback
 from lightning_sparse.training.checkpoints import (
     CheckpointCallback,

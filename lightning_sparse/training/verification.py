@@ -13,11 +13,11 @@ from torch import Tensor
 
 from lightning_sparse.arms import Arm, arm_of, recorded_method
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.records import LayerSparsity, RunRecord, read_record
 from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.masks import Masks, kept_and_prunable, layer_counts
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
-from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import (
     MASKS_FILE,
     START_FILE,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lightning_sparse.cli.compose import Composed, compose_settings
+from lightning_sparse.settings.compose import Composed, compose_settings
 
 _TINY = [
     "data=synthetic",

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from lightning_sparse.arms import arm_of
-from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.planning import plan_training
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import load_tensors, save_tensors
+from lightning_sparse.planning.runs import plan_training
 from lightning_sparse.records import read_record, read_records
+from lightning_sparse.settings.compose import compose_settings
 from lightning_sparse.sparsity.mask_files import load_masks
-from lightning_sparse.tensor_files import load_tensors, save_tensors
 
 ARM = """
 start: init

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.plan_reproduce import plan_all
 from lightning_sparse.errors import UserError
+from lightning_sparse.planning.reproduce import plan_all
 from lightning_sparse.records import to_json
+from lightning_sparse.settings.compose import compose_settings
 from tests.analysis.simulate import (
     ENDS_AND_MIDDLE,
     HEADLINE_SPARSITY,

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.paths.curves import PolygonalChain, own_curve
 from lightning_sparse.paths.geometry import curve_length
 from lightning_sparse.records import read_record, to_json
-from lightning_sparse.tensor_files import load_tensors
+from lightning_sparse.settings.compose import compose_settings
 
 SINE_BUMP = Path(__file__).with_name("sine_bump.py")
 LOOSE = """

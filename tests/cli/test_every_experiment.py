@@ -14,13 +14,13 @@ import torch
 
 from lightning_sparse.analysis.experiment import Route, route_of
 from lightning_sparse.analysis.second_rules import RULES_2
-from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.execution import execute
-from lightning_sparse.cli.plan_reproduce import plan_all
-from lightning_sparse.cli.shipped import CONF_DIR
+from lightning_sparse.execution.execute import execute
+from lightning_sparse.files.tensor_files import load_tensors
+from lightning_sparse.planning.reproduce import plan_all
 from lightning_sparse.records import PathRecord, RunRecord
+from lightning_sparse.settings.compose import compose_settings
+from lightning_sparse.settings.shipped import CONF_DIR
 from lightning_sparse.settings.tree import as_plain
-from lightning_sparse.tensor_files import load_tensors
 from tests.cli.small import in_small
 
 # Those that set methods beside each other have no lines and curves: tests/cli/test_methods.py.

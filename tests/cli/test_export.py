@@ -3,13 +3,13 @@ import pytest
 import torch
 
 from lightning_sparse.cli import export
-from lightning_sparse.cli.build import build_data, build_network
-from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
 from lightning_sparse.errors import UserError
 from lightning_sparse.exchange.csr import read_csr
+from lightning_sparse.execution.build import build_data, build_network
+from lightning_sparse.files.tensor_files import load_tensors
+from lightning_sparse.settings.compose import compose_settings
 from lightning_sparse.sparsity.mask_files import load_masks
-from lightning_sparse.tensor_files import load_tensors
 
 
 def words(run, *others):

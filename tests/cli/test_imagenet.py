@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_sparse.cli.build import build_method, build_training
-from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.planning import plan_training
+from lightning_sparse.execution.build import build_method, build_training
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.models.resnet import build_resnet50
+from lightning_sparse.planning.runs import plan_training
+from lightning_sparse.settings.compose import compose_settings
 from lightning_sparse.training.optimizers import build_optimizer
 
 # Steps at which warm-up ends and the rate drops: round(epoch * 1,281,167 / images per step).

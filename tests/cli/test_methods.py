@@ -6,15 +6,15 @@ import re
 import pytest
 
 from lightning_sparse.cli import methods
-from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
 from lightning_sparse.cli.pilot import best_of
-from lightning_sparse.cli.plan_pilot import trials_of
-from lightning_sparse.cli.planning import plan_training
-from lightning_sparse.cli.worker import run_job
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution.worker import run_job
 from lightning_sparse.pipeline.runner import run_here
+from lightning_sparse.planning.pilot import trials_of
+from lightning_sparse.planning.runs import plan_training
 from lightning_sparse.records import read_records
+from lightning_sparse.settings.compose import compose_settings
 
 ARMS = ["random", "rigl", "prune", "scratch", "rigl_twice"]
 WORDS = (

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from lightning_sparse.cli import execution
-from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.execution import lock_file
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.planning import plan_training
-from lightning_sparse.pipeline.locks import held
+from lightning_sparse.execution import execute
+from lightning_sparse.execution.execute import lock_file
+from lightning_sparse.planning.runs import plan_training
+from lightning_sparse.process.locks import held
 from lightning_sparse.records import PathRecord, RunRecord, read_record
+from lightning_sparse.settings.compose import compose_settings
 
 MY_PACKAGE = """
 import torch
@@ -227,7 +227,7 @@ def test_a_run_that_another_process_makes_is_waited_for_and_then_not_made_again(
     tmp_path, monkeypatch
 ):
     job = plan_training(compose_settings(["experiment=smoke", f"runs_dir={tmp_path}"]))
-    made = execution.execute(job)
+    made = execute.execute(job)
     (job.run_dir / "record.json").rename(tmp_path / "record.json")
     owners = []
     other = contextlib.ExitStack()
@@ -238,10 +238,10 @@ def test_a_run_that_another_process_makes_is_waited_for_and_then_not_made_again(
         (tmp_path / "record.json").rename(job.run_dir / "record.json")
         other.close()
 
-    monkeypatch.setattr(execution, "_say_who", let_the_other_finish)
-    monkeypatch.setattr(execution, "_make", None)
+    monkeypatch.setattr(execute, "_say_who", let_the_other_finish)
+    monkeypatch.setattr(execute, "_make", None)
 
-    assert execution.execute(job) == made
+    assert execute.execute(job) == made
     assert owners == [f"process {os.getpid()} on {socket.gethostname()}"]
 
 

@@ -45,7 +45,7 @@ def beton_root(
     ffcv_installed: None,  # noqa: ARG001
 ) -> Path:
     """The same images, as raw pixels, so that both sides hold exactly the same."""
-    from lightning_sparse.data.beton_writer import BetonSettings, write_beton
+    from lightning_sparse.data.ffcv.beton_writer import BetonSettings, write_beton
     from lightning_sparse.data.image_folder import open_folders
 
     root = tmp_path_factory.mktemp("betons")

@@ -85,7 +85,7 @@ def test_validation_images_and_labels_are_those_of_torchvision(source, folder_so
 
 @pytest.mark.usefixtures("ffcv_installed")
 def test_images_that_need_no_resizing_are_exactly_those_of_torchvision(tmp_path):
-    from lightning_sparse.data.beton_writer import BetonSettings, write_beton
+    from lightning_sparse.data.ffcv.beton_writer import BetonSettings, write_beton
     from lightning_sparse.data.image_folder import build_image_folder, open_folders
     from tests.data.conftest import smooth_image
 
@@ -113,7 +113,7 @@ def test_images_that_need_no_resizing_are_exactly_those_of_torchvision(tmp_path)
 @pytest.mark.parametrize("shape", [(1, 600), (600, 1)])
 def test_a_thin_image_among_others_is_read_with_and_without_ffcv(tmp_path, shape):
     """Neither the first nor the last of its set, at which a look before training ends."""
-    from lightning_sparse.data.beton_writer import BetonSettings, write_beton
+    from lightning_sparse.data.ffcv.beton_writer import BetonSettings, write_beton
     from lightning_sparse.data.image_folder import build_image_folder, open_folders
     from tests.data.conftest import smooth_image
 
@@ -173,7 +173,7 @@ def test_equal_settings_read_equal_bits(source):
 def test_memory_that_is_used_again_holds_the_same_batches_as_new_memory(
     source, beton_root, monkeypatch
 ):
-    from lightning_sparse.data import beton
+    from lightning_sparse.data.ffcv import beton
 
     loader = data_module(source).train_dataloader()
     again = [copied(loader) for _ in range(3)]
@@ -351,7 +351,7 @@ def test_missing_image_files_are_named_where_ffcv_is_missing(tmp_path):
 
 @pytest.mark.usefixtures("ffcv_installed")
 def test_files_of_different_classes_are_refused(tmp_path, image_root):
-    from lightning_sparse.data.beton_writer import BetonSettings, write_beton
+    from lightning_sparse.data.ffcv.beton_writer import BetonSettings, write_beton
     from lightning_sparse.data.image_folder import open_folders
 
     train, val = open_folders(image_root, "x")
@@ -375,7 +375,7 @@ def test_files_of_different_classes_are_refused(tmp_path, image_root):
 )
 @pytest.mark.usefixtures("ffcv_installed")
 def test_labels_that_are_not_counted_from_zero_are_refused(tmp_path, image_root, change, message):
-    from lightning_sparse.data.beton_writer import BetonSettings, write_beton
+    from lightning_sparse.data.ffcv.beton_writer import BetonSettings, write_beton
     from lightning_sparse.data.image_folder import open_folders
 
     samples = [(file, change(label)) for file, label in open_folders(image_root, "x")[1].samples]
@@ -389,7 +389,7 @@ def test_labels_that_are_not_counted_from_zero_are_refused(tmp_path, image_root,
 
 
 def test_a_file_that_may_not_be_read_is_named(as_stranger, beton_root):
-    from lightning_sparse.data.beton import check_beton
+    from lightning_sparse.data.ffcv.beton import check_beton
 
     file = as_stranger.folder / "train.beton"
     file.write_bytes((beton_root / "train.beton").read_bytes())

@@ -15,8 +15,8 @@ from lightning_sparse.exchange.csr import (
     csr_layer,
     read_csr,
 )
+from lightning_sparse.files.tensor_files import save_tensors, tensors_from_bytes
 from lightning_sparse.sparsity.masks import apply_masks_
-from lightning_sparse.tensor_files import save_tensors, tensors_from_bytes
 
 shapes = st.one_of(
     st.tuples(st.integers(1, 6), st.integers(1, 7)),

@@ -12,18 +12,18 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.execution import execute
-from lightning_sparse.cli.planning import plan_path, plan_training
-from lightning_sparse.cli.worker import silence_lightning
 from lightning_sparse.data import loader
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution.execute import execute
+from lightning_sparse.execution.worker import silence_lightning
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
-from lightning_sparse.preemption import Preempted, ends_when_asked
+from lightning_sparse.planning.runs import plan_path, plan_training
+from lightning_sparse.process.preemption import Preempted, ends_when_asked
+from lightning_sparse.settings.compose import compose_settings
 
 # Whoever forks from here has it already; it takes seconds, and may be missing.
 with contextlib.suppress(ImportError):
-    importlib.import_module("lightning_sparse.data.beton")
+    importlib.import_module("lightning_sparse.data.ffcv.beton")
 
 
 def planned(kind: str, overrides: Sequence[str]) -> Job:

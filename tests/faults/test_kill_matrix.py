@@ -21,9 +21,9 @@ from pathlib import Path
 
 import pytest
 
-from lightning_sparse.cli.shipped import CONF_DIR
+from lightning_sparse.files.tensor_files import load_tensors, save_tensors
 from lightning_sparse.pipeline.jobs import Job, with_needs
-from lightning_sparse.tensor_files import load_tensors, save_tensors
+from lightning_sparse.settings.shipped import CONF_DIR
 from tests.faults.comparison import differences, record_of
 from tests.faults.findings import IS_ASKED, IS_WHOLE, note
 from tests.faults.interrupted import OTHER_CROPS, planned, run_planned

@@ -14,15 +14,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from lightning_sparse.cli import execution
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.worker import run_job
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.source import ImageSource
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution import execute
+from lightning_sparse.execution.worker import run_job
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.pipeline.places import Anywhere
 from lightning_sparse.pipeline.runner import run_jobs
-from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.settings import CheckpointSettings
 from tests.faults import interrupted
 from tests.faults.comparison import differences
@@ -249,10 +249,10 @@ def test_a_gpu_without_memory_is_the_same_one_line(tmp_path, monkeypatch):
     def refuse(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 ...")
 
-    monkeypatch.setattr(execution, "_train", refuse)
+    monkeypatch.setattr(execute, "_train", refuse)
 
     with pytest.raises(UserError, match=r"not enough memory \(CUDA out of memory\. [^\n]*\); free"):
-        execution.execute(planned("train", ["experiment=smoke", f"runs_dir={tmp_path}"]))
+        execute.execute(planned("train", ["experiment=smoke", f"runs_dir={tmp_path}"]))
 
 
 def test_a_clock_that_is_set_back_changes_nothing(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lightning_sparse.preemption import EXIT_STATUS
+from lightning_sparse.process.preemption import EXIT_STATUS
 from tests.faults.findings import IS_ASKED, note
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow_faults, pytest.mark.pipeline]

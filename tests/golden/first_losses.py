@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.execution import execute
-from lightning_sparse.cli.planning import plan_path, plan_training
-from lightning_sparse.cli.worker import silence_lightning
+from lightning_sparse.execution.execute import execute
+from lightning_sparse.execution.worker import silence_lightning
+from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.pipeline.jobs import Job, with_needs
-from lightning_sparse.storage import write_text_atomic
+from lightning_sparse.planning.runs import plan_path, plan_training
+from lightning_sparse.settings.compose import compose_settings
 
 _CPU_FILE = Path("/proc/cpuinfo")  # of Linux
 GOLDEN_FILE = Path(__file__).with_name("first_losses.json")

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import load_tensors, save_tensors
 from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.sparsity.mask_files import load_masks, save_masks
-from lightning_sparse.tensor_files import load_tensors, save_tensors
 from tests.training.problems import TinyNet, make_network
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.models.convnet import ConvNet
 from lightning_sparse.paths.evaluation import (
     PathEvaluator,
@@ -18,7 +19,6 @@ from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.records import Evaluation, PathPoint
 from lightning_sparse.rises import barriers, descent, largest_rise, margin
-from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
 from tests.reference import interpolation
 from tests.training.problems import (

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.planning import plan_path
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.paths.curves import Bezier
 from lightning_sparse.paths.freed import Freed, loss_gradients, with_share
 from lightning_sparse.paths.run import PathIdentity, PathRun
+from lightning_sparse.planning.runs import plan_path
 from lightning_sparse.rises import descent
+from lightning_sparse.settings.compose import compose_settings
 from lightning_sparse.sparsity.masks import layer_counts
-from lightning_sparse.tensor_files import load_tensors
 from tests.paths.test_run import EVALUATION
 from tests.training.problems import make_data, make_network, make_settings, same_bits
 

@@ -10,7 +10,7 @@ from torchvision.models import resnet18
 from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import Bezier, Line, PolygonalChain
 from lightning_sparse.paths.path_module import PathModule
-from lightning_sparse.preemption import Preempted
+from lightning_sparse.process.preemption import Preempted
 from lightning_sparse.streams import stream_generator
 from lightning_sparse.training.checkpoints import RunCheckpoints, fit_resumably
 from lightning_sparse.training.trainer import fit, quiet_trainer

@@ -3,8 +3,6 @@
 import pytest
 import torch
 
-from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.planning import plan_path
 from lightning_sparse.errors import UserError
 from lightning_sparse.paths.curves import Line
 from lightning_sparse.paths.evaluation import PathEvaluator
@@ -14,7 +12,9 @@ from lightning_sparse.paths.rays import LENGTHS, Ray, evaluate_ray, measured_gra
 from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.paths.verification import problems_of_path
+from lightning_sparse.planning.runs import plan_path
 from lightning_sparse.records import PathPoint, read_record
+from lightning_sparse.settings.compose import compose_settings
 from tests.analysis.simulate import evaluation
 from tests.paths.test_run import EVALUATION
 from tests.training.problems import make_data, make_network, make_settings

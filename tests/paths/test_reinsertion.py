@@ -9,7 +9,7 @@ from lightning_sparse.paths.curves import PolygonalChain
 from lightning_sparse.paths.geometry import point_on_curve
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.reinsertion import chosen_move, middles, moved, shortcuts
-from lightning_sparse.preemption import Preempted
+from lightning_sparse.process.preemption import Preempted
 from lightning_sparse.training.checkpoints import RunCheckpoints, fit_resumably
 from tests.paths.test_path_module import StopAt, make_module, run
 from tests.training.problems import make_data, make_masks, make_settings

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.paths.curves import Bezier, Line, PolygonalChain
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.records import from_json
-from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import distance
 from tests.training.problems import make_data, make_network, make_settings
 

@@ -5,18 +5,18 @@ import functools
 
 import pytest
 
-from lightning_sparse.cli.build import build_data, build_network
-from lightning_sparse.cli.compose import compose_settings, with_values
-from lightning_sparse.cli.execution import execute
-from lightning_sparse.cli.objects import build_curve
-from lightning_sparse.cli.planning import plan_path
 from lightning_sparse.data.source import TensorImages
+from lightning_sparse.execution.build import build_data, build_network
+from lightning_sparse.execution.execute import execute
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.evaluation import PathEvaluator
 from lightning_sparse.paths.geometry import point_on_curve
+from lightning_sparse.planning.runs import plan_path
 from lightning_sparse.records import read_record
 from lightning_sparse.rises import barriers, descent, largest_rise, margin
-from lightning_sparse.tensor_files import load_tensors
+from lightning_sparse.settings.compose import compose_settings, with_values
+from lightning_sparse.settings.objects import build_curve
 
 MARGIN = margin(10)
 FINE = [i / 400 for i in range(401)]

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from fake_jobs import wait_until
 
-from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.plan_reproduce import plan_all
+from lightning_sparse.planning.reproduce import plan_all
 from lightning_sparse.records import PathRecord, RunRecord, read_records
+from lightning_sparse.settings.compose import compose_settings
 from lightning_sparse.sparsity.masks import num_kept
 
 pytestmark = pytest.mark.pipeline

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from lightning_sparse.analysis.rule_set import RuleSet
-from lightning_sparse.cli.arms import arms
-from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.records import Record
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.style import Looks
+from lightning_sparse.settings.arms import arms
+from lightning_sparse.settings.compose import compose_settings
 
 ARMS = arms(compose_settings([]))
 LOOKS = Looks(ARMS)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from lightning_sparse.analysis.judge import judge_all
-from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.plan_laboratory import plan_all
+from lightning_sparse.planning.laboratory import plan_all
 from lightning_sparse.records import to_json
 from lightning_sparse.report.document import write_report
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
+from lightning_sparse.settings.compose import compose_settings
 from tests.analysis.claims.test_laboratory_truth import RULES, TRUTHS, records
 from tests.analysis.claims.test_stronger_search import records as searched
 from tests.analysis.simulate import HEADLINE_SPARSITY

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.records import read_records as read_benchmarks
-from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.plan_reproduce import plan_all
+from lightning_sparse.planning.reproduce import plan_all
 from lightning_sparse.records import PathRecord, RunRecord, read_records
+from lightning_sparse.settings.compose import compose_settings
 from tools import gpu_check
 from tools.gpu_check import Stage
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.shipped import PACKAGES, choices
 from lightning_sparse.records import read_record
+from lightning_sparse.settings.shipped import PACKAGES, choices
 from tools.environment import REPOSITORY, find_uv
 from tools.virtual_environment import Environment
 

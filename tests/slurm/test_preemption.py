@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.records import RunRecord, read_record
-from lightning_sparse.tensor_files import load_tensors
 from tests.slurm.sandbox import Sandbox
 
 # Long enough to be stopped in the middle, on two nodes of one process each.

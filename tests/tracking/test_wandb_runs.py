@@ -22,7 +22,7 @@ TRAIN = ("train", "experiment=smoke", "logger=wandb")
 # One run in two processes, of which the first is stopped from outside, by two that say the same.
 BEGIN_AND_GO_ON = """
 import os, pathlib, signal, sys, threading, time
-from lightning_sparse.preemption import ends_when_asked
+from lightning_sparse.process.preemption import ends_when_asked
 from lightning_sparse.tracking.tracker import TrackedRun
 from lightning_sparse.tracking.wandb_tracker import WandbSettings, WandbTracker
 
@@ -48,7 +48,7 @@ with ends_when_asked(), WandbTracker(run, WandbSettings(project="p"), print) as 
 # A process whose service has stopped answering when it ends.
 STOP_ANSWERING = """
 import os, pathlib, signal, sys
-from lightning_sparse.cli.tracking import require_server
+from lightning_sparse.execution.tracker_choice import require_server
 from lightning_sparse.tracking import wandb_service
 
 wandb_service._SECONDS = 2

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch.utils._pytree import tree_flatten
 
-from lightning_sparse.cli.shipped import choices
+from lightning_sparse.settings.shipped import choices
 from lightning_sparse.training.classifier_module import ClassifierModule
 from lightning_sparse.training.sparsity_callback import SparsityCallback
 from lightning_sparse.training.trainer import quiet_trainer

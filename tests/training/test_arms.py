@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from lightning_sparse.cli.compose import compose_settings
-from lightning_sparse.cli.execution import execute
-from lightning_sparse.cli.planning import plan_training
+from lightning_sparse.execution.execute import execute
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.pipeline.jobs import with_needs
+from lightning_sparse.planning.runs import plan_training
+from lightning_sparse.settings.compose import compose_settings
 from lightning_sparse.sparsity.mask_files import load_masks
-from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.run import weights_at_step_file
 from tests.training.problems import same_bits
 

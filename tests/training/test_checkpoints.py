@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.preemption import Preempted
+from lightning_sparse.files.storage import write_folder_atomic
+from lightning_sparse.files.tensor_files import load_tensors
+from lightning_sparse.process.preemption import Preempted
 from lightning_sparse.records import read_record
 from lightning_sparse.sparsity.methods.dense import Dense
-from lightning_sparse.storage import write_folder_atomic
-from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.settings import CheckpointSettings
 from tests.faults.findings import note
 from tests.training.problems import (

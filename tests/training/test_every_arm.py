@@ -3,8 +3,8 @@
 import pytest
 
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.shipped import choices
 from lightning_sparse.records import read_record
+from lightning_sparse.settings.shipped import choices
 from tests.training.test_arms import make
 
 # AC/DC's phases want a step each, N:M whole numbers of every four.
@@ -17,7 +17,8 @@ def runs_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("arms")
 
 
-# Controls are built like what they control (tests/cli/test_build.py), and told apart by their rule.
+# Controls are built like what they control (tests/execution/test_build.py), and told apart by
+# their rule.
 ARMS = [name for name in choices("method") if not name.endswith(("_shuffled", "_reinitialised"))]
 MOVE_MASKS = {
     "continued_rigl", "granet", "granet_sparse", "rigl", "rigl_ham", "rigl_inverted", "rigl_itop",

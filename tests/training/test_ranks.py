@@ -11,13 +11,13 @@ import socket
 import pytest
 import torch
 
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.evaluation import PathEvaluator, evaluate_path
 from lightning_sparse.records import read_record
 from lightning_sparse.rises import margin
 from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.streams import stream_generator
-from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import decayed_half_squared_norm, measure
 from lightning_sparse.training.numerics import true_single_precision
 from lightning_sparse.training.ranks import is_first_rank, mean_over_ranks

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.records import Flops, from_json
 from lightning_sparse.sparsity.mask_files import load_masks
 from lightning_sparse.sparsity.masks import full_masks
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
-from lightning_sparse.tensor_files import load_tensors
 from lightning_sparse.training.measurement import half_squared_norm, measure
 from lightning_sparse.training.run import distance, weights_at_step_file
 from tests.training.problems import (

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from lightning_sparse.cli.build import build_data, build_network
-from lightning_sparse.cli.compose import compose_settings
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution.build import build_data, build_network
 from lightning_sparse.paths.run import batches_of_statistics
 from lightning_sparse.paths.settings import EvaluationSettings
+from lightning_sparse.settings.compose import compose_settings
 from lightning_sparse.training.validation import (
     check_batches_of_one,
     check_ranks_can_wait,

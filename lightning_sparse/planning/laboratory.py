@@ -1,0 +1,95 @@
+"""Which runs and paths the laboratory needs, as far as what is finished tells. No torch in here."""
+
+from collections.abc import Iterator
+
+from lightning_sparse.analysis.critical_share import (
+    ORDERS,
+    SEARCHES,
+    SHARES,
+    next_share,
+    route_to,
+)
+from lightning_sparse.analysis.laboratory import laboratory
+from lightning_sparse.analysis.measured_descents import measure_descent
+from lightning_sparse.analysis.needs import Needed
+from lightning_sparse.analysis.rule_set import RuleSet
+from lightning_sparse.analysis.stronger_search import OF_DEGREES, with_steps
+from lightning_sparse.pipeline.jobs import Job, unfinished
+from lightning_sparse.planning import reproduce
+from lightning_sparse.records import PathRecord
+from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.variants import replaced
+
+
+def rules(settings: Composed) -> RuleSet:
+    """Return what is asked, with the choices that were made on the pilot seeds."""
+    chosen = settings.laboratory
+    return laboratory(control=chosen.control, detour=chosen.detour)
+
+
+def plan_all(settings: Composed) -> list[Job]:
+    """Plan every run and path that the laboratory needs, as far as can be told by what is finished.
+
+    Raises:
+        UserError: If one of its seeds is a pilot seed.
+    """
+    plan = {
+        "seeds": settings.laboratory.seeds,
+        "further_seeds": [],
+        "sparsities": [],
+        "control_sparsity": None,
+        "search.times": [],
+        "claims": [],
+    }
+    settings = replaced(settings, {f"reproduce.{name}": value for name, value in plan.items()})
+    reproduce.check(settings)
+    jobs = reproduce.plan_all(settings, rules(settings))
+    for seed in settings.laboratory.seeds[: settings.laboratory.num_seeds_of_shares]:
+        jobs += _plan_shares(replaced(settings, {"seed": seed}))
+    for seed in settings.laboratory.seeds[: settings.laboratory.num_seeds_of_search]:
+        jobs += _plan_search(replaced(settings, {"seed": seed}))
+    return list({job.run_id: job for job in jobs}.values())
+
+
+def _plan_search(settings: Composed) -> list[Job]:
+    """Plan all that is searched inside the mask in one seed, with each number of steps."""
+    routes = with_steps(settings.laboratory.search_times)
+    plan_route = reproduce.route_planner(settings, [Needed(routes=tuple(routes))])
+    return [
+        plan_route(
+            settings,
+            route._replace(times=1),
+            {"path.steps_multiplier": route.times} if route.times > 1 else {},
+        )
+        for route in routes
+    ]
+
+
+def _plan_shares(settings: Composed) -> Iterator[Job]:
+    """Plan the curves of one seed with shares freed: the given ones, then where they lead."""
+    needs = [Needed(routes=(route_to(0.0, ORDERS[0], None), *OF_DEGREES))]
+    plan_route = reproduce.route_planner(settings, needs)
+    yield from (plan_route(settings, route) for route in OF_DEGREES)
+    for order in ORDERS:
+        tried: dict[float, list[float]] = {}
+        shares, delta = list(SHARES), 0.0
+        while shares:
+            jobs = {
+                share: [plan_route(settings, route_to(share, order, search)) for search in SEARCHES]
+                for share in shares
+            }
+            yield from (job for both in jobs.values() for job in both)
+            if unfinished([job for both in jobs.values() for job in both]):
+                break
+            for share, both in jobs.items():
+                measured = [measure_descent(_path(job)) for job in both]
+                tried[share] = [one.descent.value for one in measured]
+                delta = measured[0].margin
+            further = next_share(tried, delta)
+            shares = [] if further is None else [further]
+
+
+def _path(job: Job) -> PathRecord:
+    record = job.record()
+    assert isinstance(record, PathRecord)
+    return record

@@ -1,5 +1,0 @@
-"""A command that must fail."""
-
-from tests.cli.conftest import refused
-
-__all__ = ["refused"]
