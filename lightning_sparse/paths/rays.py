@@ -18,8 +18,8 @@ from lightning_sparse.models.batch_norm import batch_norms, recalibrate_
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.paths.settings import EvaluationSettings, RayCoordinates
 from lightning_sparse.records import PathPoint
-from lightning_sparse.sparsity.masks import Masks, Weights, kept_and_prunable
-from lightning_sparse.sparsity.ranking import global_masks, inside, random_scores
+from lightning_sparse.sparsity.masks import Masks, Weights, global_masks, kept_and_prunable
+from lightning_sparse.sparsity.ranking import inside, random_scores
 from lightning_sparse.streams import stream_generator
 
 _REST = 0.02

@@ -15,13 +15,14 @@ from lightning_sparse.sparsity.masks import (
     Masks,
     check_masks_fit,
     full_masks,
+    global_masks,
     layer_counts,
     layerwise_masks,
     measured_sparsity,
     num_kept,
 )
 from lightning_sparse.sparsity.method import AbstractSparseMethod
-from lightning_sparse.sparsity.ranking import global_masks, inside
+from lightning_sparse.sparsity.ranking import inside
 from lightning_sparse.sparsity.schedules import cubic_sparsity
 from lightning_sparse.sparsity.view import SparseView
 

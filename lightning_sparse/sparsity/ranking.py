@@ -11,9 +11,9 @@ from lightning_sparse.sparsity.distributions import AbstractDistribution
 from lightning_sparse.sparsity.masks import (
     Masks,
     Weights,
+    global_masks,
     layerwise_masks,
     num_kept,
-    top_k_mask,
 )
 
 
@@ -70,26 +70,6 @@ def best_masks(
     return layerwise_masks(
         scores.items(), kept_per_layer(scores, distribution, sparsity, power=power)
     )
-
-
-def global_masks(scores: Weights, num_kept: int) -> Masks:
-    """Keep the ``num_kept`` highest scores of all layers together.
-
-    Ties as in `top_k_mask`, earlier layers first.
-
-    Raises:
-        ValueError: If the count is out of range, or a NaN is among the scores.
-
-    Example:
-        >>> global_masks({"a": torch.ones(2), "b": torch.ones(2)}, 3)
-        {'a': tensor([True, True]), 'b': tensor([ True, False])}
-    """
-    kept = top_k_mask(torch.cat([score.reshape(-1) for score in scores.values()]), num_kept)
-    parts = kept.split([score.numel() for score in scores.values()])
-    return {
-        name: part.view(score.shape)
-        for (name, score), part in zip(scores.items(), parts, strict=True)
-    }
 
 
 def inside(scores: Tensor, places: Tensor, *, out: Tensor | None = None) -> Tensor:
@@ -164,7 +144,8 @@ def check_scores(scores: Weights, *, of: str, remedy: str) -> None:
     Raises:
         UserError: Saying which.
     """
-    largest = max(float(score.abs().max()) for score in scores.values() if score.numel())
+    ends = [end for score in scores.values() if score.numel() for end in score.aminmax()]
+    largest = float(torch.stack(ends).abs().max())
     if largest == 0:
         raise UserError(f"{of}: all scores are zero, so no weight is better than another; {remedy}")
     if not math.isfinite(largest):

@@ -1,7 +1,9 @@
+import contextlib
 import itertools
 import math
 import time
 import warnings
+from unittest import mock
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from lightning_sparse.sparsity.masks import (
     apply_masks_,
     check_masks_fit,
     full_masks,
+    global_masks,
     intersection,
     kept_and_prunable,
     layer_counts,
@@ -27,6 +30,7 @@ from lightning_sparse.sparsity.masks import (
     union,
 )
 from lightning_sparse.sparsity.packed_masks import pack_mask
+from tests.reference.before_training import ranked_together
 from tests.reference.sparsity import sorted_top_k
 from tests.sparsity.problems import random_mask
 from tests.waits import Waits
@@ -39,6 +43,11 @@ distinct_scores = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(0)
+
+
+def as_on_a_gpu():
+    """Let tensors on the CPU be ranked as those on a GPU are."""
+    return mock.patch.object(masks_module, "_select_by_partition", _select_by_sorting)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +117,45 @@ def test_selection_agrees_with_sorting_in_a_large_layer(dtype, memory_format, ke
     assert mask.is_contiguous()
 
 
+layers_with_ties = st.lists(
+    st.lists(st.sampled_from([-1.0, 0.0, -0.0, 0.5, 2.0]), min_size=1, max_size=15),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(layers_with_ties, st.booleans(), st.data())
+def test_all_layers_together_are_one_list_in_which_earlier_ones_come_first(layers, sorts, data):
+    kept = data.draw(st.integers(0, sum(map(len, layers))))
+    scores = {str(number): torch.tensor(layer) for number, layer in enumerate(layers)}
+
+    with as_on_a_gpu() if sorts else contextlib.nullcontext():
+        masks = global_masks(scores, kept)
+
+    expected = ranked_together(dict(zip(scores, layers, strict=True)), kept)
+    assert {name: mask.tolist() for name, mask in masks.items()} == expected
+
+
+@pytest.mark.parametrize("num_masked", [0, 60_000, 140_000])
+@pytest.mark.parametrize("kept", [1, 900, 20_159, 21_000, 60_000, 99_000, 161_279])
+@pytest.mark.parametrize("in_order", [False, True])
+def test_so_they_are_where_there_are_many_and_most_are_equal(num_masked, kept, in_order, generator):
+    flat = torch.rand(2 * 80_640, generator=generator).round(decimals=4)
+    flat[torch.randperm(len(flat), generator=generator)[:40_000]] = 0
+    flat[torch.randperm(len(flat), generator=generator)[:num_masked]] = -1
+    if in_order:  # a sample that misleads
+        flat = flat.sort().values.view(-1, 8).t().reshape(-1)
+    layers = dict(zip("ab", flat.view(2, 160, 56, 3, 3), strict=True))
+    scores = {n: s.contiguous(memory_format=torch.channels_last) for n, s in layers.items()}
+
+    masks = global_masks(scores, kept)
+
+    (first, second), _ = _select_by_sorting(list(scores.values()), kept)
+    assert torch.equal(masks["a"], first)
+    assert torch.equal(masks["b"], second)
+    assert all(mask.is_contiguous() for mask in masks.values())
+
+
 @given(tied_scores)
 def test_masks_of_the_same_scores_are_nested(scores):
     masks = [top_k_mask(torch.tensor(scores), kept) for kept in range(len(scores) + 1)]
@@ -166,7 +214,7 @@ def test_what_runs_on_a_gpu_selects_what_the_cpu_selects(scores, dtype, data):
     values = torch.tensor(scores, dtype=torch.float64).to(dtype)
     kept = data.draw(st.integers(1, len(scores)))
 
-    mask, _ = _select_by_sorting(values, kept)
+    (mask,), _ = _select_by_sorting([values], kept)
 
     assert mask.tolist() == top_k_mask(values, kept).tolist()
     assert mask.tolist() == sorted_top_k(values.double().tolist(), kept)
@@ -179,19 +227,19 @@ def test_so_it_does_in_a_large_layer_with_ties(dtype, memory_format, kept, gener
     values = torch.randn(40, 56, 3, 3, generator=generator) * 1000
     scores = values.to(dtype).to(memory_format=memory_format)
 
-    mask, _ = _select_by_sorting(scores, kept)
+    (mask,), _ = _select_by_sorting([scores], kept)
 
     assert torch.equal(mask, top_k_mask(scores, kept))
     assert mask.is_contiguous()
 
 
 @pytest.fixture
-def as_on_a_gpu(monkeypatch):
-    """Let tensors on the CPU be ranked as those on a GPU are."""
-    monkeypatch.setattr(masks_module, "_select_by_partition", _select_by_sorting)
+def ranked_as_on_a_gpu():
+    with as_on_a_gpu():
+        yield
 
 
-@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.usefixtures("ranked_as_on_a_gpu")
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @pytest.mark.parametrize("kept", [1, 3])
 def test_so_it_does_refuse_scores_that_are_not_numbers(sign, kept):
@@ -201,7 +249,7 @@ def test_so_it_does_refuse_scores_that_are_not_numbers(sign, kept):
         top_k_mask(scores, kept)
 
 
-@pytest.mark.usefixtures("as_on_a_gpu")
+@pytest.mark.usefixtures("ranked_as_on_a_gpu")
 @pytest.mark.parametrize("num_layers", [1, 5])
 def test_however_many_layers_there_are_a_gpu_is_waited_for_once(num_layers, generator):
     scores = {f"{i}": torch.rand(3, 5, generator=generator) for i in range(num_layers)}

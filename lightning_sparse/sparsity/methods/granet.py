@@ -7,8 +7,8 @@ from typing import final
 from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.checks import check_end, check_sparsity, check_window
 from lightning_sparse.sparsity.growth import AbstractGrowth, LargestGradient
-from lightning_sparse.sparsity.masks import Masks, kept_and_prunable
-from lightning_sparse.sparsity.ranking import global_masks, inside
+from lightning_sparse.sparsity.masks import Masks, global_masks, kept_and_prunable
+from lightning_sparse.sparsity.ranking import inside
 from lightning_sparse.sparsity.regrowth import AbstractRegrowth
 from lightning_sparse.sparsity.scores import magnitude
 from lightning_sparse.sparsity.view import SparseView

@@ -10,13 +10,14 @@ from lightning_sparse.sparsity.checks import check_sparsity
 from lightning_sparse.sparsity.masks import (
     Masks,
     check_masks_fit,
+    global_masks,
     layer_counts,
     layerwise_masks,
     measured_sparsity,
     num_kept,
 )
 from lightning_sparse.sparsity.method import AbstractStaticMethod
-from lightning_sparse.sparsity.ranking import global_masks, inside
+from lightning_sparse.sparsity.ranking import inside
 from lightning_sparse.sparsity.scores import magnitude
 from lightning_sparse.sparsity.view import SparseView
 

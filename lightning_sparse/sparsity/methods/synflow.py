@@ -51,9 +51,9 @@ class SynFlow(AbstractStaticMethod):
             for finished in range(1, self.num_rounds + 1):
                 left = {name: weight.detach() * masks[name] for name, weight in weights.items()}
                 flow = probe.synaptic_flow(at=left)
-                scores = {name: weight.double().abs() * flow[name] for name, weight in left.items()}
+                scores = {name: flow[name] * weight.abs() for name, weight in left.items()}
                 check_scores(scores, of="SynFlow", remedy="the output must depend on the weights")
-                ranked = {n: score.masked_fill(~masks[n], -1) for n, score in scores.items()}
+                ranked = {n: score.masked_fill_(~masks[n], -1) for n, score in scores.items()}
                 masks = best_masks(
                     ranked, self.sparsity, self.distribution, power=finished / self.num_rounds
                 )
