@@ -168,6 +168,11 @@ class ExperimentRecords:
             _check_same_measurement(paths[0], path)
         return experiment
 
+    @property
+    def name(self) -> str:
+        """Name of the experiment."""
+        return (self.runs or self.paths)[0].experiment
+
     def run(self, point: str, seed: int, sparsity: float) -> RunRecord | None:
         """Return the run that a point belongs to; those without masks have no sparsity."""
         arm = parse_point(point).run

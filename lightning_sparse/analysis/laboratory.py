@@ -3,7 +3,6 @@
 PROTOCOL.md, section 11. Questions of rules 2, asked of an experiment's runs beside its claims.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -15,12 +14,14 @@ from lightning_sparse.analysis.claims import (
     f_critical_share,
     g_descent,
     i_signs,
+    search_controls,
 )
 from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.question import Question
 from lightning_sparse.analysis.rays import BESIDE
 from lightning_sparse.analysis.rule_set import RuleSet
+from lightning_sparse.analysis.stronger_search import seeds_searched
 
 ENDS, ESCAPES, SIGNS = i_signs.ENDS, e_escape.ARMS, i_signs.ARMS
 """Arms: those the gap lies between, from the scratch solution on, and from other starts."""
@@ -60,6 +61,7 @@ def laboratory(*, control: str, detour: str) -> RuleSet:
         *i_signs.QUESTIONS,
         g_descent.QUESTION,
         b_stronger_search.QUESTION,
+        *search_controls.OF_SEARCHED,
     )
     points = tuple(f"{arm}:end" for arm in (*e_escape.ARMS, *i_signs.ARMS))
     return RuleSet(
@@ -77,14 +79,36 @@ def laboratory(*, control: str, detour: str) -> RuleSet:
 def _judge(
     questions: Sequence[Question], experiment: ExperimentRecords, headline_sparsity: float
 ) -> list[ClaimResult]:
-    """Judge by rules 2; more seeds are added by the laboratory's own command."""
-    results = second_rules.judge(questions, experiment, headline_sparsity)
-    return [
-        dataclasses.replace(
-            result, outlook=result.outlook.replace("make reproduce", "make laboratory")
-        )
-        for result in results
-    ]
+    """Judge by rules 2; more seeds are added by the laboratory's own command.
+
+    Where nothing was searched as B+ asks, its controls were not asked for either.
+    """
+    if not seeds_searched(experiment):
+        questions = [one for one in questions if one not in search_controls.OF_SEARCHED]
+    return second_rules.judge(questions, experiment, headline_sparsity, _outlook)
+
+
+_NUMBER_OF_SEEDS = {
+    "F1": "shares",
+    "F2": "shares",
+    **dict.fromkeys(
+        [b_stronger_search.QUESTION.name, *b_stronger_search.QUESTION.controls], "search"
+    ),
+}
+"""Claims that are asked of the first seeds alone, by the end of the setting that says how many."""
+
+
+def _outlook(result: ClaimResult, experiment: ExperimentRecords) -> str:
+    """Say which command adds the seeds that would decide a claim, or asks it of more of them."""
+    counted = _NUMBER_OF_SEEDS.get(result.claim)
+    known = len(experiment.seeds)
+    number = second_rules.seeds_to_decide(result, result.num_seeds if counted else known)
+    if number is None:
+        return second_rules.UNLIKELY
+    words = second_rules.seeds_words(experiment, max(number, known))
+    if counted:
+        words += f" ARGS=laboratory.num_seeds_of_{counted}={number}"
+    return second_rules.decided_by(number, f"make laboratory {words}")
 
 
 def speaking(

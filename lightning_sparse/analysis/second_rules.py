@@ -1,7 +1,7 @@
 """Rules 2: one yardstick and one margin for all paths, and exact shares of seeds."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lightning_sparse.analysis.claim import BETWEEN_REMARKS, ClaimResult
 from lightning_sparse.analysis.claims import (
@@ -23,21 +23,44 @@ from lightning_sparse.analysis.statistics import holm
 _MOST_LISTED = 10  # seeds, one by one
 SEARCH_TOO_WEAK = ": search too weak"
 
+Outlook = Callable[[ClaimResult, ExperimentRecords], str]
+"""Says of an undecided claim what would decide it."""
+
 
 def judge(
-    questions: Sequence[Question], experiment: ExperimentRecords, headline_sparsity: float
+    questions: Sequence[Question],
+    experiment: ExperimentRecords,
+    headline_sparsity: float,
+    outlook: Outlook | None = None,
 ) -> list[ClaimResult]:
-    """Judge all claims by the loss, and say beside each what the objective says."""
+    """Judge all claims by the loss, and say beside each what the objective says.
+
+    Args:
+        questions: Claims and controls.
+        experiment: The records.
+        headline_sparsity: Of the claims.
+        outlook: Says what would decide an undecided one; None for more seeds of ``reproduce``.
+    """
     on_paths = [question for question in questions if question.is_about_paths]
     by_loss = _paths(on_paths, experiment, headline_sparsity, "loss")
     by_objective = _paths(on_paths, experiment, headline_sparsity, "objective")
+    others = {
+        question.name: question.judge(experiment, headline_sparsity=headline_sparsity)
+        for question in questions
+        if not question.is_about_paths
+    }
     results = [
         _beside(by_loss[question.name], by_objective[question.name])
         if question.is_about_paths
-        else question.judge(experiment, headline_sparsity=headline_sparsity)
+        else _gated(question, {**by_loss, **others})
         for question in questions
     ]
-    return [_with_outlook(result, experiment) for result in _adjusted(results)]
+    return [
+        dataclasses.replace(result, outlook=(outlook or _outlook)(result, experiment))
+        if _is_open(result)
+        else result
+        for result in _adjusted(results)
+    ]
 
 
 def _paths(
@@ -54,8 +77,10 @@ def _paths(
 
 
 def _gated(question: Question, judged: Mapping[str, ClaimResult]) -> ClaimResult:
-    """Leave open what rests on a search whose control did not pass."""
+    """Leave open what rests on a search whose control did not pass; what has no seeds is open."""
     result = judged[question.name]
+    if result.estimate is None:
+        return result
     failed = [name for name in question.controls if judged[name].verdict != "supported"]
     if not failed:
         return result
@@ -95,27 +120,44 @@ def _adjusted(results: Sequence[ClaimResult]) -> list[ClaimResult]:
     ]
 
 
-def _with_outlook(result: ClaimResult, experiment: ExperimentRecords) -> ClaimResult:
-    if result.verdict != "undecided" or result.qualifier or result.estimate is None:
-        return result
-    count = len(experiment.seeds)
+def _is_open(result: ClaimResult) -> bool:
+    """Whether more seeds would decide it."""
+    is_undecided = result.verdict == "undecided" and not result.qualifier
+    return is_undecided and result.estimate is not None
+
+
+def _outlook(result: ClaimResult, experiment: ExperimentRecords) -> str:
+    number = seeds_to_decide(result, len(experiment.seeds))
+    if number is None:
+        return UNLIKELY
+    return decided_by(number, f"make reproduce {seeds_words(experiment, number)}")
+
+
+UNLIKELY = f"at the effect seen, not even {MOST_SEEDS} seeds would be likely to decide it"
+
+
+def seeds_to_decide(result: ClaimResult, number: int) -> int | None:
+    """Return how many seeds would decide a claim at the effect seen; None where none would.
+
+    Args:
+        result: A claim with an estimate.
+        number: How many seeds it has: at least one more is asked for.
+    """
     if result.unit.startswith("share"):
-        needed = seeds_for_share(result.estimate, count + 1)
-    else:
-        needed = seeds_for_mean(list(result.by_seed.values()), count + 1)
-    return dataclasses.replace(result, outlook=_outlook(needed, experiment))
+        return seeds_for_share(result.estimate or 0.0, number + 1)
+    return seeds_for_mean(list(result.by_seed.values()), number + 1)
 
 
-def _outlook(needed: int | None, experiment: ExperimentRecords) -> str:
-    if needed is None:
-        return f"at the effect seen, not even {MOST_SEEDS} seeds would be likely to decide it"
+def decided_by(number: int, command: str) -> str:
+    """Say in words that a command with so many seeds would decide a claim."""
+    return f"at the effect seen, {number} seeds would decide it with a chance of 80 %: {command}"
+
+
+def seeds_words(experiment: ExperimentRecords, number: int) -> str:
+    """Write which experiment, and so many of its seeds, as make has them."""
     seeds = list(experiment.seeds)
-    seeds += range(seeds[-1] + 1, seeds[-1] + 1 + needed - len(seeds))
-    name = (experiment.runs or experiment.paths)[0].experiment
-    return (
-        f"at the effect seen, {needed} seeds would decide it with a chance of 80 %: make reproduce "
-        f"EXPERIMENT={name} SEEDS={_listed_for_a_shell(seeds)}"
-    )
+    seeds += range(seeds[-1] + 1, seeds[-1] + 1 + number - len(seeds))
+    return f"EXPERIMENT={experiment.name} SEEDS={_listed_for_a_shell(seeds)}"
 
 
 def _listed_for_a_shell(seeds: Sequence[int]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from lightning_sparse.analysis.claims.search_controls import DENSE_ROUTES, IN_MASK_ROUTES
 from lightning_sparse.analysis.critical_share import (
     ORDERS,
     SEARCHES,
@@ -14,7 +15,7 @@ from lightning_sparse.analysis.measured_descents import measure_descent
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.analysis.stronger_search import OF_DEGREES, with_steps
-from lightning_sparse.pipeline.jobs import Job, unfinished
+from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 from lightning_sparse.planning import reproduce
 from lightning_sparse.records import PathRecord
 from lightning_sparse.settings.compose import Composed
@@ -33,11 +34,13 @@ def plan_all(settings: Composed) -> list[Job]:
     Raises:
         UserError: If one of its seeds is a pilot seed.
     """
+    searched = settings.laboratory.seeds[: settings.laboratory.num_seeds_of_search]
     plan = {
         "seeds": settings.laboratory.seeds,
         "further_seeds": [],
         "sparsities": [],
-        "control_sparsity": None,
+        # Controls of B+ alone, which are planned with its searches.
+        "control_sparsity": settings.reproduce.control_sparsity if searched else None,
         "search.times": [],
         "claims": [],
     }
@@ -46,23 +49,24 @@ def plan_all(settings: Composed) -> list[Job]:
     jobs = reproduce.plan_all(settings, rules(settings))
     for seed in settings.laboratory.seeds[: settings.laboratory.num_seeds_of_shares]:
         jobs += _plan_shares(replaced(settings, {"seed": seed}))
-    for seed in settings.laboratory.seeds[: settings.laboratory.num_seeds_of_search]:
+    for seed in searched:
         jobs += _plan_search(replaced(settings, {"seed": seed}))
     return list({job.run_id: job for job in jobs}.values())
 
 
-def _plan_search(settings: Composed) -> list[Job]:
-    """Plan all that is searched inside the mask in one seed, with each number of steps."""
+def _plan_search(settings: Composed) -> Iterator[Job]:
+    """Plan all that is searched inside the mask in one seed, and what shows that one can search."""
     routes = with_steps(settings.laboratory.search_times)
-    plan_route = reproduce.route_planner(settings, [Needed(routes=tuple(routes))])
-    return [
-        plan_route(
-            settings,
-            route._replace(times=1),
-            {"path.steps_multiplier": route.times} if route.times > 1 else {},
-        )
-        for route in routes
-    ]
+    controls = (*DENSE_ROUTES, *IN_MASK_ROUTES)
+    plan_route = reproduce.route_planner(settings, [Needed(routes=(*routes, *controls))])
+    for route in routes:
+        longer = {"path.steps_multiplier": route.times} if route.times > 1 else {}
+        yield plan_route(settings, route._replace(times=1), longer)
+    of_controls = [plan_route(settings, route) for route in DENSE_ROUTES]
+    if (sparsity := settings.reproduce.control_sparsity) is not None:
+        lower = {"sparsity": sparsity}
+        of_controls += [plan_route(settings, route, lower) for route in IN_MASK_ROUTES]
+    yield from with_needs(of_controls)
 
 
 def _plan_shares(settings: Composed) -> Iterator[Job]:

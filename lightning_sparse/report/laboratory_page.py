@@ -38,7 +38,7 @@ from lightning_sparse.report.pages import write_pages
 from lightning_sparse.report.searches_table import degrees_table, searches_table
 from lightning_sparse.report.shares_figure import shares_blocks
 from lightning_sparse.report.sparsity_figure import use_log_scale
-from lightning_sparse.report.style import NONE, number, percent
+from lightning_sparse.report.style import NONE, listed, number, percent
 
 QUESTION = (
     "Training from a new random start inside a good sparse mask ends above what pruning reaches "
@@ -105,7 +105,10 @@ def make_page(
             Section("Claims", [verdict_table(claims)]),
             Section("Leaving the scratch solution", [*escapes, arms_table(findings, ESCAPES)]),
             Section("How many coordinates must be free?", _shares(findings)),
-            Section("A stronger search inside the mask", [searches_table(findings)]),
+            Section(
+                "A stronger search inside the mask",
+                [searches_table(findings), *_controls(findings, claims)],
+            ),
             Section("Signs and magnitudes", [arms_table(findings, SIGNS)]),
             Section("Is the way down outside the mask?", [descents_table(findings)]),
             Section("Seeds", [seeds_table(claims, _SEEDS)]),
@@ -113,6 +116,26 @@ def make_page(
             Section("Records", record_blocks(findings)),
         ],
     )
+
+
+def _controls(findings: Findings, claims: Sequence[ClaimResult]) -> list[Block]:
+    """Say which controls the verdicts on what a search did not find hang on, and how they came out.
+
+    Nothing where none was asked for.
+    """
+    asked = {question.name for question in findings.asked.controls}
+    controls = [claim for claim in claims if claim.claim in asked]
+    hanging = [question.name for question in findings.asked.claims if question.controls]
+    if not controls:
+        return []
+    pieces: list[Inline] = [
+        f"The verdict of {listed(hanging)} hangs on two controls, in which the same search must "
+        "find what is there: "
+    ]
+    for place, control in enumerate(controls):
+        pieces += [", " if place else "", f"{control.claim} ", Badge(control.verdict)]
+        pieces += [f"{control.qualifier} (n = {control.num_seeds})"]
+    return [Paragraph([*pieces, "."])]
 
 
 def _shares(findings: Findings) -> list[Block]:
@@ -123,7 +146,8 @@ def _shares(findings: Findings) -> list[Block]:
 _SEEDS = (
     "What was judged in each seed. E1, I1: logarithms of ratios of training losses. E2, I2: the "
     "barrier H on the line, in nats. F1, F2: logarithms of ratios of shares. G: the logarithm of a "
-    "ratio of ratios of decreases. B+: the least descent R, in nats."
+    "ratio of ratios of decreases. B+: the least descent R, in nats. Controls: H of the curve, in "
+    "nats."
 )
 
 

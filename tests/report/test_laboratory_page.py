@@ -14,6 +14,7 @@ from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
 from lightning_sparse.settings.compose import compose_settings
 from tests.analysis.claims.test_laboratory_truth import RULES, TRUTHS, records
+from tests.analysis.claims.test_stronger_search import controls
 from tests.analysis.claims.test_stronger_search import records as searched
 from tests.analysis.simulate import HEADLINE_SPARSITY
 from tests.analysis.test_critical_share import records as share_records
@@ -80,18 +81,22 @@ def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_liste
         for number in (0, 1)
     )
     added = [job for job in jobs if job.run_id not in {one.run_id for one in before}]
-    # The line, and five curves three times with both numbers of steps.
-    assert len(added) == 1 + 5 * 3 * 2
+    # The line, and five curves three times with both numbers of steps; two dense runs, two at the
+    # sparsity of the control, and a line and a curve between each pair.
+    assert len(added) == 1 + 5 * 3 * 2 + 2 * (2 + 2)
     assert all("seed 31" in job.title for job in added)
-    assert sum(job.settings.path.training.num_steps == 24 for job in added[1:]) == 15
+    assert sum(job.settings.path.training.num_steps == 24 for job in added) == 15
+    assert {job.settings.sparsity for job in added if "at sparsity" in job.title} == {0.8}
 
-    found = [*searched(lambda route, _: 0.2 / route.times, seeds=[31]).paths]
+    found = [*searched(lambda route, _: 0.2 / route.times, seeds=[31]).paths, *controls([], [31])]
     findings = Findings(found, HEADLINE_SPARSITY, RULES)
     claims = judge_all(found, headline_sparsity=HEADLINE_SPARSITY, rules=RULES)
     write_page(findings, claims, [], title="Simulated", folder=tmp_path)
     text = (tmp_path / "report.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| polygonal chain with 9 ")]
     assert [row.split(" | ")[-2] for row in rows] == ["0.200", "0.0500"]
+    (said,) = [line for line in text.splitlines() if line.startswith("The verdict of B+ hangs on")]
+    assert "control: dense **? undecided** (n = 1), control: in the mask " in said
 
 
 def test_critical_shares_are_drawn_and_listed_by_order(tmp_path):

@@ -17,7 +17,8 @@ CLAIM = ShareClaim(
     rule=(
         f"{DESCENT_RULE} A seed holds if scratch:end is worse than prune:end by more than delta, "
         "and the least R of the line and of all curves and chains, each fitted three times with "
-        f"each number of steps, is above delta. {SHARE_RULE}"
+        f"each number of steps, is above delta. {SHARE_RULE} Needs both positive controls to pass "
+        "in the same seeds, as B does."
     ),
 )
 
@@ -37,4 +38,6 @@ def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimRe
     )
 
 
-QUESTION = Question(claim=CLAIM, needs=(), judge=judge)
+QUESTION = Question(
+    claim=CLAIM, needs=(), judge=judge, controls=("control: dense", "control: in the mask")
+)

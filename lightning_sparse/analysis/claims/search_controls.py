@@ -20,6 +20,7 @@ from lightning_sparse.analysis.share_claim import (
     ShareEvidence,
     path_outcomes,
 )
+from lightning_sparse.analysis.stronger_search import seeds_searched
 
 _RULE = (
     f"{BARRIER_RULE} A seed holds if H <= delta on the quadratic curve and H > delta on the line, "
@@ -57,9 +58,13 @@ IN_MASK_ROUTES = (
 
 
 def judge_in_mask(
-    experiment: ExperimentRecords, *, headline_sparsity: float, quantity: Quantity
+    experiment: ExperimentRecords,
+    *,
+    headline_sparsity: float,
+    quantity: Quantity,
+    seeds: Sequence[int] | None = None,
 ) -> ClaimResult:
-    """Compare curve and line inside the mask of a lower sparsity, in each seed."""
+    """Compare curve and line inside the mask of a lower sparsity, in each seed or in some."""
     sparsity = experiment.lowest_sparsity(IN_MASK_ROUTES[:1], headline_sparsity)
     if sparsity is None:
         nothing = ShareEvidence(
@@ -67,7 +72,9 @@ def judge_in_mask(
         )
         return IN_MASK.judge(nothing)
     return IN_MASK.judge(
-        path_outcomes(experiment, IN_MASK_ROUTES, outcome, sparsity=sparsity, quantity=quantity)
+        path_outcomes(
+            experiment, IN_MASK_ROUTES, outcome, sparsity=sparsity, quantity=quantity, seeds=seeds
+        )
     )
 
 
@@ -87,3 +94,36 @@ QUESTIONS = (
         claim=IN_MASK, needs=(Needed(routes=IN_MASK_ROUTES, at="control"),), judge=judge_in_mask
     ),
 )
+
+
+def _judge_dense_searched(
+    experiment: ExperimentRecords, *, headline_sparsity: float
+) -> ClaimResult:
+    return DENSE.judge(
+        path_outcomes(
+            experiment,
+            DENSE_ROUTES,
+            outcome,
+            sparsity=headline_sparsity,
+            quantity="loss",
+            seeds=seeds_searched(experiment),
+        )
+    )
+
+
+def _judge_in_mask_searched(
+    experiment: ExperimentRecords, *, headline_sparsity: float
+) -> ClaimResult:
+    return judge_in_mask(
+        experiment,
+        headline_sparsity=headline_sparsity,
+        quantity="loss",
+        seeds=seeds_searched(experiment),
+    )
+
+
+OF_SEARCHED = (
+    Question(claim=DENSE, needs=(), judge=_judge_dense_searched),
+    Question(claim=IN_MASK, needs=(), judge=_judge_in_mask_searched),
+)
+"""The same of the seeds alone that are searched as B+ asks, whose paths are planned with these."""

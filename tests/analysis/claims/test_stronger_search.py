@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from lightning_sparse.analysis.claims import b_stronger_search
+from lightning_sparse.analysis.claims.search_controls import DENSE_ROUTES, IN_MASK_ROUTES
 from lightning_sparse.analysis.experiment import ExperimentRecords
+from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.analysis.laboratory import laboratory
 from lightning_sparse.analysis.stronger_search import CHAINS, CURVES, SEARCHED, with_steps
 from lightning_sparse.paths.curves import PolygonalChain
 from tests.analysis.simulate import (
@@ -41,6 +44,34 @@ def records(rise, seeds=SEEDS, without=None, start=START):
     return ExperimentRecords.from_records(found)
 
 
+def controls(flat, seeds=SEEDS):
+    """Both controls of some seeds: a line with a barrier, and a curve that has one in the others.
+
+    ``flat`` are the seeds in which the search finds the flat curve that is there.
+    """
+    for seed in seeds:
+        for name, routes, sparsity in (
+            ("dense", DENSE_ROUTES, HEADLINE_SPARSITY), ("mask", IN_MASK_ROUTES, 0.8),
+        ):  # fmt: skip
+            for route in routes:
+                rise = 1.0 if not route.is_fitted else 0.001 if seed in flat else 0.5
+                yield simulated_path(
+                    route.start, route.end, seed, degree=2 if route.is_fitted else 1,
+                    space="dense" if name == "dense" else "end_mask", rules=2, num_classes=10,
+                    points=path_points(END, END, rise, grid=ENDS_AND_MIDDLE),
+                    target_sparsity=sparsity, run_id=f"{name}-{route.name}-{seed}",
+                )  # fmt: skip
+
+
+def in_laboratory(*paths):
+    found = judge_all(
+        [*paths],
+        headline_sparsity=HEADLINE_SPARSITY,
+        rules=laboratory(control="cyclic", detour="burst"),
+    )
+    return {result.claim: result for result in found}
+
+
 def judged(experiment):
     return b_stronger_search.judge(experiment, headline_sparsity=HEADLINE_SPARSITY)
 
@@ -70,6 +101,34 @@ def test_what_was_not_searched_leaves_it_open_and_a_seed_without_a_gap_fails():
     flat = judged(records(lambda *_: 0.2, start=evaluation(0.05)))
     assert (flat.verdict, flat.estimate) == ("contradicted", 0.0)
     assert "no gap in seed 31" in flat.note
+
+
+def test_it_hangs_on_both_controls_in_the_seeds_that_are_searched():
+    searched = records(lambda *_: 0.2).paths
+    # A seed that is not searched has none, and needs none.
+    other = [path for path in records(lambda *_: 0.2, [37]).paths if not path.is_fitted]
+    passed = in_laboratory(*searched, *other, *controls(SEEDS))
+    assert passed["control: dense"].num_seeds == passed["control: in the mask"].num_seeds == 6
+    assert passed["B+"].verdict_words == "supported"
+    failed = in_laboratory(*searched, *other, *controls(SEEDS[:3]))
+    assert failed["B+"].verdict_words == "undecided: search too weak"
+    assert "control: in the mask is undecided" in failed["B+"].note
+    assert "alone would say supported" in failed["B+"].note
+    lacking = in_laboratory(*searched)
+    assert lacking["B+"].verdict_words == "undecided: search too weak"
+    # Where nothing is searched, no control was asked for.
+    assert "control: dense" not in in_laboratory(*other)
+
+
+def test_what_would_decide_it_is_said_by_the_setting_that_says_how_many_are_searched():
+    """Of seven seeds that the laboratory has, four were searched."""
+    few, others = SEEDS[:4], [35, 36, 37]
+    lines = [path for path in records(lambda *_: 0.2, others).paths if not path.is_fitted]
+    found = in_laboratory(*records(lambda *_: 0.2, few).paths, *lines, *controls(few, few))
+    assert found["control: dense"].outlook == (
+        "at the effect seen, 6 seeds would decide it with a chance of 80 %: make laboratory "
+        "EXPERIMENT=simulated SEEDS=31,32,33,34,35,36,37 ARGS=laboratory.num_seeds_of_search=6"
+    )
 
 
 def rates(share, number=200):
