@@ -52,10 +52,17 @@ class AbstractQuantity(ABC):
 @final
 @dataclass(frozen=True)
 class Ratio(AbstractQuantity):
-    """Cost of one side in units of another's."""
+    """Cost of one side in units of another's.
+
+    Attributes:
+        ours: The one side.
+        theirs: The unit.
+        times: So many of the one; below 1 for a part of it.
+    """
 
     ours: str
     theirs: str
+    times: float = 1.0
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -64,18 +71,18 @@ class Ratio(AbstractQuantity):
 
     def value(self, measured: Round) -> float:
         """Divide."""
-        return measured[self.ours] / measured[self.theirs]
+        return self.times * measured[self.ours] / measured[self.theirs]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Amortised(AbstractQuantity):
-    """Mean cost of steps of which every so many another kind is one, in units of a third.
+    """Mean cost of steps with what is done beside every so many of them, in units of a third side.
 
     Attributes:
-        usual: The kind that most are.
-        rare: The other kind.
-        every: One of so many is of that.
+        usual: The step.
+        rare: What is done beside it.
+        every: One in so many steps has that.
         theirs: The unit.
     """
 
@@ -91,7 +98,7 @@ class Amortised(AbstractQuantity):
 
     def value(self, measured: Round) -> float:
         """Average, and divide."""
-        mean = ((self.every - 1) * measured[self.usual] + measured[self.rare]) / self.every
+        mean = measured[self.usual] + measured[self.rare] / self.every
         return mean / measured[self.theirs]
 
 

@@ -139,10 +139,12 @@ def test_an_absolute_bar_and_a_quantity_without_one():
     assert findings[1].estimate == pytest.approx(0.5)
 
 
-def test_a_rare_step_counts_as_often_as_it_is_made():
+def test_what_is_rare_counts_as_often_as_it_is_done():
+    measured = {"masked": 1.0, "update": 6.0, "dense": 2.0}
     mean = Amortised(usual="masked", rare="update", every=10, theirs="dense")
     assert mean.sides == ("masked", "update", "dense")
-    assert mean.value({"masked": 1.0, "update": 6.0, "dense": 2.0}) == pytest.approx(0.75)
+    assert mean.value(measured) == pytest.approx(0.8)
+    assert Ratio("update", "dense", times=0.1).value(measured) == pytest.approx(0.3)
 
 
 def test_an_exponent_is_that_of_a_power_law():

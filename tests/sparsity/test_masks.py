@@ -137,7 +137,7 @@ def test_all_layers_together_are_one_list_in_which_earlier_ones_come_first(layer
 
 
 @pytest.mark.parametrize("num_masked", [0, 60_000, 140_000])
-@pytest.mark.parametrize("kept", [1, 900, 20_159, 21_000, 60_000, 99_000, 161_279])
+@pytest.mark.parametrize("kept", [1, 900, 21_000, 21_500, 77_000, 100_500, 161_279])
 @pytest.mark.parametrize("in_order", [False, True])
 def test_so_they_are_where_there_are_many_and_most_are_equal(num_masked, kept, in_order, generator):
     flat = torch.rand(2 * 80_640, generator=generator).round(decimals=4)
