@@ -1,5 +1,6 @@
 """Networks, batches and plain training steps that several rows measure."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -101,7 +102,13 @@ def use_cores(count: int | None = None) -> None:
     then takes 0 instead of 0 to 120,000 page faults.
     """
     keep_freed_memory()
-    torch.set_num_threads(count or torch.multiprocessing.cpu_count())
+    torch.set_num_threads(count or _usable_cores())
+
+
+def _usable_cores() -> int:
+    """Count the cores that this process may run on: where it is bound to one, two threads wait."""
+    bound = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if bound else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
