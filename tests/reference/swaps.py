@@ -98,3 +98,15 @@ def granet_kept(total, *, first, last, number, units):
     left = max(units - number, 0)
     zeros = last * units**3 + (first - last) * left**3  # in thousandths of a cube
     return total * (1000 * units**3 - zeros) // (1000 * units**3)
+
+
+def below(weights, mask, threshold):
+    """Count kept places of a flat list that are smaller than a threshold."""
+    return sum(kept and abs(weight) < threshold for weight, kept in zip(weights, mask, strict=True))
+
+
+def next_threshold(threshold, number, aim, tolerance):
+    """Double where too little went, halve where too much did."""
+    if number < aim - tolerance * aim:
+        return 2 * threshold
+    return threshold / 2 if number > aim + tolerance * aim else threshold

@@ -10,6 +10,7 @@ from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.methods.acdc import ACDC
 from lightning_sparse.sparsity.methods.burst import Burst
 from lightning_sparse.sparsity.methods.dense import Dense
+from lightning_sparse.sparsity.methods.dsr import DSR
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.sparsity.methods.gradual_random import GradualRandom
 from lightning_sparse.sparsity.methods.granet import GraNet
@@ -68,6 +69,7 @@ EXAMPLES = {
     ),
     "SNFS": SNFS(**RANDOM, swaps=SWAPS),
     "sparse momentum": SparseMomentum(**RANDOM, swaps=ITOP),
+    "DSR": DSR(**RANDOM, swaps=SWAPS, threshold=0.05),
     "GraNet": GraNet(**RANDOM, start_step=2, end_step=6, swaps=SWAPS),
     "powerpropagation": Powerpropagation(
         sparsity=0.5, start_step=2, end_step=7, update_every=2, distribution=None, exponent=2.0
