@@ -8,6 +8,7 @@ ranks all weights and passes one image a hundred times, however small a step is.
 step is the unit.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -111,7 +112,9 @@ def _change(method: AbstractSparseMethod, scale: Scale, batch: Batch) -> Callabl
     masks = masks_of(network)
     MaskApplication(weights, masks).mask_all_(optimizer)
     plain_step(network, batch, optimizer=optimizer)()
-    reads_gradients = method.needs_gradients(_EVERY)
+    # RigL's changes are steps of their own, so that those of other methods are due earlier.
+    due = next(step for step in itertools.count(_EVERY) if method.is_due(step))
+    reads_gradients = method.needs_gradients(due)
 
     def gradients() -> dict[str, torch.Tensor]:
         return {n: w.grad.detach().clone() for n, w in weights.items() if w.grad is not None}
@@ -119,8 +122,9 @@ def _change(method: AbstractSparseMethod, scale: Scale, batch: Batch) -> Callabl
     def change() -> None:
         kept = gradients() if reads_gradients else {}
         # From the same masks each time, so that each change is the same work.
-        view = SparseView(step=_EVERY, weights=weights, masks=masks, gradients=lambda: kept)
+        view = SparseView(step=due, weights=weights, masks=masks, gradients=lambda: kept)
         changed = method.updated_masks(view)
+        assert changed is not masks
         grown = {name: mask & ~masks[name] for name, mask in changed.items()}
         reset_state_(optimizer, weights, grown)
         MaskApplication(weights, changed).mask_all_(optimizer)
