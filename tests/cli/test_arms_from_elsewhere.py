@@ -1,7 +1,6 @@
-"""A further arm is one file in a user's folder, from its settings to a line that begins at it."""
+"""A further arm is one file in a user's folder: its settings, and chains of arms."""
 
 import dataclasses
-import json
 import re
 
 import pytest
@@ -12,7 +11,7 @@ from lightning_sparse.cli.main import main
 from lightning_sparse.errors import UserError
 from lightning_sparse.files.tensor_files import load_tensors, save_tensors
 from lightning_sparse.planning.runs import plan_training
-from lightning_sparse.records import read_record, read_records
+from lightning_sparse.records import read_record
 from lightning_sparse.settings.compose import compose_settings
 from lightning_sparse.sparsity.mask_files import load_masks
 
@@ -71,53 +70,6 @@ def test_an_arm_that_is_not_called_like_its_file_is_refused(folder):
 def test_an_arm_that_is_not_there_is_refused_with_those_that_are(word):
     with pytest.raises(UserError, match=r"rigid.*static"):
         compose_settings(["experiment=smoke", word])
-
-
-CLAIM = """
-from lightning_sparse.analysis.experiment import Route
-from lightning_sparse.analysis.question import in_most_seeds
-from lightning_sparse.analysis.share_claim import SeedOutcome, ShareClaim
-
-
-def outcome(paths):
-    (line,) = paths
-    return SeedOutcome(holds=line.is_descent, value=line.descent.value)
-
-
-QUESTION = in_most_seeds(
-    ShareClaim(name="E", statement="A line leads down from static:end to dense:end.", rule="R"),
-    (Route("static:end", "dense:end"),),
-    outcome,
-)
-"""
-
-
-def test_it_is_trained_connected_judged_reported_and_verified(folder, monkeypatch, capsys):
-    (folder / "claim_on_static.py").write_text(CLAIM)
-    monkeypatch.syspath_prepend(folder)
-    words = [*WORDS, "seed=31"]
-
-    status = main(["line", *words, "path.start=static:end", "path.end=dense:end"])
-
-    assert status == 0, capsys.readouterr()
-    (arm,) = map(read_record, (folder / "runs").glob("smoke-static-s0.9-*"))
-    (line,) = map(read_record, (folder / "runs").glob("smoke-static-end-*"))
-    assert (arm.method, arm.target_sparsity) == ("static", 0.9)
-    assert (line.start, line.start_run) == ("static:end", arm.run_id)
-    assert main(["verify", "runs"]) == 0
-
-    claim = ["reproduce.further_claims=[claim_on_static.QUESTION]", "reproduce.claims=[E]"]
-    plan = ["reproduce.seeds=[31]", "reproduce.sparsities=[]", "reproduce.control_sparsity=null"]
-    # What it needs is there, so that nothing is trained again.
-    assert main(["reproduce", *WORDS, *claim, *plan]) == 0, capsys.readouterr()
-    reported = folder / "runs/reproduce_smoke"
-    found = {one.run_id for one in read_records(reported / "records.jsonl")}
-    assert found == {arm.run_id, line.start_run, line.end_run, line.run_id}
-    judged = {claim["claim"]: claim for claim in json.loads((reported / "claims.json").read_text())}
-    assert judged["E"]["records"] == [line.run_id]
-    page = (reported / "report.md").read_text()
-    assert "fixed at random solution" in page
-    assert "| fixed at random |" in page
 
 
 ROUND = """

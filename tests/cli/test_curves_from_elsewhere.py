@@ -1,7 +1,6 @@
-"""The recipe of CONTRIBUTING.md for a curve: one class and one file, from fit to report."""
+"""The curve of CONTRIBUTING.md, from a folder of a user's: one class, one file, fit to report."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,8 +11,8 @@ from lightning_sparse.paths.curves import PolygonalChain, own_curve
 from lightning_sparse.paths.geometry import curve_length
 from lightning_sparse.records import read_record, to_json
 from lightning_sparse.settings.compose import compose_settings
+from tests.recipes import recipe_files
 
-SINE_BUMP = Path(__file__).with_name("sine_bump.py")
 LOOSE = """
 
 def loose(height):
@@ -27,7 +26,7 @@ def loose(height):
 def folder(tmp_path_factory):
     """A folder of a user's: a package of hers, and runs that the curves of all tests end at."""
     folder = tmp_path_factory.mktemp("hers")
-    (folder / "her_curves.py").write_text(SINE_BUMP.read_text() + LOOSE)
+    (folder / "her_curves.py").write_text(recipe_files()["my_package/sine_bump.py"] + LOOSE)
     (folder / "conf" / "curve").mkdir(parents=True)
     file = folder / "conf" / "curve" / "sine_bump.yaml"
     file.write_text("_target_: her_curves.SineBump\nheight: 1.5\n")

@@ -16,6 +16,8 @@ from tests.training.examples import EXAMPLES, method_types
 from tests.training.problems import make_data, make_network, make_settings, same_bits
 from tests.training.test_sparsity_callback import CPU, own_fit
 
+ROOT = Path(__file__).parents[2]
+
 # Most examples change at the step after the checkpoint, and once more.
 STOP, NUM_STEPS = 5, 8
 
@@ -24,8 +26,16 @@ def test_every_method_of_the_package_is_here():
     assert {type(method) for method in EXAMPLES.values()} == method_types()
 
 
+@pytest.mark.parametrize("folder", ["conf/method/*.yaml", "tests/*/**/test_*.py"])
+def test_every_method_of_the_package_has_settings_and_a_test_of_its_own(folder):
+    """As CONTRIBUTING's recipe asks; whatever is said of all of them is said in `EXAMPLES`."""
+    text = "\n".join(file.read_text("utf-8") for file in ROOT.glob(folder))
+    named = set(re.findall(r"sparsity\.methods\.(\w+)[. ]", text))
+    assert {method.__module__.rpartition(".")[2] for method in method_types()} <= named
+
+
 def test_every_arm_of_the_package_has_its_place_in_the_docs():
-    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text("utf-8")
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
     named = set(re.findall(r"`(\w+)`", page))
     controls = ("_shuffled", "_reinitialised")
     assert {arm for arm in choices("method") if not arm.endswith(controls)} <= named
