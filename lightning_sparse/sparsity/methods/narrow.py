@@ -1,6 +1,5 @@
 """The small dense twin: fewer channels, and as many weights as a sparse network keeps."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -8,11 +7,12 @@ from typing import Any, final
 import torch
 
 from lightning_sparse.sparsity.checks import check_sparsity
-from lightning_sparse.sparsity.distributions import AbstractDistribution, Shapes
+from lightning_sparse.sparsity.distributions import AbstractDistribution
 from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.sparsity.method import AbstractStaticMethod
 from lightning_sparse.sparsity.ranking import kept_per_layer
 from lightning_sparse.sparsity.view import SparseView
+from lightning_sparse.sparsity.widths import nearest_narrow
 
 _WIDTH = "width_multiplier"
 
@@ -22,10 +22,10 @@ _WIDTH = "width_multiplier"
 class Narrow(AbstractStaticMethod):
     """Keep the first channels of every layer, and all weights between them.
 
-    One multiplier for all widths but those of image and classes, rounded, at least one channel;
-    that which brings the number of weights nearest to what the sparse twin keeps. Channels that
-    are left out compute zero. `ScaledStart` around it gives the start of a network of that width.
-    A step costs 3 f_S of a dense forward pass, which is what that network costs.
+    One multiplier for all widths but those of image and classes, each rounded down or up, equal
+    ones alike, at least one channel: what comes nearest to the number of weights that the sparse
+    twin keeps. Left-out channels compute zero. `ScaledStart` around it gives the start of a network
+    of that width. A step costs 3 f_S of a dense forward pass, as that network's does.
 
     Attributes:
         sparsity: Of the network whose twin it is, a fraction in [0, 1).
@@ -40,15 +40,12 @@ class Narrow(AbstractStaticMethod):
         check_sparsity("sparsity", self.sparsity)
 
     def initial_masks(self, view: SparseView) -> Masks:
-        """Try every multiplier at which a width changes."""
+        """Keep the corner of each weight that the narrower network has."""
         shapes = {name: tuple(weight.shape) for name, weight in view.weights.items()}
         wanted = sum(kept_per_layer(view.weights, self.distribution, self.sparsity).values())
-        sizes = {size for shape in shapes.values() for size in shape[:2]}
-        widths = sorted({(k + 0.5) / size for size in sizes for k in range(size)} | {1.0})
-        width = min(widths, key=lambda width: abs(_num_weights(shapes, width) - wanted))
-        view.state[_WIDTH] = width
+        view.state[_WIDTH], kept = nearest_narrow(shapes, wanted)
         masks = {n: torch.zeros_like(w, dtype=torch.bool) for n, w in view.weights.items()}
-        for name, (outputs, inputs) in _channels(shapes, width).items():
+        for name, (outputs, inputs, *_) in kept.items():
             masks[name][:outputs, :inputs] = True
         return masks
 
@@ -57,22 +54,5 @@ class Narrow(AbstractStaticMethod):
         return self.sparsity
 
     def observations(self, state: Mapping[str, Any]) -> Mapping[str, float]:
-        """Report the multiplier, and that no mask has to be kept with the weights."""
+        """Report the multiplier, and that no mask is kept with the weights."""
         return {_WIDTH: state[_WIDTH], "mask_bytes": 0.0} if state else {}
-
-
-def _channels(shapes: Shapes, width: float) -> dict[str, tuple[int, int]]:
-    """Count outputs and inputs that each layer keeps."""
-    first, *_, last = [*shapes, *shapes]
-    return {
-        name: (
-            shape[0] if name == last else max(1, round(width * shape[0])),
-            shape[1] if name == first else max(1, round(width * shape[1])),
-        )
-        for name, shape in shapes.items()
-    }
-
-
-def _num_weights(shapes: Shapes, width: float) -> int:
-    kept = _channels(shapes, width)
-    return sum(math.prod([*kept[name], *shape[2:]]) for name, shape in shapes.items())

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 
 import pytest
 import torch
@@ -32,21 +33,30 @@ def num_weights(widths):
     return sum(9 * a * b for a, b in pairs[:-1]) + pairs[-1][0] * pairs[-1][1]
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.7, 0.9, 0.98])
-def test_it_keeps_as_many_weights_as_the_best_of_all_multipliers(sparsity):
-    masks, observed = masks_and_state(ConvNet(1, 10, widths=WIDTHS), sparsity)
+@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.7, 0.9, 0.98, 0.999])
+@pytest.mark.parametrize("widths", [WIDTHS, (12, 12, 24)])
+def test_it_keeps_as_many_weights_as_the_best_of_all_multipliers(sparsity, widths):
+    masks, observed = masks_and_state(ConvNet(1, 10, widths=widths), sparsity)
     kept = sum(layer.kept for layer in layer_counts(masks).values())
-    total = num_weights(WIDTHS)
-    layers = [9 * 6, 9 * 48, 9 * 96, 120]
+    total, (a, b, c) = num_weights(widths), widths
+    layers = [9 * a, 9 * a * b, 9 * b * c, 10 * c]
     wanted = sum(n - int(sparsity * n + 1e-9) for n in layers)
     assert sum(layers) == total
-    possible = [
-        num_weights([max(1, round(share / 1000 * width)) for width in WIDTHS])
-        for share in range(1, 1001)
-    ]
+    possible = {
+        num_weights([max(1, rounded[width](share / 1000 * width)) for width in widths])
+        for share in range(1001)
+        for ways in itertools.product((math.floor, math.ceil), repeat=len(set(widths)))
+        for rounded in [dict(zip(sorted(set(widths)), ways, strict=True))]
+    }
     assert abs(kept - wanted) == min(abs(number - wanted) for number in possible)
     assert observed["mask_bytes"] == 0
-    assert 0 < observed["width_multiplier"] <= 1
+    assert 0 <= observed["width_multiplier"] <= 1
+
+
+def test_of_the_digits_network_at_98_percent_it_keeps_four_weights_more():
+    masks, _ = masks_and_state(ConvNet(1, 10), 0.98, ErdosRenyiKernel())
+    assert [mask.flatten(1).any(1).sum().item() for mask in masks.values()] == [2, 4, 6, 6, 10]
+    assert sum(layer.kept for layer in layer_counts(masks).values()) == 690
 
 
 def test_inside_its_masks_the_network_is_the_narrow_one():
