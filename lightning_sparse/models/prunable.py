@@ -71,6 +71,16 @@ def normalisation_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
+def scales(model: nn.Module) -> list[nn.Parameter]:
+    """Collect what normalisation layers multiply by, in module order."""
+    found = {
+        id(module.weight): module.weight
+        for module in model.modules()
+        if isinstance(module, _NORMALISATIONS) and module.weight is not None
+    }
+    return list(found.values())
+
+
 def _weight_names(module: nn.Module) -> tuple[str, ...]:
     if isinstance(module, nn.MultiheadAttention):
         return _PROJECTIONS

@@ -18,6 +18,10 @@ class AbstractNetworkProbe(ABC):
     The batches are the same at every step, after every resume and, all ranks together, on every
     number of ranks; each result is the mean over batches and ranks, so all ranks have the same
     bits. Everything is computed in the precision of the weights, without autocast.
+
+    A normalisation whose scale is zero throughout, as the last one of a residual block often starts
+    (Goyal et al. 2017, https://arxiv.org/abs/1706.02677), counts as one whose scale is one: else
+    every gradient in the block would be zero, and nothing would tell its weights apart.
     """
 
     @abstractmethod

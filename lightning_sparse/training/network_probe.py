@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from typing_extensions import override
 
 from lightning_sparse.errors import UserError, theirs
-from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.models.prunable import prunable_weights, scales
 from lightning_sparse.sparsity.masks import Weights
 from lightning_sparse.sparsity.view import AbstractNetworkProbe
 from lightning_sparse.streams import global_generators_of
@@ -126,6 +126,9 @@ class NetworkProbe(AbstractNetworkProbe):
         with torch.no_grad():
             for name, value in (at or {}).items():
                 weights[name].copy_(value)
+            for scale in scales(twin.get_submodule(self._network)):
+                if not scale.any():
+                    scale.fill_(1)
         return twin
 
     def _tempered(self, at: Weights | None, temperature: float) -> pl.LightningModule:

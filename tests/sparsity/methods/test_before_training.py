@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.models.resnet import BottleneckResNet
 from lightning_sparse.sparsity.distributions import ErdosRenyiKernel, Uniform
 from lightning_sparse.sparsity.masks import kept_and_prunable, layer_counts, num_kept
 from lightning_sparse.sparsity.methods.grasp import GraSP
@@ -189,6 +190,22 @@ class Chain(nn.Module):
 def test_every_score_of_a_chain_is_the_flow_through_it():
     scores = asked(scores_of_flow, Chain())
     assert [score.item() for score in scores.values()] == [3.0, 3.0, 3.0]
+
+
+@pytest.mark.parametrize("method_type", METHODS)
+def test_blocks_whose_last_scale_starts_at_zero_are_scored_as_if_it_were_one(method_type):
+    torch.manual_seed(0)
+    network = BottleneckResNet(3, 1, width_multiplier=1 / 16, layers=(1, 1, 1, 1))
+    started = copy.deepcopy(network)
+    for name, module in started.named_modules():
+        if name.endswith("bn3"):
+            nn.init.ones_(module.weight)
+    method = make(method_type, sparsity=0.5)
+
+    masks = masks_of(method, network)
+
+    assert same_masks(masks, masks_of(method, started))
+    assert not network.layer1[0].bn3.weight.any()
 
 
 class Constant(WithoutBias):
