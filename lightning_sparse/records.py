@@ -211,6 +211,27 @@ class PathPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spectrum:
+    """What stochastic Lanczos found of the eigenvalues of one matrix at one point of a path.
+
+    For each random direction v of norm 1 nodes and weights, with which sum of weight times f(node)
+    is v' f(matrix) v: exactly for polynomials of degree below twice the number of nodes. The mean
+    over directions estimates the mean of f over all eigenvalues.
+
+    Attributes:
+        t: Where.
+        num_coordinates: Rows of the matrix.
+        nodes: By direction, in increasing order.
+        weights: By direction, of the nodes; they sum to 1.
+    """
+
+    t: float
+    num_coordinates: int
+    nodes: Sequence[Sequence[float]]
+    weights: Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PathRecord:
     """One line or curve between two end points, measured at increasing ``t``.
 
@@ -265,6 +286,11 @@ class PathRecord:
         ray: The coordinates along which a line goes straight down the gradient at its start,
             ``inside`` the mask, ``outside`` or ``outside_random``; its end is no point of a run
             then, and ``end`` is ``start``. None for a path between two points.
+        spectrum: The matrix whose eigenvalues were looked at along a fitted curve, ``hessian`` or
+            ``gauss_newton`` of the mean training loss, over all prunable weights or ``_inside`` the
+            mask; ``points`` are then the ends and the highest point of that curve. None for none.
+        spectra: What was found at each of ``points``; None likewise.
+        curve_run: Run id of that curve; None likewise.
     """
 
     kind: ClassVar[str] = "path"
@@ -306,6 +332,9 @@ class PathRecord:
     freed_by: str | None = None
     search_seed: int | None = None
     ray: str | None = None
+    spectrum: str | None = None
+    spectra: Sequence[Spectrum] | None = None
+    curve_run: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse counts that no mask gives."""
@@ -477,6 +506,7 @@ def _check_names(record: Record, where: str) -> None:
         "change_source",
         "start_run",
         "end_run",
+        "curve_run",
     )
     for name in fields:
         value = getattr(record, name, None)

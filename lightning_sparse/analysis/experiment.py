@@ -32,6 +32,7 @@ class Route(NamedTuple):
         search: Which draw of t a curve was fitted with; None for the first.
         ray: Coordinates along which a line goes down from the start, as in `PathRecord`; None for a
             path between two points.
+        spectrum: The matrix whose eigenvalues are looked at along a curve, likewise; None for none.
     """
 
     start: str
@@ -43,6 +44,7 @@ class Route(NamedTuple):
     order: str | None = None
     search: int | None = None
     ray: str | None = None
+    spectrum: str | None = None
 
     @property
     def name(self) -> str:
@@ -72,7 +74,8 @@ class Route(NamedTuple):
         """
         more = f", {self.times} times the steps" if self.times > 1 else ""
         more += "" if self.share is None else f", {self.share:g} of the rest free by {self.order}"
-        return more + ("" if self.search is None else f", search {self.search}")
+        more += "" if self.search is None else f", search {self.search}"
+        return more + ("" if self.spectrum is None else f", spectrum {self.spectrum}")
 
     @property
     def is_fitted(self) -> bool:
@@ -100,6 +103,7 @@ def route_of(path: PathRecord) -> Route:
         path.freed_share,
         path.freed_order,
         path.search_seed,
+        spectrum=path.spectrum,
     )
 
 

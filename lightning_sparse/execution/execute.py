@@ -33,6 +33,7 @@ from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.freed import Freed
 from lightning_sparse.paths.rays import Ray
 from lightning_sparse.paths.run import PathIdentity, PathRun
+from lightning_sparse.paths.spectra import CurveSpectra
 from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.process.heap import keep_freed_memory
 from lightning_sparse.process.locks import held
@@ -275,6 +276,7 @@ def _connect(settings: Composed, job: Job, history: History, report: Progress | 
         space=path.space,
         freed=_freed(settings, freed_by) if curve.is_fitted else None,
         ray=Ray(coordinates=path.ray) if path.ray else None,
+        spectra=_spectra(settings, job),
         settings=build_training(path.training, "path.training"),
         evaluation=settings.evaluation,
         identity=PathIdentity(
@@ -292,6 +294,19 @@ def _connect(settings: Composed, job: Job, history: History, report: Progress | 
         history=history,
         report=report,
     ).make()
+
+
+def _spectra(settings: Composed, job: Job) -> CurveSpectra | None:
+    path = settings.path
+    if path.spectrum is None:
+        return None
+    (curve,) = (needed for needed in job.needs if needed.kind == "path")
+    return CurveSpectra(
+        kind=path.spectrum,
+        num_probes=path.num_probes,
+        num_steps=path.num_lanczos_steps,
+        curve_dir=curve.run_dir,
+    )
 
 
 def _freed(settings: Composed, by: PlannedPoint | None) -> Freed | None:

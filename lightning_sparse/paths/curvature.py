@@ -5,15 +5,12 @@ cannot lie below the whole one's (Cauchy): compare points, not spaces.
 """
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.linalg import eigh_tridiagonal
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,6 +18,7 @@ from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.sparsity.masks import Masks, check_masks_fit
 from lightning_sparse.streams import stream_generator
 from lightning_sparse.training.measurement import Batch
+from lightning_sparse.training.ranks import sum_over_ranks
 
 Vector = NDArray[np.float64]
 Product = Callable[[Vector], Vector]
@@ -32,11 +30,11 @@ class Curvature:
     Coordinates are the prunable weights that the masks keep, layer after layer; everything else
     stays as it is. The network is taken as it stands: in evaluation mode batch norm has the
     statistics that the loss was measured with, which do not move with the weights. Computed in
-    double precision, on a copy.
+    double precision, on a copy, where the network is; ranks share the batches.
 
     Args:
         network: Any whose loss can be differentiated twice, in evaluation mode.
-        batches: Images and labels that the loss is the mean over.
+        batches: Images and labels that the loss is the mean over: this rank's share.
         masks: What the coordinates are; None for all prunable weights.
 
     Raises:
@@ -49,15 +47,20 @@ class Curvature:
         if network.training:
             raise ValueError("network: is in training mode; call eval() and give it statistics")
         self._network = copy.deepcopy(network).double()
-        self._batches = [(images.double(), labels) for images, labels in batches]
-        self._num_images = sum(len(labels) for _, labels in self._batches)
         named = prunable_weights(self._network)
+        self._device = next(iter(named.values())).device
+        self._batches = [
+            (images.to(self._device, torch.float64), labels.to(self._device))
+            for images, labels in batches
+        ]
+        number = sum(len(labels) for _, labels in self._batches)
+        self._num_images = sum_over_ranks(torch.tensor(number, device=self._device))
         if masks is not None:
             check_masks_fit(masks, named)
         self._weights = list(named.values())
         self._sizes = [weight.numel() for weight in self._weights]
         kept = [
-            torch.ones_like(weight, dtype=torch.bool) if masks is None else masks[name]
+            torch.ones(weight.shape, dtype=torch.bool) if masks is None else masks[name].cpu()
             for name, weight in named.items()
         ]
         self._kept = torch.cat([mask.reshape(-1) for mask in kept])
@@ -112,68 +115,23 @@ class Curvature:
         """Cut a vector of coordinates into tensors of the weights' shapes, zero elsewhere."""
         whole = torch.zeros(len(self._kept), dtype=torch.float64)
         whole[self._kept] = torch.from_numpy(np.asarray(vector, dtype=np.float64).reshape(-1))
-        parts = whole.split(self._sizes)
+        parts = whole.to(self._device).split(self._sizes)
         return [part.view(weight.shape) for part, weight in zip(parts, self._weights, strict=True)]
 
     def _summed(self, of_batch: Callable[[Tensor, Tensor], Sequence[Tensor]]) -> Vector:
-        total = torch.zeros(len(self._kept), dtype=torch.float64)
+        total = torch.zeros(len(self._kept), dtype=torch.float64, device=self._device)
         for images, labels in self._batches:
             parts = [part.detach().reshape(-1) for part in of_batch(images, labels)]
             total += torch.cat(parts)
-        result: Vector = (total[self._kept] / self._num_images).numpy()
+        mean = (sum_over_ranks(total) / self._num_images).cpu()
+        result: Vector = mean[self._kept].numpy()
         return result
 
 
-def extreme_eigenvalues(product: Product, size: int, count: int = 1) -> tuple[Vector, Vector]:
-    """Return the smallest and the largest eigenvalues of a symmetric matrix, in increasing order.
-
-    By ARPACK's Lanczos, as SciPy has it.
-
-    Args:
-        product: Multiplies a vector of ``size`` numbers by the matrix.
-        size: Of the matrix, above ``count`` + 1.
-        count: How many of each, at least 1.
-    """
-    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)
-    start = np.ones(size)  # ARPACK's own start is drawn anew each time
-    smallest, largest = (
-        np.sort(eigsh(operator, k=count, which=which, v0=start, return_eigenvectors=False))
-        for which in ("SA", "LA")
-    )
-    return smallest, largest
-
-
-@dataclass(frozen=True, kw_only=True)
-class SpectralDensity:
-    """How the eigenvalues of a matrix are spread, smoothed by a Gaussian.
-
-    Attributes:
-        eigenvalues: Where it is given: shape (num_points,).
-        density: Mean over probes; it integrates to 1.
-        standard_error: Of that mean over probes.
-        width: Standard deviation of the Gaussian.
-    """
-
-    eigenvalues: Vector
-    density: Vector
-    standard_error: Vector
-    width: float
-
-
-_RELATIVE_WIDTH = 0.01
-"""Of the Gaussian, as a share of the range of eigenvalues seen."""
-
-
-def spectral_density(
-    product: Product,
-    size: int,
-    *,
-    seed: int,
-    num_probes: int = 8,
-    num_steps: int = 64,
-    num_points: int = 401,
-) -> SpectralDensity:
-    """Estimate the spectral density by stochastic Lanczos quadrature.
+def quadratures(
+    product: Product, size: int, *, seed: int, num_probes: int, num_steps: int
+) -> list[tuple[Vector, Vector]]:
+    """Estimate how the eigenvalues of a matrix are spread by stochastic Lanczos quadrature.
 
     Ubaru, Chen and Saad 2017; for networks Ghorbani, Krishnan and Xiao 2019
     (https://arxiv.org/abs/1901.10159). Lanczos keeps all its vectors orthogonal, so that no
@@ -183,24 +141,15 @@ def spectral_density(
         product: Multiplies a vector of ``size`` numbers by a symmetric matrix.
         size: Of the matrix.
         seed: Of the ``network`` stream that probes are drawn from.
-        num_probes: Random directions, at least 2.
+        num_probes: Random directions.
         num_steps: Products for each of them.
-        num_points: Of the grid.
+
+    Returns:
+        Nodes and weights of each probe, as `quadrature` gives them.
     """
-    rules = [
+    return [
         quadrature(product, _probe(size, seed, number), num_steps) for number in range(num_probes)
     ]
-    low = min(float(nodes.min()) for nodes, _ in rules)
-    high = max(float(nodes.max()) for nodes, _ in rules)
-    width = _RELATIVE_WIDTH * max(high - low, math.ulp(1.0))
-    grid = np.linspace(low - 4 * width, high + 4 * width, num_points)
-    curves = np.stack([_smoothed(grid, nodes, weights, width) for nodes, weights in rules])
-    return SpectralDensity(
-        eigenvalues=grid,
-        density=curves.mean(axis=0),
-        standard_error=curves.std(axis=0, ddof=1) / math.sqrt(num_probes),
-        width=width,
-    )
 
 
 def quadrature(product: Product, start: Vector, num_steps: int) -> tuple[Vector, Vector]:
@@ -236,9 +185,3 @@ def _probe(size: int, seed: int, number: int) -> Vector:
     generator = stream_generator(seed, "network", number, 1)
     vector: Vector = torch.randn(size, generator=generator, dtype=torch.float64).numpy()
     return vector / np.linalg.norm(vector)
-
-
-def _smoothed(grid: Vector, nodes: Vector, weights: Vector, width: float) -> Vector:
-    heights = np.exp(-0.5 * ((grid[:, None] - nodes[None, :]) / width) ** 2)
-    smoothed: Vector = heights @ weights / (width * math.sqrt(2 * math.pi))
-    return smoothed

@@ -84,6 +84,17 @@ class PathEvaluator:
         self.device, self._dtype = device, dtype
 
     @property
+    def network(self) -> nn.Module:
+        """The architecture, where it is computed; its values say nothing."""
+        return self._network
+
+    @torch.no_grad()
+    def state_at(self, t: float, weights_at: Callable[[float], Tensor]) -> State:
+        """Return weights and buffers with which the loss at one point is measured."""
+        ((state,), _) = self._prepared([t], weights_at)
+        return state
+
+    @property
     def num_classes(self) -> int:
         """Number of classes of the data."""
         return self._data.source.num_classes

@@ -16,11 +16,13 @@ from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
 from lightning_sparse.models.batch_norm import batch_norms, recalibrate_
 from lightning_sparse.models.prunable import prunable_weights
+from lightning_sparse.paths.batch_norm import average_over_ranks_
 from lightning_sparse.paths.settings import EvaluationSettings, RayCoordinates
 from lightning_sparse.records import PathPoint
 from lightning_sparse.sparsity.masks import Masks, Weights, global_masks, kept_and_prunable
 from lightning_sparse.sparsity.ranking import inside, random_scores
 from lightning_sparse.streams import stream_generator
+from lightning_sparse.training.ranks import is_first_rank, sum_over_ranks
 
 _REST = 0.02
 
@@ -141,10 +143,10 @@ def measured_gradient(
         state: Weights and buffers at which the gradient is taken.
         data: Whose training subset, and whose images of recalibration.
         evaluation: Policy and sizes of the statistics.
-        device: Where to compute.
+        device: Where to compute; ranks share the batches.
 
     Returns:
-        Gradients of the prunable weights by name, on the CPU.
+        Gradients of the prunable weights by name, on the CPU, the same on every rank.
 
     Raises:
         UserError: If every batch is measured with statistics of its own.
@@ -165,19 +167,38 @@ def measured_gradient(
         evaluation.num_recalibration_images,
         evaluation.recalibration_batch_size,
         augmented=evaluation.batch_norm == "recalibrated",
+        shared=True,
     )
     images = [batch.double().to(device) for batch, _ in batches]
     recalibrate_(twin, images)
+    average_over_ranks_(dict(twin.named_buffers()), twin)
     statistics = {
         name: (module.running_mean.clone(), module.running_var.clone())
         for name, module in _differentiable(twin).items()
         if module.running_mean is not None and module.running_var is not None
     }
     found, slopes = _at_statistics(twin, weights, data, statistics)
+    found = _with_statistics(twin, weights, images, found, slopes)
+    return {name: gradient.cpu() for name, gradient in found.items()}
+
+
+def _with_statistics(
+    twin: nn.Module,
+    weights: Weights,
+    images: Sequence[Tensor],
+    found: Mapping[str, Tensor],
+    slopes: Statistics,
+) -> dict[str, Tensor]:
+    """Add what goes through the statistics of this rank's batches of images, and of the others'."""
+    device = next(iter(weights.values())).device
+    number = sum_over_ranks(torch.tensor(len(images), device=device))
+    if not is_first_rank():
+        # Every rank has the whole of what does not go through statistics: it counts once.
+        found = {name: torch.zeros_like(gradient) for name, gradient in found.items()}
     for batch in images:
         moved = _through_statistics(twin, weights, batch, slopes)
-        found = {name: found[name] + moved[name] / len(images) for name in found}
-    return {name: gradient.cpu() for name, gradient in found.items()}
+        found = {name: found[name] + moved[name] / number for name in found}
+    return {name: sum_over_ranks(gradient) for name, gradient in found.items()}
 
 
 def _differentiable(network: nn.Module) -> dict[str, _BatchNorm]:
@@ -204,7 +225,8 @@ def _at_statistics(
             for total, part in zip(totals, torch.autograd.grad(loss, asked), strict=True):
                 total.add_(part)
             count += len(labels)
-    means = iter([total / count for total in totals])
+    everyone = sum_over_ranks(torch.tensor(count, device=device))
+    means = iter([sum_over_ranks(total) / everyone for total in totals])
     found = {name: next(means) for name in weights}
     return found, {name: (next(means), next(means)) for name in leaves}
 

@@ -4,12 +4,11 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
@@ -17,8 +16,8 @@ from lightning_sparse.data.loader import FixedBatches
 from lightning_sparse.errors import UserError
 from lightning_sparse.files.manifests import write_record
 from lightning_sparse.files.storage import write_text_atomic
-from lightning_sparse.files.tensor_files import save_tensors
 from lightning_sparse.models.flops import flops_of_run, forward_flops
+from lightning_sparse.paths.control_points import load_control_points, save_control_points
 from lightning_sparse.paths.curves import AbstractCurve
 from lightning_sparse.paths.end_points import EndPoint
 from lightning_sparse.paths.evaluation import (
@@ -32,8 +31,9 @@ from lightning_sparse.paths.layout import WeightLayout, both_ends
 from lightning_sparse.paths.path_module import PathModule
 from lightning_sparse.paths.rays import Ray, evaluate_ray, measured_gradient
 from lightning_sparse.paths.settings import EvaluationSettings, Space
+from lightning_sparse.paths.spectra import CurveSpectra, check_statistics, points_of_spectra
 from lightning_sparse.paths.subspace import subspace_masks
-from lightning_sparse.records import NEWEST_RULES, PathRecord
+from lightning_sparse.records import NEWEST_RULES, PathPoint, PathRecord, Spectrum
 from lightning_sparse.rises import margin
 from lightning_sparse.sparsity.masks import Masks
 from lightning_sparse.streams import stream_seed
@@ -44,7 +44,6 @@ from lightning_sparse.training.checkpoints import (
 )
 from lightning_sparse.training.classifier_module import TrainingSettings
 from lightning_sparse.training.numerics import (
-    accelerator_of,
     measured_dtype,
     true_single_precision,
 )
@@ -59,8 +58,6 @@ from lightning_sparse.training.ranks import (
 from lightning_sparse.training.run import HISTORY_FILE
 from lightning_sparse.training.settings import CheckpointSettings
 from lightning_sparse.training.validation import check_batches_of_one, say, validate
-
-CONTROL_POINTS_FILE = "control_points.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +105,7 @@ class PathRun:
         run_dir: The path's folder.
         freed: What control points may use besides; None for nothing.
         ray: Where a line goes down from its start instead of to its end; None for a path.
+        spectra: What is asked of a curve that was fitted before, instead of a fit; None for a path.
         trainer_options: Further `pytorch_lightning.Trainer` arguments.
         checkpointing: When checkpoints of a fit are written; None for the defaults.
         history: How often the fit of a curve keeps a line of history, and who is told of it.
@@ -127,6 +125,7 @@ class PathRun:
     run_dir: Path
     freed: Freed | None = None
     ray: Ray | None = None
+    spectra: CurveSpectra | None = None
     trainer_options: Mapping[str, Any] = field(default_factory=dict)
     checkpointing: CheckpointSettings | None = None
     history: History = field(default_factory=History)
@@ -149,7 +148,9 @@ class PathRun:
         started = time.perf_counter()
         remarks = self._look()
         checkpoints = self._checkpoints()
-        if self.curve.is_fitted:
+        if self.spectra:
+            control_points, fitted = self._fitted(self.spectra)
+        elif self.curve.is_fitted:
             control_points, fitted = self._fit(checkpoints)
         else:
             layout = WeightLayout(self.network)
@@ -223,13 +224,12 @@ class PathRun:
                 f"path.ray={self.ray.coordinates}: {self.start.name} has no masks to go down "
                 "inside or outside of; name the end of a sparse arm"
             )
-        # Before the ranks join, so that each computes the whole.
         gradient = measured_gradient(
             self.network,
             self.start.state,
             self.data,
             self.evaluation,
-            torch.device(accelerator_of(self.trainer_options)),
+            join_ranks(self.trainer_options),
         )
         chosen = self.ray.masks(self.start.masks, self.identity.seed)
         return self.ray.end(self.start.state, gradient, chosen)
@@ -269,13 +269,22 @@ class PathRun:
         if not (all_points.isfinite().all() and math.isfinite(tail.mean)):
             raise UserError(f"the fitted curve is not made of numbers; {advice}")
         if is_first_rank():
-            save_tensors(_by_name(all_points, module.layout), self.run_dir / CONTROL_POINTS_FILE)
+            save_control_points(all_points, module.layout, self.run_dir)
             write_text_atomic(self.run_dir / HISTORY_FILE, progress.history_lines())
         return all_points, _Fit(
             objective=mean_over_ranks(tail.mean, trainer.strategy.root_device),
             earlier_seconds=keeper.earlier_seconds,
             provenance=keeper.provenance(),
         )
+
+    def _fitted(self, spectra: CurveSpectra) -> tuple[Tensor, _Fit]:
+        """Read what was fitted before."""
+        check_statistics(self.evaluation)
+        points = load_control_points(
+            WeightLayout(self.network), spectra.curve_dir, self.curve.num_points
+        )
+        objective = spectra.curve().fit_objective
+        return points, _Fit(objective=objective, earlier_seconds=0.0, provenance={})
 
     def _evaluator(self) -> PathEvaluator:
         return PathEvaluator(
@@ -300,6 +309,8 @@ class PathRun:
             "start_run": self.start.run.run_id,
             "end_run": self.end.run.run_id,
             "ray": self.ray.coordinates if self.ray else None,
+            "spectrum": self.spectra.kind if self.spectra else None,
+            "curve_run": self.spectra.curve().run_id if self.spectra else None,
         }
 
     def _measured(self, evaluator: PathEvaluator, control_points: Tensor) -> dict[str, Any]:
@@ -309,8 +320,14 @@ class PathRun:
             point_on_curve, self.curve, control_points.to(evaluator.device)
         )
         smallest = margin(evaluator.num_classes)
+        spectra: list[Spectrum] | None = None
         with true_single_precision(unless_tf32=settings.allow_tf32):
-            if self.ray:
+            if self.spectra:
+                curve = self.spectra.curve()
+                points = evaluator(points_of_spectra(curve), weights_at)
+                converged = curve.refinement_converged
+                spectra = self._found(self.spectra, evaluator, points, weights_at)
+            elif self.ray:
                 along = functools.partial(evaluator, weights_at=weights_at)
                 points, converged = evaluate_ray(along, settings)
             else:
@@ -332,7 +349,33 @@ class PathRun:
             "num_recalibration_images": settings.num_recalibration_images if is_recalibrated else 0,
             "descent_standard_error": errors[0],
             "barrier_standard_error": errors[1],
+            "spectra": spectra,
         }
+
+    def _found(
+        self,
+        spectra: CurveSpectra,
+        evaluator: PathEvaluator,
+        points: Sequence[PathPoint],
+        weights_at: Callable[[float], Tensor],
+    ) -> list[Spectrum]:
+        """Estimate the spectrum at each point, in the state in which its loss was measured."""
+        subspace = subspace_masks(self.space, self.start.masks, self.end.masks)
+        masks, found = spectra.masks(subspace), list[Spectrum]()
+        for place, point in enumerate(points):
+            found.append(
+                spectra.at(
+                    point.t,
+                    evaluator.network,
+                    evaluator.state_at(point.t, weights_at),
+                    self.data.train_subset_batches(),
+                    masks,
+                    self.identity.seed,
+                )
+            )
+            if self.report:
+                self.report(place + 1, len(points))
+        return found
 
 
 def search_seed(identity: PathIdentity) -> int:
@@ -374,13 +417,4 @@ def _counted(
         "prunable": sum(prunable.values()),
         # Nothing is trained on a line.
         "flops": flops if curve.is_fitted else dataclasses.replace(flops, training=0.0),
-    }
-
-
-def _by_name(all_points: Tensor, layout: WeightLayout) -> dict[str, Tensor]:
-    """Name every control point's parameters ``0/features.0.weight``, for anyone to load."""
-    return {
-        f"{k}/{name}": weight
-        for k, point in enumerate(all_points)
-        for name, weight in layout.unflatten(point).items()
     }

@@ -24,6 +24,8 @@ FreedOrder = Literal["random", "gradient", "magnitude"]
 
 RayCoordinates = Literal["inside", "outside", "outside_random"]
 
+SpectrumKind = Literal["hessian", "hessian_inside", "gauss_newton", "gauss_newton_inside"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class CurveRecipeSettings(RecipeSettings):
@@ -48,6 +50,11 @@ class PathSettings:
         search_seed: Another draw of t at every step of the fit; None for the first.
         ray: Go straight down the gradient at the start instead, along its weights inside its mask,
             outside, or as many at random outside; start and end are then one point.
+        spectrum: Estimate how the eigenvalues of this matrix are spread at both ends of a fitted
+            curve and at its highest point instead, over all prunable weights or ``inside`` the mask
+            of its space.
+        num_probes: Random directions that this is estimated from.
+        num_lanczos_steps: Products with the matrix for each of them.
         training: How a curve is fitted.
     """
 
@@ -62,6 +69,11 @@ class PathSettings:
     ray: RayCoordinates | None = setting(
         example="outside", choices=get_args(RayCoordinates), decides=(PATH,)
     )
+    spectrum: SpectrumKind | None = setting(
+        example="hessian", choices=get_args(SpectrumKind), decides=(CURVE,)
+    )
+    num_probes: int = setting(at_least=2, decides=(ARGUMENT,))
+    num_lanczos_steps: int = setting(at_least=1, decides=(ARGUMENT,))
     training: CurveRecipeSettings = setting(decides=(CURVE,))
 
 

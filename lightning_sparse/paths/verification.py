@@ -14,11 +14,12 @@ from torch import Tensor
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.files.tensor_files import load_tensors
+from lightning_sparse.paths.control_points import CONTROL_POINTS_FILE
 from lightning_sparse.paths.curves import AbstractCurve, Bezier, Line, own_curve
 from lightning_sparse.paths.end_points import EndPoint, load_end_point
 from lightning_sparse.paths.geometry import curve_length
-from lightning_sparse.paths.run import CONTROL_POINTS_FILE
 from lightning_sparse.paths.settings import Space
+from lightning_sparse.paths.spectra import problems_of_spectra
 from lightning_sparse.paths.subspace import subspace_masks
 from lightning_sparse.points import parse_point
 from lightning_sparse.records import STRAIGHT_LINE, PathRecord
@@ -76,7 +77,9 @@ def problems_of_path(
     for t, end in zip((0.0, 1.0), ends, strict=True):
         if end is not None:
             yield from _wrong_statistics(record, t, end)
-    if record.is_fitted or (curve and curve.is_fitted):
+    if record.spectrum is not None:
+        yield from problems_of_spectra(record, run_dir)
+    elif record.is_fitted or (curve and curve.is_fitted):
         yield from _wrong_curve(record, run_dir, ends, curve)
 
 
@@ -92,6 +95,7 @@ def _differing_fields(record: PathRecord, curve: AbstractCurve | None) -> Iterat
         "seed": record.seed,
         "evaluation.batch_norm": record.batch_norm,
         "path.ray": record.ray,
+        "path.spectrum": record.spectrum,
     }
     if record.degree is not None:
         expected["path.degree"] = record.degree

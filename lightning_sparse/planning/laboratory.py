@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from lightning_sparse.analysis import spectra
 from lightning_sparse.analysis.claims.search_controls import DENSE_ROUTES, IN_MASK_ROUTES
 from lightning_sparse.analysis.critical_share import (
     ORDERS,
@@ -49,9 +50,17 @@ def plan_all(settings: Composed) -> list[Job]:
     jobs = reproduce.plan_all(settings, rules(settings))
     for seed in settings.laboratory.seeds[: settings.laboratory.num_seeds_of_shares]:
         jobs += _plan_shares(replaced(settings, {"seed": seed}))
+    for seed in settings.laboratory.seeds[: settings.laboratory.num_seeds_of_spectra]:
+        jobs += _plan_spectra(replaced(settings, {"seed": seed}))
     for seed in searched:
         jobs += _plan_search(replaced(settings, {"seed": seed}))
     return list({job.run_id: job for job in jobs}.values())
+
+
+def _plan_spectra(settings: Composed) -> Iterator[Job]:
+    """Plan the spectra along the sparse curve of one seed, and that curve."""
+    plan_route = reproduce.route_planner(settings, [Needed(routes=spectra.ROUTES)])
+    yield from with_needs(plan_route(settings, route) for route in spectra.ROUTES)
 
 
 def _plan_search(settings: Composed) -> Iterator[Job]:

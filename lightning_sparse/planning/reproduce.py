@@ -136,6 +136,8 @@ def _of_fit(route: Route) -> Values:
     values: dict[str, Any] = {} if route.ray is None else {"path.ray": route.ray}
     if route.share is not None:
         values = {"path.freed_share": route.share, "path.freed_order": route.order}
+    if route.spectrum is not None:
+        values = {**values, "path.spectrum": route.spectrum}
     return values if route.search is None else {**values, "path.search_seed": route.search}
 
 

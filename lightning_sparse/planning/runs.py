@@ -138,7 +138,13 @@ def plan_path(settings: Composed) -> Job:
     kind += f" down the gradient {path.ray}" if path.ray else ""
     if curve.is_fitted and path.freed_share is not None:
         kind += f" with {path.freed_share:g} of the rest by {path.freed_order}"
-    steps = path.training.num_steps if curve.is_fitted else 0
+    needs, cost = _makers(points.values()), 10.0 * settings.evaluation.num_points
+    if path.spectrum is not None:
+        kind = f"spectrum {path.spectrum} along {kind}"
+        needs += (_curve_of_spectrum(settings, is_fitted=curve.is_fitted),)
+        cost += float(path.num_probes * path.num_lanczos_steps * _STEPS_PER_PRODUCT)
+    elif curve.is_fitted:
+        cost += float(path.training.num_steps)
     return Job(
         run_id=run_id,
         kind="path",
@@ -146,9 +152,24 @@ def plan_path(settings: Composed) -> Job:
         run_dir=run_dir(settings, run_id),
         settings=settings,
         points=points,
-        needs=_makers(points.values()),
-        cost=float(steps) + 10.0 * settings.evaluation.num_points,
+        needs=needs,
+        cost=cost,
     )
+
+
+_STEPS_PER_PRODUCT = 100
+"""What a product with a matrix of second derivatives takes, in steps of a fit: roughly."""
+
+
+def _curve_of_spectrum(settings: Composed, *, is_fitted: bool) -> Job:
+    """Plan the curve along which a spectrum is asked for."""
+    path = settings.path
+    if not is_fitted or path.ray is not None:
+        raise UserError(
+            f"path.spectrum={path.spectrum}: is looked at along a fitted curve, which a straight "
+            "line is not; say curve=quadratic"
+        )
+    return plan_path(replaced(settings, {"path.spectrum": None}))
 
 
 def _freed_by(settings: Composed) -> PlannedPoint | None:

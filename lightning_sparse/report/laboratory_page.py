@@ -38,6 +38,7 @@ from lightning_sparse.report.pages import write_pages
 from lightning_sparse.report.searches_table import degrees_table, searches_table
 from lightning_sparse.report.shares_figure import shares_blocks
 from lightning_sparse.report.sparsity_figure import use_log_scale
+from lightning_sparse.report.spectra_figure import spectra_blocks
 from lightning_sparse.report.style import NONE, listed, number, percent
 
 QUESTION = (
@@ -111,6 +112,7 @@ def make_page(
             ),
             Section("Signs and magnitudes", [arms_table(findings, SIGNS)]),
             Section("Is the way down outside the mask?", [descents_table(findings)]),
+            Section("Curvature along the curve inside the mask", spectra_blocks(findings)),
             Section("Seeds", [seeds_table(claims, _SEEDS)]),
             Section("Rules", [rules_table(claims, findings)]),
             Section("Records", record_blocks(findings)),

@@ -130,6 +130,9 @@ def path_id(
         if path.search_seed is not None:
             parts["search_seed"] = path.search_seed
             kind.append(f"search{path.search_seed}")
+        if path.spectrum is not None:
+            parts["spectrum"] = [path.spectrum, path.num_probes, path.num_lanczos_steps]
+            kind.append(f"spectrum-{path.spectrum}")
     names = [_short(path.start, start), "to", _short(path.end, end)]
     shown = [f"s{sparsity}"] if sparsity else []
     stem = [settings.experiment_name, *names, *kind, *shown]

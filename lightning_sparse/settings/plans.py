@@ -58,6 +58,8 @@ class LaboratorySettings:
     Attributes:
         seeds: Report seeds.
         num_seeds_of_shares: On the first so many of them it is asked how many coordinates suffice.
+        num_seeds_of_spectra: On the first so many it is shown how the eigenvalues of the curvature
+            are spread.
         num_seeds_of_search: On the first so many it is searched inside the mask as B+ asks.
         search_times: Multiples of the steps that this is done with too.
         control: Of what trains on inside the mask, the best on the pilot seeds.
@@ -66,6 +68,7 @@ class LaboratorySettings:
 
     seeds: Sequence[int] = setting(example="[31,32,33]")
     num_seeds_of_shares: int = setting(at_least=0)
+    num_seeds_of_spectra: int = setting(at_least=0)
     num_seeds_of_search: int = setting(at_least=0)
     search_times: Sequence[int] = setting(example="[4,16]")
     control: str = setting(choices=("continued", "cyclic", "jump"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from lightning_sparse.errors import theirs
 from lightning_sparse.training.trainer import quiet, said
@@ -54,6 +54,15 @@ def mean_over_ranks(value: float, device: torch.device) -> float:
     total = torch.tensor(value, dtype=torch.float64, device=device)
     distributed.all_reduce(total)
     return float(total) / distributed.get_world_size()
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Add tensors up over the ranks; it is the tensor itself if there is one rank."""
+    if not is_shared():
+        return values
+    total = values.clone()
+    distributed.all_reduce(total)
+    return total
 
 
 def gathered(mine: dict[str, Any]) -> list[dict[str, Any]]:

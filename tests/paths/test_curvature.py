@@ -6,14 +6,15 @@ import torch
 from torch.autograd.functional import hessian, jacobian
 from torch.func import functional_call
 
+from lightning_sparse.analysis.spectra import density, extremes, mean_eigenvalue, negative_share
 from lightning_sparse.models.batch_norm import recalibrate_
 from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.paths.curvature import (
     Curvature,
-    extreme_eigenvalues,
     quadrature,
-    spectral_density,
+    quadratures,
 )
+from lightning_sparse.records import Spectrum
 from tests.training.problems import TwoLayers, make_data, make_masks, make_network
 
 BATCHES = [*make_data().train_subset_batches()]
@@ -77,16 +78,6 @@ def inside(matrix, masks):
     return matrix[np.ix_(kept, kept)]
 
 
-def test_extreme_eigenvalues_are_those_of_the_exact_matrix(network, matrices):
-    curvature = Curvature(network, BATCHES, make_masks())
-    smallest, largest = extreme_eigenvalues(curvature.hessian_times, curvature.num_coordinates)
-    expected = np.linalg.eigvalsh(inside(matrices[0], make_masks()))
-    assert smallest == pytest.approx(expected[:1], abs=1e-6)
-    assert largest == pytest.approx(expected[-1:], abs=1e-6)
-    # Inside a mask it is not below that of the whole (Cauchy).
-    assert np.linalg.eigvalsh(matrices[0])[0] <= smallest[0] + 1e-9
-
-
 def make_like(network):
     other = make_network()
     other.load_state_dict(network.state_dict())
@@ -147,11 +138,23 @@ def test_a_quadrature_has_the_moments_of_the_matrix():
 
 def test_a_density_is_that_of_the_eigenvalues_within_its_error():
     matrix = symmetric()
-    found = spectral_density(lambda v: matrix @ v, 100, seed=1, num_probes=40, num_steps=40)
-    step = found.eigenvalues[1] - found.eigenvalues[0]
-    assert found.density.sum() * step == pytest.approx(1, abs=1e-3)
-    distances = (found.eigenvalues[:, None] - EIGENVALUES) / found.width
-    exact = np.exp(-0.5 * distances**2).mean(axis=1) / (found.width * np.sqrt(2 * np.pi))
+    rules = quadratures(lambda v: matrix @ v, 100, seed=1, num_probes=40, num_steps=40)
+    spectrum = Spectrum(
+        t=0.0, num_coordinates=100, nodes=[[*nodes] for nodes, _ in rules],
+        weights=[[*weights] for _, weights in rules],
+    )  # fmt: skip
+    assert extremes(spectrum) == pytest.approx((-1, 5), abs=1e-6)
+    # Both as they are known: the mean is that of 60 zeros, of 30 around 0 and of ten fives.
+    assert mean_eigenvalue(spectrum) == pytest.approx(0.5, abs=0.1)
+    sizes = np.abs(EIGENVALUES)
+    assert negative_share(spectrum) == pytest.approx(
+        sizes[EIGENVALUES < 0].sum() / sizes.sum(), abs=0.03
+    )
+    width, grid = 0.06, np.linspace(-1.3, 5.3, 401)
+    found = density([spectrum], grid, width)
+    assert found.density.sum() * (grid[1] - grid[0]) == pytest.approx(1, abs=1e-3)
+    distances = (grid[:, None] - EIGENVALUES) / width
+    exact = np.exp(-0.5 * distances**2).mean(axis=1) / (width * np.sqrt(2 * np.pi))
     # Of points whose error is more than rounding, nearly all lie within three of it.
     has_error = found.standard_error > 1e-6
     within = np.abs(found.density - exact)[has_error] <= 3 * found.standard_error[has_error]

@@ -68,14 +68,17 @@ def test_what_lies_down_the_gradient_is_listed_by_point_and_coordinates(page):
 
 def test_it_plans_each_arm_once_a_seed_and_takes_the_runs_of_the_main_experiment():
     jobs = plan_all(compose_settings(["experiment=smoke", "laboratory.seeds=[31]"]))
-    assert len({job.run_id for job in jobs}) == len(jobs) == 26
+    assert len({job.run_id for job in jobs}) == len(jobs) == 26 + 5  # and the spectra
     titles = " ".join(job.title for job in jobs)
     assert "line burst:end to prune:end" in titles.replace("straight line", "line")
     assert {need.run_id for job in jobs for need in job.needs} <= {job.run_id for job in jobs}
 
 
 def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_listed(tmp_path):
-    words = ["experiment=smoke", "laboratory.seeds=[31,32]", "laboratory.search_times=[4]"]
+    words = [
+        "experiment=smoke", "laboratory.seeds=[31,32]", "laboratory.search_times=[4]",
+        "laboratory.num_seeds_of_spectra=0",
+    ]  # fmt: skip
     before, jobs = (
         plan_all(compose_settings([*words, f"laboratory.num_seeds_of_search={number}"]))
         for number in (0, 1)

@@ -15,9 +15,11 @@ import torch
 from torch import nn
 
 from lightning_sparse.errors import UserError
+from lightning_sparse.paths.curvature import Curvature
 from lightning_sparse.paths.curves import Bezier, Line
 from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.paths.path_module import PathModule
+from lightning_sparse.paths.rays import Ray, measured_gradient
 from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.paths.settings import EvaluationSettings
 from lightning_sparse.sparsity.method import AbstractSparseMethod
@@ -92,6 +94,34 @@ def connect(folder, degree, options):
         run_dir=folder / f"degree{degree}",
         trainer_options=options,
     ).make()
+
+
+def go_down(folder, options):
+    """Measure a ray from the pruned solution."""
+    end = load_end_point(folder / "prune", "end", name="prune:end")
+    record = PathRun(
+        network=make_network(seed=7), data=make_data(), start=end, end=end, curve=Line(),
+        space="dense", ray=Ray(coordinates="outside"), run_dir=folder / "ray",
+        settings=make_settings(), evaluation=EVALUATION, trainer_options=options,
+        identity=PathIdentity(run_id="ray", experiment="tests", seed=1, target_sparsity=0.5),
+    ).make()  # fmt: skip
+    return [[point.t, point.train.loss, point.test.loss] for point in record.points]
+
+
+def look_at_derivatives(folder, seen, device, options):
+    """Differentiate once and twice, on this rank's share of the batches, and go down a ray."""
+    seen["ray"] = go_down(folder, options)
+    state = load_end_point(folder / "prune", "end", name="prune:end").state
+    seen["gradient"] = measured_gradient(
+        make_network(seed=7), state, make_data(), EVALUATION, device
+    )
+    network = make_network(seed=7)
+    network.load_state_dict(state)
+    curvature = Curvature(network.to(device).eval(), make_data().train_subset_batches())
+    vector = np.linspace(-1, 1, curvature.num_coordinates)
+    seen["curvature"] = torch.from_numpy(
+        np.stack([curvature.hessian_times(vector), curvature.gauss_newton_times(vector)])
+    )
 
 
 def start_unlike_others(rank):
@@ -173,6 +203,7 @@ def main(folder, device):
             [point.t, point.train.loss, point.test.loss, point.train.accuracy, point.test.accuracy]
             for point in record.points
         ]
+    look_at_derivatives(folder, seen, torch.device(device), ranks)
     seen["fit_objective"] = record.fit_objective
     seen["draws"] = draws
     seen["backend"] = torch.distributed.get_backend()

@@ -6,6 +6,7 @@ Two and four with gloo on the CPU; where there are GPUs, one and two with NCCL, 
 import contextlib
 import itertools
 import multiprocessing
+import shutil
 import socket
 
 import pytest
@@ -238,6 +239,24 @@ def _de_casteljau(points, t):
     while len(points) > 1:
         points = [(1 - t) * a + t * b for a, b in itertools.pairwise(points)]
     return points[0]
+
+
+@pytest.mark.dist
+def test_derivatives_of_the_loss_on_shares_of_the_batches_are_those_of_one_process(
+    shared, tmp_path
+):
+    folder, seen = shared
+    shutil.copytree(folder / "prune", tmp_path / "prune")
+    alone = {}
+    options = {"accelerator": "cpu", "devices": 1}
+    rank_program.look_at_derivatives(tmp_path, alone, torch.device("cpu"), options)
+    for rank in seen:
+        for name, gradient in alone["gradient"].items():
+            torch.testing.assert_close(rank["gradient"][name], gradient, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(rank["curvature"], alone["curvature"], rtol=1e-9, atol=1e-12)
+        assert rank["ray"] == seen[0]["ray"]
+    for together, single in zip(seen[0]["ray"], alone["ray"], strict=True):
+        assert together == pytest.approx(single, rel=1e-4)
 
 
 @pytest.mark.dist

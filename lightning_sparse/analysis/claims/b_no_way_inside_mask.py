@@ -74,7 +74,11 @@ def longer_searches(experiment: ExperimentRecords) -> list[int]:
 def _searched(experiment: ExperimentRecords) -> list[Route]:
     routes = dict.fromkeys(route_of(path) for path in experiment.paths)
     ends = ROUTES[0][:2]
-    return [route for route in routes if route[:2] == ends and route.space == "sparse"]
+    return [
+        route
+        for route in routes
+        if route[:2] == ends and route.space == "sparse" and route.spectrum is None
+    ]
 
 
 def _others(experiment: ExperimentRecords) -> list[Route]:
