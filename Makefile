@@ -75,7 +75,7 @@ pilot: .venv ## Tune each arm by its own objective on the pilot seeds [EXPERIMEN
 methods: .venv ## Tune arms, train them and set them beside each other [EXPERIMENT SEEDS]
 	$(SPARSE) methods $(WHOLE) $(ARGS)
 
-report: .venv ## Judge and draw again from records; RUNS: across sweeps [EXPERIMENT RUNS RULES]
+report: .venv ## Judge and draw again from records, the laboratory too; RUNS: across sweeps [EXPERIMENT RUNS RULES]
 	$(SPARSE) report $(if $(RUNS),$(call quoted,report.runs=$(RUNS))) $(PAGE) $(WHOLE) $(ARGS)
 
 publish: .venv ## Keep records, verdicts and figures under results/ [EXPERIMENT RECORDS RULES]

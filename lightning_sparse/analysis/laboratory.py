@@ -26,6 +26,12 @@ from lightning_sparse.analysis.stronger_search import seeds_searched
 ENDS, ESCAPES, SIGNS = i_signs.ENDS, e_escape.ARMS, i_signs.ARMS
 """Arms: those the gap lies between, from the scratch solution on, and from other starts."""
 
+CHOSEN_ON_PILOT: Mapping[str, Sequence[str]] = {
+    "control": e_escape.CONTROLS,
+    "detour": e_escape.DETOURS,
+}
+"""Arms of which one is compared by E1, by the setting under ``laboratory`` that says which."""
+
 Explanation = Literal["subspace", "start", "time"]
 
 EXPLANATIONS: Mapping[Explanation, str] = {
@@ -33,6 +39,18 @@ EXPLANATIONS: Mapping[Explanation, str] = {
     "start": "The start: the scratch start has the wrong signs.",
     "time": "The time: training inside the mask stopped too early.",
 }
+
+IN_SHORT: Mapping[str, str] = {
+    "B+": "no way inside the mask, share of seeds",
+    "E1": "detour beats staying inside, ratio of losses",
+    "E2": "no barrier from the burst to P, share of seeds",
+    "F1": "few random coordinates suffice, share over 50 %",
+    "F2": "fewer if chosen, ratio of shares",
+    "G": "the way down lies outside at S more than at P, ratio",
+    "I1": "P's signs close half of the gap, ratio of losses",
+    "I2": "no barrier from P's signs to P, share of seeds",
+}
+"""What a claim says, and what its estimate is of, for a reader who sees its letter first."""
 
 SPEAKS: Mapping[str, Mapping[Explanation, bool]] = {
     "B+": {"subspace": True},

@@ -12,6 +12,7 @@ from lightning_sparse.analysis.claim import to_json as claims_to_json
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.laboratory import ESCAPES
 from lightning_sparse.cli import report, reproduce
+from lightning_sparse.errors import UserError
 from lightning_sparse.execution.session import places
 from lightning_sparse.execution.worker import look_at, run_job
 from lightning_sparse.files.storage import write_text_atomic
@@ -19,7 +20,7 @@ from lightning_sparse.pipeline.jobs import Job, unfinished
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.planning.laboratory import plan_all, rules
 from lightning_sparse.process.locks import held
-from lightning_sparse.records import RunRecord, to_json
+from lightning_sparse.records import Record, RunRecord, to_json
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
 from lightning_sparse.report.pages import PAGE
@@ -27,6 +28,7 @@ from lightning_sparse.settings.arms import arms
 from lightning_sparse.settings.compose import Composed
 from lightning_sparse.settings.variants import one_device_each
 
+PLACE = "laboratory"
 COURSES_FILE = "courses.jsonl"
 _HISTORY_FILE = "history.jsonl"
 
@@ -51,21 +53,47 @@ def run(settings: Composed) -> None:
         _write(settings, jobs, folder, console)
 
 
+def report_again(settings: Composed, console: Console) -> None:
+    """Judge and draw again from what `run` has left, or from what of it is published.
+
+    Raises:
+        UserError: If a file is missing or damaged.
+    """
+    folder = folder_of(settings)
+    records = report.read_experiment(folder / report.RECORDS_FILE, settings)
+    _report(settings, records, read_courses(folder / COURSES_FILE), folder, console)
+
+
+def is_there(settings: Composed) -> bool:
+    """Whether there are records of the laboratory beside those of the experiment."""
+    return (folder_of(settings) / report.RECORDS_FILE).is_file()
+
+
 def folder_of(settings: Composed) -> Path:
     """Return where records, verdicts and page of the laboratory go: beside the main report."""
-    return report.report_dir(settings) / "laboratory"
+    return report.report_dir(settings) / PLACE
 
 
 def _write(settings: Composed, jobs: Sequence[Job], folder: Path, console: Console) -> None:
     records = [job.record() for job in jobs]
-    asked, sparsity = rules(settings), settings.sparsity
-    claims = judge_all(records, headline_sparsity=sparsity, rules=asked)
     courses = [course for job in jobs if (course := course_of(job))]
     lines = [to_json(record) for record in records]
     write_text_atomic(folder / report.RECORDS_FILE, "\n".join(lines) + "\n")
-    write_text_atomic(folder / report.CLAIMS_FILE, claims_to_json(claims))
     courses_text = "".join(json.dumps(asdict(course)) + "\n" for course in courses)
     write_text_atomic(folder / COURSES_FILE, courses_text)
+    _report(settings, records, courses, folder, console)
+
+
+def _report(
+    settings: Composed,
+    records: Sequence[Record],
+    courses: Sequence[Course],
+    folder: Path,
+    console: Console,
+) -> None:
+    asked, sparsity = rules(settings), settings.sparsity
+    claims = judge_all(records, headline_sparsity=sparsity, rules=asked)
+    write_text_atomic(folder / report.CLAIMS_FILE, claims_to_json(claims))
     write_page(
         Findings(records, sparsity, asked, arms(settings)),
         claims,
@@ -74,6 +102,25 @@ def _write(settings: Composed, jobs: Sequence[Job], folder: Path, console: Conso
         folder=folder,
     )
     report.say_verdicts(claims, folder / PAGE, console)
+
+
+def read_courses(file: Path) -> list[Course]:
+    """Read the courses of the runs that go on from the scratch solution.
+
+    Raises:
+        UserError: If there is no such file, or it holds something else.
+    """
+    if not file.is_file():
+        raise UserError(f"no file {file}; run `make laboratory` first, or copy it there too")
+    courses = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            courses.append(Course(**json.loads(line)))
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"{file}:{number}: is no course ({error}); the file is damaged"
+            ) from None
+    return courses
 
 
 def course_of(job: Job) -> Course | None:

@@ -38,7 +38,7 @@ VERBS = {
     "slurm-multirun": "submit points of a sweep file, or typed ones, with no server",
     "slurm-agents": "submit agents of a registered sweep, as an array: sweep.num_agents=8",
     "publish": "copy records and figures of a finished experiment, and its laboratory, to results/",
-    "readme": "put the results under results/ into README.md and docs/results.md",
+    "readme": "put the results under results/ into README.md and pages of docs/",
 }
 
 # Verbs with a file of settings of their own under conf/command/.

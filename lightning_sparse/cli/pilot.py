@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_sparse.analysis.laboratory import CHOSEN_ON_PILOT
 from lightning_sparse.errors import UserError
 from lightning_sparse.execution.session import places
 from lightning_sparse.execution.worker import look_at, run_job
@@ -63,7 +64,7 @@ def run(settings: Composed) -> None:
     file = Path(settings.runs_dir) / f"pilot_{settings.experiment_name}.jsonl"
     write_text_atomic(file, "".join(json.dumps(entry) + "\n" for entry in entries))
     _print_table(entries, console)
-    for remark in edge_remarks(entries):
+    for remark in (*edge_remarks(entries), *choices_of_laboratory(entries)):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     console.print(f"{file}", markup=False, highlight=False, soft_wrap=True)
 
@@ -124,6 +125,28 @@ def edge_remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
                 "adopted, and as many trials for every other"
             )
     return remarks
+
+
+def choices_of_laboratory(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say which control and which detour E1 compares, where all they are chosen from was tuned.
+
+    The lowest mean training objective of each group, every arm at the best of its trials.
+
+    Args:
+        entries: As in `edge_remarks`.
+    """
+    found: dict[str, list[float]] = {}
+    for entry in entries:
+        if entry["stage"] == "arm" and None not in entry["objectives"]:
+            found.setdefault(entry["tuned"], []).append(fmean(entry["objectives"]))
+    return [
+        f"laboratory.{name}={min(arms, key=lambda arm: min(found[arm]))}: the lowest training "
+        f"objective of {', '.join(f'{arm} {min(found[arm]):.4f}' for arm in arms)}, each the best "
+        f"of {len(found[arms[0]])} trials, mean over the pilot seeds: adopt it with their rates, "
+        "before any report seed"
+        for name, arms in CHOSEN_ON_PILOT.items()
+        if found.keys() >= {*arms} and len({len(found[arm]) for arm in arms}) == 1
+    ]
 
 
 def objective(job: Job) -> float:

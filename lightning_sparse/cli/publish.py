@@ -83,7 +83,7 @@ def finished(settings: Composed) -> list[Finished]:
             folder=laboratory.folder_of(settings),
             files=(*RECORDS, laboratory.COURSES_FILE, *page),
             kept_as={},
-            place="laboratory",
+            place=laboratory.PLACE,
         ),
     ]
 

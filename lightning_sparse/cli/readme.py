@@ -6,21 +6,39 @@ from rich.console import Console
 
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.triples import judge_triples
+from lightning_sparse.cli import laboratory
 from lightning_sparse.cli.publish import results_dir
 from lightning_sparse.cli.report import RECORDS_FILE, read_experiment
+from lightning_sparse.planning.laboratory import rules as rules_of_laboratory
 from lightning_sparse.records import NEWEST_RULES
-from lightning_sparse.report.readme import has_markers, in_full, in_short, picture, update_page
+from lightning_sparse.report.laboratory_page import FIGURES
+from lightning_sparse.report.readme import (
+    explained,
+    has_markers,
+    in_full,
+    in_short,
+    listed_claims,
+    picture,
+    update_page,
+)
 from lightning_sparse.settings.compose import Composed
 
 README, RESULTS_PAGE = Path("README.md"), Path("docs/results.md")
+LABORATORY_PAGE = Path("docs/laboratory.md")
 
 
 def run(settings: Composed) -> None:
-    """Judge the published records again; replace what stands between the markers of both pages.
+    """Judge the published records again; replace what stands between the markers of the pages.
 
     ``report.rules=1`` takes the records that were published under rules 1. The README shows what
-    it has markers for, in one row per claim; the page of results shows everything.
+    it has markers for, in one row per claim; the page of results shows everything, and a page of
+    its own the laboratory's table and figures, where it has been published.
     """
+    of_laboratory = results_dir(settings.experiment_name, NEWEST_RULES) / laboratory.PLACE
+    if settings.report.rules in {None, NEWEST_RULES} and (of_laboratory / RECORDS_FILE).is_file():
+        _show_laboratory(settings, of_laboratory)
+        if not (of_laboratory.parent / RECORDS_FILE).is_file():
+            return
     experiment, rules = settings.experiment_name, settings.report.rules or NEWEST_RULES
     name = experiment if rules == NEWEST_RULES else f"{experiment}, rules {rules}"
     folder = results_dir(experiment, rules)
@@ -34,3 +52,22 @@ def run(settings: Composed) -> None:
         shown = picture(figure, README)
         update_page(README, name, f"{shown}\n\n{in_short(records, claims)}")
     Console().print(f"{RESULTS_PAGE} shows {folder}", highlight=False)
+
+
+def _show_laboratory(settings: Composed, folder: Path) -> None:
+    records = read_experiment(folder / RECORDS_FILE, settings)
+    claims = judge_all(
+        records, headline_sparsity=settings.sparsity, rules=rules_of_laboratory(settings)
+    )
+    name = f"{settings.experiment_name}, laboratory"
+    table = explained(records, claims)
+    figures = [folder / "figures" / f"{figure}.png" for figure in FIGURES]
+    shown = [
+        picture(figure, LABORATORY_PAGE, words)
+        for figure, words in zip(figures, FIGURES.values(), strict=True)
+        if figure.is_file()
+    ]
+    update_page(LABORATORY_PAGE, name, "\n\n".join([table, *shown, listed_claims(claims)]))
+    if has_markers(README, name):
+        update_page(README, name, table)
+    Console().print(f"{LABORATORY_PAGE} shows {folder}", highlight=False)

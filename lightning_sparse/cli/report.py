@@ -32,13 +32,20 @@ def run(settings: Composed) -> None:
     """Write claims.json, report.html, report.md and the figures beside the records.
 
     Records of other machines, where the settings name some, are put into the file of records first.
+    Where there are records of the laboratory beside them, its page is written again too.
     """
+    from lightning_sparse.cli import laboratory  # whose own command ends with a report
+
     if settings.report.runs is not None:
         across.run(settings, Path(settings.report.runs))
         return
     folder = report_dir(settings)
     if others := settings.report.records:
         put_together([Path(other) for other in others], folder / RECORDS_FILE, settings)
+    if laboratory.is_there(settings):
+        laboratory.report_again(settings, Console())
+        if not (folder / RECORDS_FILE).is_file():
+            return
     records = read_experiment(folder / RECORDS_FILE, settings)
     rules, sparsity = asked(settings, records), settings.sparsity
     claims = judge_all(records, headline_sparsity=sparsity, rules=rules)

@@ -5,8 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.axes import Axes
+
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.laboratory import ENDS, ESCAPES, EXPLANATIONS, SIGNS, speaking
+from lightning_sparse.analysis.laboratory import (
+    ENDS,
+    ESCAPES,
+    EXPLANATIONS,
+    IN_SHORT,
+    SIGNS,
+    speaking,
+)
 from lightning_sparse.analysis.statistics import t_interval
 from lightning_sparse.records import RunRecord
 from lightning_sparse.report.blocks import (
@@ -48,6 +57,13 @@ QUESTION = (
 )
 
 
+FIGURES = {
+    "shares": "How far the loss climbs against the share of coordinates that is free",
+    "escapes": "Loss against steps after the scratch solution",
+}
+"""Of the page, by name, those that answer the question: what each shows."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Course:
     """How the loss of the batch went in one run.
@@ -63,6 +79,13 @@ class Course:
     seed: int
     steps: Sequence[int]
     losses: Sequence[float]
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        numbers = [*self.steps, *self.losses]
+        is_drawn = all(type(value) in {int, float} and math.isfinite(value) for value in numbers)
+        if not is_drawn or len(self.steps) != len(self.losses) or not self.steps:
+            raise ValueError("steps and losses must be as many numbers, at least one")
 
 
 def write_page(
@@ -172,9 +195,14 @@ def explanations_table(claims: Sequence[ClaimResult]) -> Table:
 def _cell(results: Sequence[ClaimResult]) -> Text:
     pieces: list[Inline] = []
     for result in results:
-        numbers = f"{estimate_words(result)} [{interval_words(result)}], n = {result.num_seeds}"
+        numbers = (
+            f"{estimate_words(result)} [{interval_words(result)}], n = {result.num_seeds}"
+            if result.num_seeds
+            else "asked of no seed"
+        )
+        words = IN_SHORT.get(result.claim, "")
         pieces += [f"{result.claim} ", Badge(result.verdict), result.qualifier, " "]
-        pieces += [Small(numbers)]
+        pieces += [Small(f"{words}: {numbers}" if words else numbers)]
     return pieces or NONE
 
 
@@ -226,30 +254,42 @@ def _mean_cost(runs: Sequence[RunRecord]) -> float | None:
 
 
 def escapes_picture(findings: Findings, courses: Sequence[Course]) -> Picture:
-    """Draw loss against steps of the runs that go on from the scratch solution."""
+    """Draw loss against steps of the runs that go on from the scratch solution.
+
+    Those that take several times as long have a panel of their own, with the same axis of losses.
+    """
     by_arm: Mapping[str, list[Course]] = {
-        arm: [course for course in courses if course.arm == arm] for arm in ESCAPES
+        arm: own for arm in ESCAPES if (own := [course for course in courses if course.arm == arm])
     }
-    with drawing(7.4, 4.2) as figure:
-        axes = figure.subplots()
+    last = {arm: own[0].steps[-1] for arm, own in by_arm.items()}
+    longer = {arm for arm in by_arm if last[arm] > _LONGER * min(last.values())}
+    with drawing(7.4, 5.2) as figure:
+        widths = [3, 2] if longer else [1]
+        panels = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
         for arm, own in by_arm.items():
-            if own:
-                axes.plot(
-                    own[0].steps, _geometric_means(own), label=findings.looks.words(arm),
-                    color=findings.looks.colour(arm), linewidth=1.3,
-                )  # fmt: skip
-        for arm, dashes in zip(ENDS, ("--", ":"), strict=True):
-            if runs := _runs(findings, arm):
-                level = math.exp(sum(math.log(run.train.loss) for run in runs) / len(runs))
-                axes.axhline(
-                    level, color="#5a5a5a", linewidth=1.0, linestyle=dashes,
-                    label=f"end of {findings.looks.words(arm)}",
-                )  # fmt: skip
-        use_log_scale(axes)
-        axes.set_xlabel("optimizer steps from the scratch solution")
-        axes.set_ylabel("cross-entropy of the batch [nats]")
-        figure.legend(loc="outside right upper")
+            panels[int(arm in longer)].plot(
+                own[0].steps, _geometric_means(own), label=findings.looks.words(arm),
+                color=findings.looks.colour(arm), linewidth=1.3,
+            )  # fmt: skip
+        for place, axes in enumerate(panels):
+            _draw_ends(axes, findings, is_labelled=place == 0)
+            use_log_scale(axes)
+            axes.set_xlabel("optimizer steps from S")
+        panels[0].set_ylabel("cross-entropy of the batch [nats]")
+        figure.legend(loc="outside lower center", ncols=2)
         return picture(figure, "escapes", _caption(by_arm))
+
+
+_LONGER = 2  # times the steps of the others
+
+
+def _draw_ends(axes: Axes, findings: Findings, *, is_labelled: bool) -> None:
+    """Draw where pruning and scratch end, measured as everywhere else."""
+    for arm, dashes in zip(ENDS, ("--", ":"), strict=True):
+        if runs := _runs(findings, arm):
+            level = math.exp(sum(math.log(run.train.loss) for run in runs) / len(runs))
+            label = f"end of {findings.looks.words(arm)}, evaluated" if is_labelled else None
+            axes.axhline(level, color="#5a5a5a", linewidth=1.0, linestyle=dashes, label=label)
 
 
 def _geometric_means(courses: Sequence[Course]) -> list[float]:
@@ -267,6 +307,8 @@ def _caption(by_arm: Mapping[str, Sequence[Course]]) -> str:
     most = max(len(courses) for courses in by_arm.values())
     return (
         "Cross-entropy of the training batch, augmented and in training mode, against optimizer "
-        f"steps after the scratch solution: geometric means over up to {most} seeds. Horizontal: "
-        "where scratch and pruning end, in evaluation mode. The loss axis is logarithmic."
+        f"steps after the scratch solution S: geometric means over up to {most} seeds. Horizontal: "
+        "where scratch and pruning end, in evaluation mode and without augmentation, so not where "
+        "these lines begin. What took several times the steps has a panel of its own. The loss "
+        "axis is logarithmic."
     )

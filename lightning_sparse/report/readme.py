@@ -16,6 +16,7 @@ from lightning_sparse.report.claims_tables import (
     verdict_sentence,
     verdict_table,
 )
+from lightning_sparse.report.laboratory_page import explanations_table
 from lightning_sparse.report.machines import machines_sentence
 from lightning_sparse.report.markdown import escape, render_table
 from lightning_sparse.report.style import listed, seed_words
@@ -59,12 +60,16 @@ def update_page(page: Path, name: str, results: str) -> None:
     write_text_atomic(page, f"{before}{begin}\n\n{results}\n\n{end}{after}")
 
 
-def picture(figure: Path, page: Path) -> str:
-    """Show the headline figure on a page.
+HEADLINE = "Accuracy against sparsity, and loss between the two solutions"
+
+
+def picture(figure: Path, page: Path, words: str = HEADLINE) -> str:
+    """Show a figure on a page.
 
     Args:
         figure: A file in the folder that the page is in, in one below it or in one beside that.
         page: Where it is shown.
+        words: In its place.
 
     Raises:
         UserError: If the figure is not there, or lies elsewhere, where no reader would have it.
@@ -74,12 +79,22 @@ def picture(figure: Path, page: Path) -> str:
     place = Path(os.path.relpath(figure.resolve(), page.parent.resolve()))
     if place.parts.count("..") > 1:
         raise UserError(f"figure={figure}: must lie near {page}, so that the page can show it")
-    return f"![Accuracy against sparsity, and loss between the two solutions]({place.as_posix()})"
+    return f"![{words}]({place.as_posix()})"
 
 
 def in_short(records: Sequence[Record], claims: Sequence[ClaimResult]) -> str:
     """Say in a sentence and a table of one row per claim what came out."""
     return "\n\n".join([_sentence(records, claims), render_table(summary_table(claims))])
+
+
+def explained(records: Sequence[Record], claims: Sequence[ClaimResult]) -> str:
+    """Say in a sentence and a table what speaks for and against the laboratory's explanations."""
+    return "\n\n".join([_sentence(records, claims), render_table(explanations_table(claims))])
+
+
+def listed_claims(claims: Sequence[ClaimResult]) -> str:
+    """List every claim with its parts and remarks."""
+    return render_table(verdict_table(claims, has_rules=False))
 
 
 def in_full(

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from lightning_sparse.analysis.critical_share import (
     ORDERS,
+    SHARES,
     critical_share,
     is_complete,
     least_descents,
@@ -20,7 +21,7 @@ from lightning_sparse.report.blocks import Block, Paragraph, Picture, Row, Table
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.sparsity_figure import use_log_scale
-from lightning_sparse.report.style import NONE, number, percent
+from lightning_sparse.report.style import NONE, percent
 
 COLOURS = {"random": "#4477aa", "gradient": "#aa3377", "magnitude": "#c98500"}
 _NOTHING = 0.004  # where x = 0 is drawn on a logarithmic axis
@@ -57,13 +58,15 @@ def _picture(found: _Found) -> Picture:
         axes = figure.subplots()
         for order, seeds in found.items():
             _draw(axes, order, [tried for tried, _ in seeds.values()])
-            for share in _logs(seeds):
-                axes.axvline(math.exp(share), color=COLOURS[order], linewidth=0.6, alpha=0.5)
         margins = [margin for seeds in found.values() for _, margin in seeds.values()]
         axes.axhline(margins[0], color="#5a5a5a", linewidth=1.0, linestyle=":", label="delta")
+        for place, (order, seeds) in enumerate(found.items()):
+            _draw_critical(axes, order, _logs(seeds), margins[0] * 1.35 ** (place + 1))
         axes.set_xscale("log")
+        axes.set_xticks([_NOTHING, *SHARES[1:]], ["0", *(f"{share:.0%}" for share in SHARES[1:])])
+        axes.minorticks_off()
         use_log_scale(axes)
-        axes.set_xlabel("share x of the coordinates outside the mask that are free (0 at the left)")
+        axes.set_xlabel("share x of the coordinates outside the mask that are free")
         axes.set_ylabel("descent R(x) [nats]")
         figure.legend(loc="outside right upper")
         return picture(figure, "shares", _CAPTION)
@@ -73,8 +76,9 @@ _CAPTION = (
     "How far the loss climbs on the way from the scratch solution down to the level of the pruned "
     "one, on quadratic curves whose control point may use the mask and a share x of what it leaves "
     "out. Lines: geometric means over seeds of the running minimum over x and both searches. Bands "
-    "lie between the two searches at each share. Thin vertical lines: the critical share of each "
-    "seed. R below 0.0001 nats is drawn there. Both axes are logarithmic."
+    "lie between the two searches at each share. Above delta, the critical share x*: a diamond and "
+    "a bar are its geometric mean with the 95 % interval, small lines the seeds. R below "
+    "0.0001 nats is drawn there. Both axes are logarithmic, with x = 0 at their left."
 )
 _LEAST = 1e-4
 
@@ -91,6 +95,21 @@ def _draw(axes: Axes, order: str, seeds: Sequence[Tried]) -> None:
     middle = [_mean([found[share] for found in least]) for share in shares]
     axes.fill_between(places, low, high, color=COLOURS[order], alpha=0.15, linewidth=0)
     axes.plot(places, middle, color=COLOURS[order], marker="o", markersize=3.5, label=order)
+
+
+def _draw_critical(axes: Axes, order: str, logs: Sequence[float], height: float) -> None:
+    """Mark the critical share of an order, its interval and its seeds, at a height of its own."""
+    if not logs:
+        return
+    shares, colour = [math.exp(log) for log in logs], COLOURS[order]
+    axes.plot(shares, [height] * len(shares), "|", color=colour, markersize=6, alpha=0.6)
+    if (interval := t_interval(logs)) is not None:
+        ends = [min(1.0, math.exp(end)) for end in interval]
+        axes.plot(ends, [height, height], color=colour, linewidth=1.6)
+    axes.plot(
+        [math.exp(sum(logs) / len(logs))], [height], "D", color=colour, markersize=5.5,
+        markeredgecolor="white", label=f"x* of {order}",
+    )  # fmt: skip
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -122,9 +141,7 @@ def _row(order: str, seeds: Mapping[int, tuple[Tried, float]]) -> Row:
             order,
             str(len(seeds)),
             percent(math.exp(sum(logs) / len(logs))) if logs else NONE,
-            " to ".join(number(100 * math.exp(end)) for end in interval) + " %"
-            if interval
-            else NONE,
+            " to ".join(percent(math.exp(end)) for end in interval) if interval else NONE,
             str(len(seeds) - len(logs)),
         ]
     )

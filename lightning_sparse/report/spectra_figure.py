@@ -30,7 +30,7 @@ _WORDS = {
 _PANELS = ("hessian_inside", "hessian", "gauss_newton_inside", "gauss_newton")
 _RELATIVE_WIDTH = 0.01  # of the Gaussian, in the range of eigenvalues seen
 _NUM_POINTS = 401
-_LEAST = 1e-4  # of the highest density that is drawn
+_LEAST = 1e-5  # of the highest density that is drawn: one eigenvalue of many is as low
 _DASHES = dict(zip(PLACES, ("-", ":", "--"), strict=True))
 
 _Found = Mapping[str, Mapping[str, Sequence[Spectrum]]]

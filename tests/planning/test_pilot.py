@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from lightning_sparse.cli.main import main
-from lightning_sparse.cli.pilot import edge_remarks
+from lightning_sparse.cli.pilot import choices_of_laboratory, edge_remarks
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import with_needs
 from lightning_sparse.planning.pilot import (
@@ -77,6 +77,29 @@ def test_the_published_pilot_of_digits_resnet_would_have_been_questioned():
     entries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     named = {remark.partition("=")[0] for remark in edge_remarks(entries)}
     assert {"tuned.learning_rate.scratch", "tuned.learning_rate.dense"} <= named
+
+
+def test_which_control_and_which_detour_are_compared_is_said_once_all_of_them_were_tuned():
+    objectives = {
+        "continued": (0.3, 0.2), "cyclic": (0.4, 0.15), "jump": (0.16, 0.9),
+        "burst": (0.3, 0.11), "burst_fade": (0.1, 0.3),
+    }  # fmt: skip
+    entries = [
+        {"stage": "arm", "tuned": arm, "overrides": [], "objectives": [value, value + 0.02]}
+        for arm, values in objectives.items()
+        for value in values
+    ]
+    control, detour = choices_of_laboratory(entries)
+    assert control.startswith(
+        "laboratory.control=cyclic: the lowest training objective of continued 0.2100, cyclic "
+        "0.1600, jump 0.1700, each the best of 2 trials, mean over the pilot seeds"
+    )
+    assert detour.startswith("laboratory.detour=burst_fade: ")
+    # Unequal numbers of trials choose nothing, nor does a pilot of some of them.
+    assert choices_of_laboratory(entries[1:]) == [detour]
+    assert choices_of_laboratory([one for one in entries if one["tuned"] != "burst"]) == [control]
+    lost = {**entries[0], "objectives": [None, 0.1]}
+    assert choices_of_laboratory([lost, *entries[1:]]) == [detour]
 
 
 def test_both_spaces_get_the_same_trials():

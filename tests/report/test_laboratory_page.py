@@ -1,5 +1,6 @@
 """The page of the laboratory, from simulated records: one row for each explanation."""
 
+import json
 import shutil
 
 import numpy as np
@@ -12,6 +13,7 @@ from lightning_sparse.records import to_json
 from lightning_sparse.report.document import write_report
 from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import Course, write_page
+from lightning_sparse.report.readme import markers
 from lightning_sparse.settings.compose import compose_settings
 from tests.analysis.claims.test_laboratory_truth import RULES, TRUTHS, records
 from tests.analysis.claims.test_stronger_search import controls
@@ -150,7 +152,14 @@ def test_the_laboratory_is_published_with_its_page_beside_what_else_has_been_mad
     assert main(words) == 2
     assert "courses.jsonl; run `make laboratory` first" in capsys.readouterr().err
     assert not (tmp_path / "results").exists()
-    (source / "courses.jsonl").write_text("")
+    courses = [
+        {"arm": arm, "seed": 31, "steps": steps, "losses": [0.2] * len(steps)}
+        for arm, steps in (("cyclic", [1, 2]), ("burst", [1, 2]), ("cyclic_5", [1, 10]))
+    ]
+    (source / "courses.jsonl").write_text("".join(json.dumps(one) + "\n" for one in courses))
+    # What `make laboratory` ends with, from the records that it has left.
+    assert main(["report", "experiment_name=simulated", f"runs_dir={tmp_path}/runs"]) == 0
+    assert "5 supported" in (source / "report.md").read_text()
 
     assert main(words) == 0
     target = tmp_path / "results" / "simulated" / "laboratory"
@@ -160,3 +169,40 @@ def test_the_laboratory_is_published_with_its_page_beside_what_else_has_been_mad
     }  # fmt: skip
     assert all((target / name).read_bytes() == (source / name).read_bytes() for name in published)
     assert not (tmp_path / "results" / "simulated" / "records.jsonl").exists()
+    check_published_page(target, (source / "report.md").read_bytes(), capsys)
+    check_tables_of_pages(tmp_path, capsys)
+
+
+def check_published_page(target, expected, capsys):
+    """``report`` draws a published page again from what is published with it."""
+    again = ["report", "experiment_name=simulated", "runs_dir=results", "reproduce.dir=simulated"]
+    (target / "report.md").unlink()
+    assert main(again) == 0
+    assert (target / "report.md").read_bytes() == expected
+    courses = (target / "courses.jsonl").read_text()
+    (target / "courses.jsonl").write_text(
+        '{"arm": "burst", "seed": 31, "steps": [1], "losses": []}'
+    )
+    assert main(again) == 2
+    assert "courses.jsonl:1: is no course (steps and losses" in capsys.readouterr().err
+    (target / "courses.jsonl").write_text(courses)
+
+
+def check_tables_of_pages(folder, capsys):
+    """``readme`` puts table, figures and claims into one page, the table alone into another."""
+    begin, end = markers("simulated, laboratory")
+    page = folder / "docs" / "laboratory.md"
+    assert main(["readme", "experiment_name=simulated"]) == 2
+    assert "no file docs/laboratory.md" in capsys.readouterr().err
+    page.parent.mkdir()
+    for file in (page, folder / "README.md"):
+        file.write_text(f"# Title\n\n{begin}\n{end}\n")
+    assert main(["readme", "experiment_name=simulated"]) == 0
+    text, short = page.read_text(), (folder / "README.md").read_text()
+    assert "](../results/simulated/laboratory/figures/escapes.png)" in text
+    assert "figures/shares.png" not in text  # no share was freed
+    for written in (text, short):
+        assert "detour beats staying inside, ratio of losses: 1." in written
+        assert len([line for line in written.splitlines() if line.startswith("| The ")]) == 3
+    assert [line[:6] for line in text.splitlines() if line.startswith("| E1")] == ["| E1 |"]
+    assert "| E1 |" not in short
