@@ -104,28 +104,28 @@ path: .venv ## Train a curve between two points [... FROM TO SPACE CURVE]
 	$(SPARSE) path $(RUN) $(ENDS) $(ARGS)
 
 slurm-train-dense: .venv ## Submit a dense run to SLURM [... NODES GPUS PARTITION SEEDS]
-	$(SPARSE) slurm-train method=dense $(RUN) $(ARRAY) $(ARGS)
+	$(SPARSE) train where=slurm method=dense $(RUN) $(ARRAY) $(ARGS)
 
 slurm-train-prune: .venv ## Submit a pruned run [... NODES GPUS PARTITION SEEDS]
-	$(SPARSE) slurm-train method=prune $(RUN) $(ARRAY) $(ARGS)
+	$(SPARSE) train where=slurm method=prune $(RUN) $(ARRAY) $(ARGS)
 
 slurm-train-scratch: .venv ## Submit a scratch run, after the pruned run it needs [... NODES GPUS PARTITION SEEDS]
-	$(SPARSE) slurm-train method=scratch $(RUN) $(ARRAY) $(ARGS)
+	$(SPARSE) train where=slurm method=scratch $(RUN) $(ARRAY) $(ARGS)
 
 slurm-train-lottery: .venv ## Submit a lottery run, after the pruned run it needs [... NODES GPUS PARTITION SEEDS]
-	$(SPARSE) slurm-train method=lottery $(RUN) $(ARRAY) $(ARGS)
+	$(SPARSE) train where=slurm method=lottery $(RUN) $(ARRAY) $(ARGS)
 
 slurm-line: .venv ## Submit a straight line, after the runs it needs [... FROM TO NODES GPUS]
-	$(SPARSE) slurm-line $(RUN) $(ENDS) $(ARGS)
+	$(SPARSE) line where=slurm $(RUN) $(ENDS) $(ARGS)
 
 slurm-path: .venv ## Submit a curve, after the runs it needs [... FROM TO SPACE CURVE NODES GPUS]
-	$(SPARSE) slurm-path $(RUN) $(ENDS) $(ARGS)
+	$(SPARSE) path where=slurm $(RUN) $(ENDS) $(ARGS)
 
 slurm-reproduce: .venv ## Submit the whole experiment and its report [EXPERIMENT SEEDS NODES GPUS]
-	$(SPARSE) slurm-reproduce $(WHOLE) $(ARGS)
+	$(SPARSE) reproduce where=slurm $(WHOLE) $(ARGS)
 
 slurm-laboratory: .venv ## Submit the laboratory and its report [EXPERIMENT SEEDS NODES GPUS]
-	$(SPARSE) slurm-laboratory $(LABORATORY) $(ARGS)
+	$(SPARSE) laboratory where=slurm $(LABORATORY) $(ARGS)
 
 check-run: .venv ## Would a run begin, and what would hold it up? ARM=prune [ARM EXPERIMENT SEED SPARSITY]
 	$(SPARSE) check $(if $(ARM),method=$(ARM)) $(RUN) $(ARGS)
@@ -145,7 +145,7 @@ agent: .venv ## Run points of a registered sweep [SWEEP_ID]
 	$(SPARSE) agent $(if $(SWEEP_ID),sweep.id=$(SWEEP_ID)) $(ARGS)
 
 slurm-agents: .venv ## Submit agents to SLURM, as an array [SWEEP_ID N PARTITION]
-	$(SPARSE) slurm-agents $(if $(SWEEP_ID),sweep.id=$(SWEEP_ID)) \
+	$(SPARSE) agent where=slurm $(if $(SWEEP_ID),sweep.id=$(SWEEP_ID)) \
 	    $(if $(N),sweep.num_agents=$(N)) $(RANKS) $(ARGS)
 
 sweep-local: .venv ## Run the missing points of a sweep file, with no server [SWEEP EXPERIMENT N]
@@ -177,7 +177,7 @@ data-fashion: .venv ## Fetch Fashion-MNIST, 31 MB, by Debian's and Ubuntu's pack
 	$(SPARSE) data-fashion $(ARGS)
 
 slurm-sweep: .venv ## Submit the missing points of a sweep file to SLURM, with no server [SWEEP]
-	$(SPARSE) slurm-multirun $(if $(SWEEP),sweep.file=$(SWEEP)) $(RUN) $(ARGS)
+	$(SPARSE) multirun where=slurm $(if $(SWEEP),sweep.file=$(SWEEP)) $(RUN) $(ARGS)
 
 test: .venv ## Run the tests on all cores, but the slow ones of faults [ARGS="-k masks"]
 	@$(SETUP) --quiet --test-packages

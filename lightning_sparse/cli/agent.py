@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from lightning_sparse.cli.slurm import resources_of, say, submitter
 from lightning_sparse.errors import UserError
 from lightning_sparse.execution.tracker_choice import require_server
 from lightning_sparse.execution.worker import look_at
@@ -30,6 +33,25 @@ def run(settings: Composed) -> None:
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program = Path(sys.executable).with_name("wandb")
     _supervise([str(program), "agent", "--forward-signals", sweep_id], places)
+
+
+def submit(settings: Composed) -> None:
+    """Submit ``sweep.num_agents`` agents, as an array; one that is asked to stop is requeued."""
+    sweep_id = checked_id(settings)
+    resources = resources_of(settings)
+    if resources.nodes * resources.tasks_per_node > 1:
+        raise UserError(
+            f"agent where=slurm: {resources.nodes} nodes of {resources.tasks_per_node} devices "
+            "would be as many agents; one agent makes runs on one device. Submit runs on several "
+            "devices with multirun where=slurm (make slurm-sweep)"
+        )
+    require_server()
+    submitted = submitter(settings).submit_array(
+        f"agents-{sweep_id.rpartition('/')[2]}",
+        [["agent", f"sweep.id={sweep_id}"]] * settings.sweep.num_agents,
+        resources,
+    )
+    say(Console(), submitted, num_finished=0)
 
 
 def checked_id(settings: Composed) -> str:

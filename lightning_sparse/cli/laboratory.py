@@ -12,6 +12,7 @@ from lightning_sparse.analysis.claim import to_json as claims_to_json
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.laboratory import ESCAPES
 from lightning_sparse.cli import report, reproduce
+from lightning_sparse.cli.slurm import submit_whole
 from lightning_sparse.errors import UserError
 from lightning_sparse.execution.session import places
 from lightning_sparse.execution.worker import look_at, run_job
@@ -51,6 +52,12 @@ def run(settings: Composed) -> None:
             # What a search found says where it goes on.
             is_known, jobs = not unfinished(again := plan_all(settings)), again
         _write(settings, jobs, folder, console)
+
+
+def submit(settings: Composed) -> None:
+    """Submit every run and path that is missing, and a job that judges and reports."""
+    name = f"laboratory-{settings.reproduce.dir}"
+    submit_whole(settings, plan_all(settings), verb="laboratory", name=name)
 
 
 def report_again(settings: Composed, console: Console) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_sparse.cli.slurm import submit_jobs
 from lightning_sparse.errors import UserError
 from lightning_sparse.execution.seeds import mean_summary
 from lightning_sparse.execution.session import places
@@ -52,6 +53,12 @@ def run(settings: Composed, swept: Sequence[str] = ()) -> None:
     run_jobs(mine, run_job, places=at, console=console, first=look)
     if settings.sweep.seeds or sweep.method == "random":
         _compare(sweep, chosen, settings, console)
+
+
+def submit(settings: Composed, swept: Sequence[str] = ()) -> None:
+    """Submit the points that are missing: those that need nothing as an array, then the others."""
+    sweep, chosen = chosen_points(settings, swept)
+    submit_jobs(settings, plan_points(sweep, chosen, settings))
 
 
 def _compare(sweep: Sweep, chosen: Sequence[Point], settings: Composed, console: Console) -> None:

@@ -1,5 +1,6 @@
 """``lightning-sparse path``: one curve, fitted and measured."""
 
+from lightning_sparse.cli.slurm import refuse_means, submit_jobs
 from lightning_sparse.execution.seeds import run_over_seeds
 from lightning_sparse.execution.session import first_rank_console, run_wanted
 from lightning_sparse.execution.summaries import describe_path
@@ -23,3 +24,9 @@ def run(settings: Composed) -> None:
     assert isinstance(end, RunRecord)
     text = f"{describe_path(record, start, end)}\n{job.run_dir}"
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def submit(settings: Composed) -> None:
+    """Submit it, with the runs it needs, unless they are finished."""
+    refuse_means(settings)
+    submit_jobs(settings, [plan_path(settings)])

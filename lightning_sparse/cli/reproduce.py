@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from lightning_sparse.cli import report
+from lightning_sparse.cli.slurm import submit_whole
 from lightning_sparse.errors import UserError
 from lightning_sparse.execution.session import places
 from lightning_sparse.execution.worker import look_at, run_job
@@ -41,13 +42,20 @@ def run(settings: Composed) -> None:
         report.run(settings)
 
 
+def submit(settings: Composed) -> None:
+    """Submit every run and path that is missing, and a job that reports on all of them."""
+    check(settings)
+    name = f"report-{settings.reproduce.dir}"
+    submit_whole(settings, plan_all(settings), verb="reproduce", name=name)
+
+
 def check_ranks(settings: Composed, jobs: Sequence[Job]) -> None:
     """Refuse to train on several ranks from here, where every run is one process beside others."""
     trainer = settings.trainer
     if (trainer.get("devices", 1), num_nodes(trainer)) != (1, 1) and unfinished(jobs):
         raise UserError(
             f"trainer.devices={trainer.get('devices', 1)}, trainer.num_nodes={num_nodes(trainer)}: "
-            "reproduce runs each job in one process; submit them with slurm-reproduce, or say "
+            "reproduce runs each job in one process; submit them with where=slurm, or say "
             "trainer.devices=1 (on one machine with GPUs, a recipe without global_batch_size has "
             "one run on each)"
         )

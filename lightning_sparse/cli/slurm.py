@@ -1,4 +1,4 @@
-"""What the verbs that submit to SLURM share: settings to resources, jobs to commands."""
+"""What verbs share that are submitted to SLURM: settings to resources, jobs to commands."""
 
 import shlex
 from collections.abc import Sequence
@@ -9,10 +9,11 @@ from rich.console import Console
 
 from lightning_sparse.cli.slurm_job import run_command
 from lightning_sparse.cluster.submission import Resources, Submitted, Submitter
+from lightning_sparse.errors import UserError
 from lightning_sparse.execution.worker import look_at
 from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
 from lightning_sparse.settings.batches import num_devices, num_nodes
-from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.compose import Composed, latest
 from lightning_sparse.settings.shipped import CONF_DIR
 
 _REQUEUE_FILE = CONF_DIR / "slurm" / "requeue.sh"
@@ -38,7 +39,7 @@ def submitter(settings: Composed) -> Submitter:
     return Submitter(run_command, Path(settings.runs_dir, "slurm").absolute())
 
 
-def submit(settings: Composed, jobs: Sequence[Job]) -> None:
+def submit_jobs(settings: Composed, jobs: Sequence[Job]) -> None:
     """Submit jobs and what they need, and say so; those that need nothing are one array."""
     look_at(jobs, is_here=False)
     waiting = unfinished(with_needs(jobs))
@@ -62,11 +63,24 @@ def submit_whole(settings: Composed, jobs: Sequence[Job], *, verb: str, name: st
     submitted = queue.submit_jobs(jobs, resources_of(settings), words_of)
     report = queue.submit(
         name,
-        [verb, *settings.source.words],
+        [verb, *_run_there(settings)],
         resources_of(settings, alone=True),
         after=[job.job_id for job in submitted],
     )
     say(Console(), [*submitted, report], num_finished=len(jobs) - len(unfinished(jobs)))
+
+
+def refuse_means(settings: Composed) -> None:
+    """Refuse to submit what only a command that makes the runs itself can average.
+
+    Raises:
+        UserError: If means over seeds are asked for.
+    """
+    if seeds := settings.sweep.seeds:
+        raise UserError(
+            f"sweep.seeds={list(seeds)}, where=slurm: means over seeds are made by a command that "
+            "runs here; submit the runs of several seeds with multirun where=slurm seed=11,12"
+        )
 
 
 def say(console: Console, submitted: Sequence[Submitted], *, num_finished: int) -> None:
@@ -84,4 +98,12 @@ def say(console: Console, submitted: Sequence[Submitted], *, num_finished: int) 
 
 def words_of(job: Job) -> list[str]:
     """Return the command that makes one job's run or path."""
-    return [job.kind, *job.settings.source.words]
+    return [job.kind, *_run_there(job.settings)]
+
+
+def _run_there(settings: Composed) -> list[str]:
+    """Return the words of settings for a job, whose own machine is the one it runs on.
+
+    An experiment may say ``where=slurm`` as well as a command.
+    """
+    return latest([*settings.source.words, "where=here"])

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.fields import setting
+
+Where = Literal["here", "slurm"]
+"""Whether a command runs on this machine, or is submitted as jobs that do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class SlurmSettings:
         warn_seconds: How long before the limit, or before pre-emption, the run is told.
         setup: Shell lines that come before the run.
         options: Further options of ``sbatch``, by name.
-        seeds: Of slurm-train: one job each; empty for the one seed.
+        seeds: Of train: one job each; empty for the one seed.
     """
 
     partition: str | None = setting(None, example="gpu")

@@ -99,7 +99,7 @@ class Submitter:
         if shutil.which("sbatch") is None:
             raise UserError(
                 "there is no SLURM here: sbatch is not on the PATH; submit from a login node, or "
-                "leave out `slurm-` to run on this machine"
+                "say where=here to run on this machine"
             )
         try:
             import submitit  # noqa: PLC0415 (an extra)

@@ -89,7 +89,7 @@ def _settle_several(world: int, nodes: int, environment: MutableMapping[str, str
         if "SLURM_NTASKS" in environment and nodes > 1 and "NODE_RANK" not in environment:
             raise UserError(
                 f"trainer.num_nodes={nodes}: in an allocation of SLURM the ranks of a run are "
-                "started by srun; begin the command with `srun`, or submit it with slurm-train"
+                "started by srun; begin the command with `srun`, or submit it with where=slurm"
             )
         # Lightning would wait for ranks that nobody has started.
         _remove(environment, _SLURM_RANKS)

@@ -45,7 +45,7 @@ def sweep_name(settings: Composed) -> str:
     if name is None:
         raise UserError(
             "sweep.file is not given; name one, for example sweep.file=gap (for multirun "
-            "and slurm-multirun settings with several values do too: method=dense,prune seed=21,22)"
+            "settings with several values do too: method=dense,prune seed=21,22)"
         )
     return str(name)
 

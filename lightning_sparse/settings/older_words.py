@@ -20,6 +20,32 @@ def in_todays_words(overrides: Sequence[str]) -> list[str]:
     return [word for override in overrides for word in _today(override)]
 
 
+def verb_in_todays_words(words: Sequence[str]) -> list[str]:
+    """Return a command with today's verb: what submitted is another verb's ``where=slurm`` now.
+
+    Example:
+        >>> verb_in_todays_words(["slurm-agents", "sweep.id=me/mine/a1"])
+        ['agent', 'sweep.id=me/mine/a1', 'where=slurm']
+    """
+    verb, *rest = words
+    today = _SUBMITTING.get(verb)
+    if today is None:
+        return [*words]
+    _remark(verb, f"{today} where=slurm")
+    return [today, *rest, "where=slurm"]
+
+
+_SUBMITTING = {
+    "slurm-train": "train",
+    "slurm-line": "line",
+    "slurm-path": "path",
+    "slurm-reproduce": "reproduce",
+    "slurm-laboratory": "laboratory",
+    "slurm-multirun": "multirun",
+    "slurm-agents": "agent",
+}
+
+
 def _today(override: str) -> list[str]:
     name, _, value = override.partition("=")
     if name in {"path.start", "path.end"}:

@@ -102,7 +102,7 @@ class SweepSettings:
         num_processes: None for one per core, or on GPUs as many as fit.
         part: ``I/N`` runs every N-th point from the I-th on.
         id: ``ENTITY/PROJECT/ID`` of a registered sweep.
-        num_agents: Of slurm-agents.
+        num_agents: How many agents ``where=slurm`` submits.
     """
 
     file: str | None = setting(example="gap", is_place=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from lightning_sparse.arms import MethodSettings
-from lightning_sparse.cluster.settings import SlurmSettings
+from lightning_sparse.cluster.settings import SlurmSettings, Where
 from lightning_sparse.decoding import plain
 from lightning_sparse.exchange.settings import ExportSettings, PublishedSettings
 from lightning_sparse.fields import (
@@ -48,6 +48,7 @@ class Settings:
 
     experiment_name: str
     runs_dir: str = setting(decides=NOTHING, is_place=True)
+    where: Where = setting(decides=NOTHING, choices=get_args(Where))
     seed: int = setting(at_least=0)
     sparsity: float = setting(decides=(ARGUMENT,))
     mask_source: str | None = setting(decides=(ARGUMENT,), example="runs/NAME", is_place=True)

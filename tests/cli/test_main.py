@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lightning_sparse import __version__
-from lightning_sparse.cli.main import VERBS, main
+from lightning_sparse.cli.main import main
+from lightning_sparse.cli.verbs import VERBS
 
 NO_TORCH = """
 import contextlib, io, sys

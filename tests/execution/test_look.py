@@ -53,23 +53,26 @@ VERBS = {
     "pilot": ["path.space=end_mask"],
     "reproduce": FEW,
     "sweep": ["sweep.file=gap"],
-    "slurm-train": ["method=scratch", "slurm.seeds=[21,22]"],
-    "slurm-line": [],
-    "slurm-path": [],
-    "slurm-reproduce": FEW,
-    "slurm-multirun": ["seed=21,22", "method=dense,scratch"],
+    "train where=slurm": ["method=scratch", "slurm.seeds=[21,22]"],
+    "line where=slurm": [],
+    "path where=slurm": [],
+    "reproduce where=slurm": FEW,
+    "multirun where=slurm": ["seed=21,22", "method=dense,scratch"],
 }
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_that_makes_several_looks_at_all_of_them(tmp_path, monkeypatch, refused, verb):
+@pytest.mark.parametrize("command", VERBS)
+def test_every_verb_that_makes_several_looks_at_all_of_them(
+    tmp_path, monkeypatch, refused, command
+):
     """`reproduce` to its end; others do what comes first in this process, not in their workers'."""
-    module = importlib.import_module(f"lightning_sparse.cli.{verb.replace('-', '_')}")
+    verb, *where = command.split()
+    module = importlib.import_module(f"lightning_sparse.cli.{verb}")
     if hasattr(module, "run_jobs") and verb != "reproduce":
         monkeypatch.setattr(module, "run_jobs", lambda *_, first, **__: first())
     if hasattr(module, "require_server"):
         monkeypatch.setattr(module, "require_server", lambda: None)
-    message = refused(verb, SMOKE, f"runs_dir={tmp_path}", SEEDED, *VERBS[verb])
+    message = refused(verb, *where, SMOKE, f"runs_dir={tmp_path}", SEEDED, *VERBS[command])
     assert "a network trained from scratch would start where the pruned one did" in message
     assert list(tmp_path.iterdir()) == []
 

@@ -100,14 +100,15 @@ def test_a_sweep_is_named_by_its_file_and_an_agent_by_the_sweeps_id():
     ]  # fmt: skip
     agents = " ".join(make("--dry-run", "slurm-agents", "SWEEP_ID=a/b/c", "N=8").splitlines()[-2:])
     assert agents.replace("\\", "").split() == [
-        ".venv/bin/lightning-sparse", "slurm-agents", "sweep.id=a/b/c", "sweep.num_agents=8",
+        ".venv/bin/lightning-sparse", "agent", "where=slurm", "sweep.id=a/b/c",
+        "sweep.num_agents=8",
     ]  # fmt: skip
     last_two = " ".join(make("--dry-run", "sweep-local", "SWEEP=gap", "N=2").splitlines()[-2:])
     assert last_two.replace("\\", "").split() == [
         ".venv/bin/lightning-sparse", "multirun", "sweep.file=gap", "sweep.num_processes=2",
     ]  # fmt: skip
     assert command("slurm-sweep", "SWEEP=gap", "EXPERIMENT=smoke").split() == [
-        "lightning-sparse", "slurm-multirun", "sweep.file=gap", "experiment=smoke",
+        "lightning-sparse", "multirun", "where=slurm", "sweep.file=gap", "experiment=smoke",
     ]  # fmt: skip
 
 
@@ -123,14 +124,15 @@ def test_nodes_and_gpus_are_the_trainers():
     where = ("NODES=2", "GPUS=8", "PARTITION=gpu")
     ranks = "trainer.accelerator=gpu trainer.devices=8 ++trainer.num_nodes=2 slurm.partition=gpu"
     assert command("slurm-train-prune", "EXPERIMENT=imagenet", *where, "SEEDS=11,12").split() == [
-        "lightning-sparse", "slurm-train", "method=prune", "experiment=imagenet", *ranks.split(),
+        "lightning-sparse", "train", "where=slurm", "method=prune", "experiment=imagenet",
+        *ranks.split(),
         "'slurm.seeds=[11,12]'",
     ]  # fmt: skip
     assert command("slurm-reproduce", *where).split() == [
-        "lightning-sparse", "slurm-reproduce", *ranks.split()
+        "lightning-sparse", "reproduce", "where=slurm", *ranks.split()
     ]  # fmt: skip
     assert command("slurm-path", "TO=prune:end").split() == [
-        "lightning-sparse", "slurm-path", "'path.end=prune:end'"
+        "lightning-sparse", "path", "where=slurm", "'path.end=prune:end'"
     ]  # fmt: skip
     assert command("train-dense", "GPUS=1").endswith("trainer.accelerator=gpu trainer.devices=1 ")
 

@@ -33,8 +33,12 @@ def newest_step(folder: Path) -> int:
 @pytest.mark.slurm
 def test_a_preempted_run_is_requeued_and_ends_with_the_same_bits(cluster, tmp_path):
     straight_dir, stopped_dir = tmp_path / "straight", tmp_path / "stopped"
-    [straight] = submit(cluster, straight_dir, "slurm-train", *PRUNING, "slurm.partition=high")
-    [stopped] = submit(cluster, stopped_dir, "slurm-train", *PRUNING, "slurm.partition=low")
+    [straight] = submit(
+        cluster, straight_dir, "train", "where=slurm", *PRUNING, "slurm.partition=high"
+    )
+    [stopped] = submit(
+        cluster, stopped_dir, "train", "where=slurm", *PRUNING, "slurm.partition=low"
+    )
     cluster.wait_until(lambda: newest_step(stopped_dir) > 60, seconds=240)
     assert newest_step(stopped_dir) < 380
 

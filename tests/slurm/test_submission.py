@@ -18,7 +18,9 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.mark.slurm
 def test_seeds_are_one_array(cluster, tmp_path):
-    ids = submit(cluster, tmp_path, "slurm-train", "experiment=smoke", "slurm.seeds=[11,12]")
+    ids = submit(
+        cluster, tmp_path, "train", "where=slurm", "experiment=smoke", "slurm.seeds=[11,12]"
+    )
 
     assert [job.partition("_")[2] for job in ids] == ["0", "1"]
     assert len({job.partition("_")[0] for job in ids}) == 1
@@ -38,8 +40,8 @@ SMALL = (
 @pytest.mark.slurm
 def test_a_whole_experiment_is_made_in_order_and_reported_and_not_made_twice(cluster, tmp_path):
     with cluster.nothing_begins():
-        first = submit(cluster, tmp_path, "slurm-reproduce", *SMALL)
-        again = submit(cluster, tmp_path, "slurm-reproduce", *SMALL)
+        first = submit(cluster, tmp_path, "reproduce", "where=slurm", *SMALL)
+        again = submit(cluster, tmp_path, "reproduce", "where=slurm", *SMALL)
 
     # Prune, scratch, lottery, a line, a curve, the report; queued, not doubled.
     assert len(first) == 6
@@ -54,7 +56,7 @@ def test_a_whole_experiment_is_made_in_order_and_reported_and_not_made_twice(clu
     assert len((report / "records.jsonl").read_text().splitlines()) == 5
     made = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/record.json")}
 
-    [collected] = submit(cluster, tmp_path, "slurm-reproduce", *SMALL)
+    [collected] = submit(cluster, tmp_path, "reproduce", "where=slurm", *SMALL)
     cluster.wait_for(collected)
     assert made == {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/record.json")}
 
@@ -93,7 +95,7 @@ def _slow_to_import(folder: Path) -> Path:
 @pytest.mark.slurm
 def test_a_cancelled_job_stays_cancelled(cluster, tmp_path):
     [job] = submit(
-        cluster, tmp_path, "slurm-train", "experiment=smoke", "training.num_steps=100000",
+        cluster, tmp_path, "train", "where=slurm", "experiment=smoke", "training.num_steps=100000",
         "checkpoint.every_seconds=1", "checkpoint.largest_share=1",
     )  # fmt: skip
     cluster.wait_until(lambda: newest_step(tmp_path) > 0, seconds=120)
@@ -127,7 +129,7 @@ def test_what_cannot_be_submitted_is_one_line_and_leaves_no_job(cluster, tmp_pat
 
 def refused(cluster: Sandbox, folder: Path, *words: str) -> str:
     status, _, errors = cluster.main(
-        "slurm-train", "experiment=smoke", f"runs_dir={folder}", *words
+        "train", "where=slurm", "experiment=smoke", f"runs_dir={folder}", *words
     )
     assert status == 2
     [line] = [line for line in errors.splitlines() if line.startswith("error: ")]
@@ -137,7 +139,7 @@ def refused(cluster: Sandbox, folder: Path, *words: str) -> str:
 def test_without_slurm_there_is_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert main(["slurm-train", f"runs_dir={tmp_path}"]) == 2
+    assert main(["train", "where=slurm", f"runs_dir={tmp_path}"]) == 2
 
     errors = capsys.readouterr().err
     assert errors.startswith("error: there is no SLURM here: sbatch is not on the PATH")

@@ -24,7 +24,7 @@ def test_points_are_jobs_and_only_what_is_missing_is_submitted_again(cluster, tm
 
     def submit():
         words = (f"sweep.file={file}", f"runs_dir={runs}", "slurm.minutes=30")
-        status, said, errors = cluster.main("slurm-multirun", *words)
+        status, said, errors = cluster.main("multirun", "where=slurm", *words)
         assert status == 0, errors
         return said.splitlines()
 

@@ -45,7 +45,7 @@ def test_of_two_agents_one_is_stopped_and_its_run_is_finished_by_the_other(
     run_command("wandb", "sweep", f"{tmp_path}/two.yaml", server=stand_in, home=tmp_path)
 
     said = cluster.run(
-        sys.executable, "-m", "lightning_sparse.cli.main", "slurm-agents",
+        sys.executable, "-m", "lightning_sparse.cli.main", "agent", "where=slurm",
         "sweep.id=stand-in/lightning-sparse/sweep1", "sweep.num_agents=2",
         f"runs_dir={tmp_path}/runs", "slurm.minutes=30", "slurm.warn_seconds=60",
         **environment(stand_in, tmp_path / "home"),

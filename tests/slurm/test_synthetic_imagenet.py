@@ -35,7 +35,7 @@ def test_image_files_become_networks_a_line_a_curve_and_a_report_on_two_nodes(cl
     write("data-imagenet", f"imagenet={images}", f"out={betons}")
     # No image files for the runs, so that they can only have read what FFCV reads.
     words = (*SMALL, f"data.root={betons}", f"data.image_root={tmp_path}/nowhere")
-    jobs = submit(cluster, runs, "slurm-reproduce", *words)
+    jobs = submit(cluster, runs, "reproduce", "where=slurm", *words)
     cluster.wait_for(*jobs, seconds=600)
 
     report = runs / "reproduce_imagenet_small"

@@ -250,6 +250,6 @@ def test_an_agent_and_the_command_without_a_server_make_the_same_runs(swept, tmp
 
 
 def test_agents_on_several_devices_are_refused_before_anything_is_asked(capsys):
-    words = ["slurm-agents", "sweep.id=a/b/c", "trainer.devices=4"]
+    words = ["agent", "where=slurm", "sweep.id=a/b/c", "trainer.devices=4"]
     assert main(words) == 2
     assert "1 nodes of 4 devices would be as many agents" in capsys.readouterr().err
