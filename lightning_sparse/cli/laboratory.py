@@ -17,7 +17,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.execution.session import places
 from lightning_sparse.execution.worker import look_at, run_job
 from lightning_sparse.files.storage import write_text_atomic
-from lightning_sparse.pipeline.jobs import Job, unfinished
+from lightning_sparse.pipeline.jobs import unfinished
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.planning.laboratory import plan_all, rules
 from lightning_sparse.process.locks import held
@@ -27,6 +27,7 @@ from lightning_sparse.report.laboratory_page import Course, write_page
 from lightning_sparse.report.pages import PAGE
 from lightning_sparse.settings.arms import arms
 from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.variants import one_device_each
 
 PLACE = "laboratory"

@@ -18,7 +18,7 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.execution.session import places
 from lightning_sparse.execution.worker import look_at, run_job
 from lightning_sparse.files.storage import write_text_atomic
-from lightning_sparse.pipeline.jobs import Job, with_needs
+from lightning_sparse.pipeline.jobs import with_needs
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.planning.methods import by_depth, check, plan_all
 from lightning_sparse.planning.pilot import jobs_of, plan_arm, plan_stage, trials_of
@@ -28,6 +28,7 @@ from lightning_sparse.report.methods_page import write_methods
 from lightning_sparse.report.pages import PAGE
 from lightning_sparse.settings.arms import arms, unmasked
 from lightning_sparse.settings.compose import Composed, with_values
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.variants import one_device_each
 
 PILOT_FILE = "pilot.jsonl"

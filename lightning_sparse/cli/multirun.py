@@ -15,10 +15,10 @@ from lightning_sparse.execution.seeds import mean_summary
 from lightning_sparse.execution.session import places
 from lightning_sparse.execution.worker import look_at, run_job
 from lightning_sparse.files.storage import write_text_atomic
-from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.planning.multirun import chosen_points, part, plan_each, plan_points, where
 from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.plans import SweepSettings
 from lightning_sparse.settings.sweep_file import (
     Point,

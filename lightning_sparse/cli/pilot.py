@@ -15,7 +15,6 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.execution.session import places
 from lightning_sparse.execution.worker import look_at, run_job
 from lightning_sparse.files.storage import write_text_atomic
-from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.planning.pilot import (
     Trial,
@@ -28,6 +27,7 @@ from lightning_sparse.planning.pilot import (
 )
 from lightning_sparse.records import RunRecord
 from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.variants import one_device_each
 
 

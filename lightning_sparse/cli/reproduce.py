@@ -11,13 +11,14 @@ from lightning_sparse.errors import UserError
 from lightning_sparse.execution.session import places
 from lightning_sparse.execution.worker import look_at, run_job
 from lightning_sparse.files.storage import write_text_atomic
-from lightning_sparse.pipeline.jobs import Job, unfinished
+from lightning_sparse.pipeline.jobs import unfinished
 from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.planning.reproduce import check, plan_all
 from lightning_sparse.process.locks import held
 from lightning_sparse.records import to_json
 from lightning_sparse.settings.batches import num_nodes
 from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.variants import one_device_each
 
 

@@ -11,9 +11,10 @@ from lightning_sparse.cli.slurm_job import run_command
 from lightning_sparse.cluster.submission import Resources, Submitted, Submitter
 from lightning_sparse.errors import UserError
 from lightning_sparse.execution.worker import look_at
-from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.pipeline.jobs import unfinished, with_needs
 from lightning_sparse.settings.batches import num_devices, num_nodes
 from lightning_sparse.settings.compose import Composed, latest
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.shipped import CONF_DIR
 
 _REQUEUE_FILE = CONF_DIR / "slurm" / "requeue.sh"

@@ -11,7 +11,7 @@ from typing import Any
 
 from lightning_sparse.cluster.settings import SlurmSettings
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.pipeline.jobs import AnyJob, unfinished, with_needs
 
 RunCommand = Callable[[Sequence[str]], None]
 """Runs one command line, without the program's name, in each process of a job."""
@@ -117,9 +117,9 @@ class Submitter:
 
     def submit_jobs(
         self,
-        jobs: Sequence[Job],
+        jobs: Sequence[AnyJob],
         resources: Resources,
-        words: Callable[[Job], Sequence[str]],
+        words: Callable[[AnyJob], Sequence[str]],
         *,
         array_name: str | None = None,
     ) -> list[Submitted]:

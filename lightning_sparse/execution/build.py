@@ -20,7 +20,7 @@ from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.models.build import build_model
 from lightning_sparse.models.compiling import compile_
 from lightning_sparse.paths.end_points import load_run_record
-from lightning_sparse.pipeline.jobs import Job, PlannedPoint
+from lightning_sparse.settings.jobs import Job, PlannedPoint
 from lightning_sparse.settings.objects import build_object
 from lightning_sparse.settings.tree import Settings
 from lightning_sparse.sparsity.mask_files import load_masks

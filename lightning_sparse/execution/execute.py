@@ -34,13 +34,13 @@ from lightning_sparse.paths.freed import Freed
 from lightning_sparse.paths.rays import Ray
 from lightning_sparse.paths.run import PathIdentity, PathRun
 from lightning_sparse.paths.spectra import CurveSpectra
-from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.process.heap import keep_freed_memory
 from lightning_sparse.process.locks import held
 from lightning_sparse.records import Record
 from lightning_sparse.settings.checks import check_precision
 from lightning_sparse.settings.compose import Composed
 from lightning_sparse.settings.identity import nominal_sparsity
+from lightning_sparse.settings.jobs import Job, PlannedPoint
 from lightning_sparse.settings.objects import build_curve
 from lightning_sparse.settings.tree import recorded
 from lightning_sparse.streams import StartStream, stream_seed
@@ -101,7 +101,7 @@ def _refuse(job: Job, owner: str) -> None:
 
 
 def _make(job: Job, report: Progress | None, *, is_sweep_point: bool) -> Record:
-    settings: Composed = job.settings
+    settings = job.settings
     trainer = settings.trainer
     accelerator = accelerator_of(trainer)
     # What is meant by auto is known only now; Lightning would take another precision.
@@ -166,7 +166,7 @@ def _first_line(error: Exception) -> str:
 
 def tell_tracker_again(job: Job) -> None:
     """Tell the agent of a sweep of a run that was finished before it asked."""
-    settings: Composed = job.settings
+    settings = job.settings
     file = job.run_dir / HISTORY_FILE
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     with tracker_for(settings, job, tracked(settings), is_sweep_point=True) as tracker:

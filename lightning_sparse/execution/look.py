@@ -26,10 +26,10 @@ from lightning_sparse.paths.end_points import EndPoint, load_end_point
 from lightning_sparse.paths.layout import WeightLayout
 from lightning_sparse.paths.run import batches_of_statistics, recalibrates
 from lightning_sparse.paths.subspace import subspace_masks
-from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.records import RECORD_FILE
 from lightning_sparse.settings.checks import check_precision
 from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.jobs import Job, PlannedPoint
 from lightning_sparse.settings.objects import build_curve, build_object
 from lightning_sparse.settings.tree import as_plain
 from lightning_sparse.sparsity.masks import Masks, full_masks
@@ -122,7 +122,7 @@ def _without_devices(trainer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_space(job: Job) -> None:
-    settings: Composed = job.settings
+    settings = job.settings
     if build_curve(settings.curve).is_fitted:
         ends = [_masks_of(end) for end in job.ends]
         subspace_masks(settings.path.space, *ends)

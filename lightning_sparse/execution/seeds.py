@@ -8,9 +8,9 @@ from rich.console import Console
 
 from lightning_sparse.execution.session import run_wanted
 from lightning_sparse.execution.tracker_choice import tracker_over_seeds
-from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.records import Record
 from lightning_sparse.settings.compose import Composed, compose_settings, latest
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.tracking.results import summary
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from lightning_sparse.execution.launch import is_first_of_run
 from lightning_sparse.execution.worker import look_at, run_job
-from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.pipeline.jobs import unfinished, with_needs
 from lightning_sparse.pipeline.places import (
     AbstractPlaces,
     Anywhere,
@@ -21,6 +21,7 @@ from lightning_sparse.pipeline.places import (
 from lightning_sparse.pipeline.runner import run_here
 from lightning_sparse.settings.batches import gpus_of
 from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.jobs import Job
 
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from lightning_sparse.decoding import plain
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.tracking.tracker import AbstractTracker, NoTracker, TrackedRun
 
 _MODES = ("online", "offline")

@@ -5,7 +5,8 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from lightning_sparse.execution.summaries import in_short
-from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.pipeline.jobs import unfinished, with_needs
+from lightning_sparse.settings.jobs import Job
 
 
 def run_job(

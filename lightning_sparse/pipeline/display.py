@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.jobs import AnyJob
 from lightning_sparse.pipeline.workers import Advance, Outcome
 
 _ENOUGH_TO_GUESS = 0.02  # share of all work, from which the remaining time is worth a guess
@@ -21,7 +21,7 @@ class Display:
         console: Where to.
     """
 
-    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
+    def __init__(self, jobs: Sequence[AnyJob], console: Console) -> None:
         self._console = console
         self._started = time.monotonic()
         self._costs = {job.run_id: job.cost for job in jobs}
@@ -52,16 +52,16 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def start(self, job: Job) -> None:
+    def start(self, job: AnyJob) -> None:
         """Show that a job has begun."""
         self._bars[job.run_id] = self._progress.add_task(job.title, total=1.0, remaining="")
 
-    def advance(self, job: Job, advance: Advance) -> None:
+    def advance(self, job: AnyJob, advance: Advance) -> None:
         """Show how far a job is."""
         self._fractions[job.run_id] = advance.done / max(1, advance.total)
         self._progress.update(self._bars[job.run_id], completed=self._fractions[job.run_id])
 
-    def finish(self, job: Job, outcome: Outcome) -> None:
+    def finish(self, job: AnyJob, outcome: Outcome) -> None:
         """Print what came of a job; a traceback too, if the fault is not the user's."""
         self._progress.remove_task(self._bars.pop(job.run_id))
         self._fractions.pop(job.run_id, None)

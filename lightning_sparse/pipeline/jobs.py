@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from lightning_sparse.points import Moment
 from lightning_sparse.records import RECORD_FILE, Record, read_record
 
+S = TypeVar("S")
+"""What a job runs with, in whatever form its maker reads; nothing in this room looks at it."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class PlannedPoint:
+class PlannedPoint(Generic[S]):
     """A point of a run that a job needs: its name, the run, and the job that makes that run.
 
     Attributes:
@@ -27,7 +30,7 @@ class PlannedPoint:
     run_dir: Path
     moment: Moment
     sparsity: float
-    job: "Job | None"
+    job: "Job[S] | None"
 
     @property
     def identity(self) -> str:
@@ -36,7 +39,7 @@ class PlannedPoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Job(Generic[S]):
     """One training run or one path.
 
     Attributes:
@@ -44,7 +47,7 @@ class Job:
         kind: Which of the two.
         title: What a person reads while it runs.
         run_dir: The folder it makes.
-        settings: What it runs with, in whatever form its maker reads; sent to another process.
+        settings: What it runs with; sent to another process.
         points: What it begins with, by what they are to it: ``start`` and ``masks`` of a run, those
             that it has; ``start`` and ``end`` of a path, and ``freed_by``.
         needs: Jobs that must be finished before it starts.
@@ -55,13 +58,13 @@ class Job:
     kind: Literal["train", "path"]
     title: str
     run_dir: Path
-    settings: Any
-    points: Mapping[str, PlannedPoint] = field(default_factory=dict)
-    needs: tuple["Job", ...] = ()
+    settings: S
+    points: Mapping[str, PlannedPoint[S]] = field(default_factory=dict)
+    needs: tuple["Job[S]", ...] = ()
     cost: float = 1.0
 
     @property
-    def ends(self) -> tuple[PlannedPoint, PlannedPoint]:
+    def ends(self) -> tuple[PlannedPoint[S], PlannedPoint[S]]:
         """The points that a path joins."""
         return self.points["start"], self.points["end"]
 
@@ -75,7 +78,11 @@ class Job:
         return read_record(self.run_dir)
 
 
-def with_needs(jobs: Iterable[Job]) -> list[Job]:
+AnyJob: TypeAlias = Job[Any]
+"""A job whose settings nobody looks at."""
+
+
+def with_needs(jobs: Iterable[Job[S]]) -> list[Job[S]]:
     """Return the jobs and everything they need, each once, needed ones first.
 
     Example:
@@ -86,9 +93,9 @@ def with_needs(jobs: Iterable[Job]) -> list[Job]:
         >>> [job.run_id for job in with_needs([second, first])]
         ['a', 'b']
     """
-    ordered: dict[str, Job] = {}
+    ordered: dict[str, Job[S]] = {}
 
-    def visit(job: Job) -> None:
+    def visit(job: Job[S]) -> None:
         if job.run_id not in ordered:
             for needed in job.needs:
                 visit(needed)
@@ -99,6 +106,6 @@ def with_needs(jobs: Iterable[Job]) -> list[Job]:
     return list(ordered.values())
 
 
-def unfinished(jobs: Sequence[Job]) -> list[Job]:
+def unfinished(jobs: Sequence[Job[S]]) -> list[Job[S]]:
     """Return the jobs whose record is missing, in the order given."""
     return [job for job in jobs if not job.is_finished]

@@ -8,13 +8,13 @@ from rich.console import Console
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.display import Display
-from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.pipeline.jobs import AnyJob, unfinished, with_needs
 from lightning_sparse.pipeline.places import AbstractPlaces
 from lightning_sparse.pipeline.workers import Advance, Execute, First, Outcome, Workers
 
 
 def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[AnyJob],
     execute: Execute,
     *,
     places: AbstractPlaces,
@@ -73,7 +73,7 @@ def _do_first(first: First, workers: Workers, places: AbstractPlaces, display: D
         raise UserError(outcome.error)
 
 
-def run_here(jobs: Sequence[Job], execute: Execute, *, console: Console) -> None:
+def run_here(jobs: Sequence[AnyJob], execute: Execute, *, console: Console) -> None:
     """Run the jobs that are not finished, and whatever they need, one by one in this process.
 
     Raises:
@@ -83,7 +83,7 @@ def run_here(jobs: Sequence[Job], execute: Execute, *, console: Console) -> None
     with Display(waiting, console) as display:
         for job in waiting:
 
-            def report(done: int, total: int, job: Job = job) -> None:
+            def report(done: int, total: int, job: AnyJob = job) -> None:
                 display.advance(job, Advance(done=done, total=total))
 
             display.start(job)
@@ -94,11 +94,11 @@ def run_here(jobs: Sequence[Job], execute: Execute, *, console: Console) -> None
 class _Schedule:
     """What waits, what failed, and what cannot begin for that."""
 
-    waiting: list[Job]
-    failures: list[tuple[Job, str]] = field(default_factory=list)
-    dropped: list[Job] = field(default_factory=list)
+    waiting: list[AnyJob]
+    failures: list[tuple[AnyJob, str]] = field(default_factory=list)
+    dropped: list[AnyJob] = field(default_factory=list)
 
-    def next_ready(self, running: Sequence[Job]) -> Job | None:
+    def next_ready(self, running: Sequence[AnyJob]) -> AnyJob | None:
         """Take the best job to begin now, if the needs of any are all finished."""
         pending = {job.run_id for job in [*self.waiting, *running]}
         ready = [job for job in self.waiting if not pending & {need.run_id for need in job.needs}]
@@ -110,7 +110,7 @@ class _Schedule:
         self.waiting.remove(chosen)
         return chosen
 
-    def fail(self, failed: Job, error: str) -> None:
+    def fail(self, failed: AnyJob, error: str) -> None:
         """Note a failure and give up the jobs that need it, directly or not."""
         self.failures.append((failed, error))
         lost = {failed.run_id}

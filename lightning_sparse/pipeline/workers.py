@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
+from lightning_sparse.pipeline.jobs import AnyJob, Job
 from lightning_sparse.pipeline.places import Place
 from lightning_sparse.process.preemption import Preempted, end_with_parent, ends_when_asked
 
 Report = Callable[[int, int], None]
-Execute = Callable[[Job, Report | None], str]
+Execute = Callable[[AnyJob, Report | None], str]
 """Runs one job, reporting steps done and steps in all, and says in a few words what came out."""
 
 First = Callable[[], None]
@@ -67,7 +67,7 @@ class Workers:
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
         self._idle: list[_Worker] = []
-        self._running: dict[_Worker, Job] = {}
+        self._running: dict[_Worker, AnyJob] = {}
 
     def __enter__(self) -> "Workers":
         return self
@@ -80,7 +80,7 @@ class Workers:
             worker.stop()
 
     @property
-    def running(self) -> list[Job]:
+    def running(self) -> list[AnyJob]:
         """The jobs that have begun and not ended."""
         return list(self._running.values())
 
@@ -89,11 +89,11 @@ class Workers:
         """Where they run."""
         return [worker.place for worker in self._running]
 
-    def place_of(self, job: Job) -> Place:
+    def place_of(self, job: AnyJob) -> Place:
         """Where a running job is."""
         return next(worker.place for worker, running in self._running.items() if running is job)
 
-    def start(self, job: Job, place: Place) -> None:
+    def start(self, job: AnyJob, place: Place) -> None:
         """Begin a job at ``place``, in a process that is free there, or in a new one."""
         worker = next((idle for idle in self._idle if idle.place == place), None)
         if worker is None:
@@ -118,7 +118,7 @@ class Workers:
             self._idle.append(worker)
         return outcome
 
-    def wait(self, seconds: float) -> Iterator[tuple[Job, Advance | Outcome]]:
+    def wait(self, seconds: float) -> Iterator[tuple[AnyJob, Advance | Outcome]]:
         """Yield what running jobs have sent, after waiting for it for at most ``seconds``."""
         by_connection = {worker.connection: worker for worker in self._running}
         for ready in multiprocessing.connection.wait(list(by_connection), seconds):
@@ -145,7 +145,7 @@ class _Worker:
         theirs.close()
         self.is_alive = True
 
-    def begin(self, work: Job | First) -> None:
+    def begin(self, work: AnyJob | First) -> None:
         # If the process has died meanwhile, that is found when its answer is read.
         with contextlib.suppress(OSError):
             self.connection.send(work)
@@ -220,7 +220,7 @@ def _serve(connection: Connection, execute: Execute, place: Place) -> None:
             sys.exit(_STOPPED)
 
 
-def _outcome(connection: Connection, execute: Execute, work: Job | First) -> Outcome:
+def _outcome(connection: Connection, execute: Execute, work: AnyJob | First) -> Outcome:
     def report(done: int, total: int) -> None:
         connection.send(Advance(done=done, total=total))
 

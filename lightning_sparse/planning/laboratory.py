@@ -16,10 +16,11 @@ from lightning_sparse.analysis.measured_descents import measure_descent
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.analysis.stronger_search import OF_DEGREES, with_steps
-from lightning_sparse.pipeline.jobs import Job, unfinished, with_needs
+from lightning_sparse.pipeline.jobs import unfinished, with_needs
 from lightning_sparse.planning import reproduce
 from lightning_sparse.records import PathRecord
 from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.variants import replaced
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from lightning_sparse.arms import Arm
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.planning import reproduce
 from lightning_sparse.planning.runs import plan_training
 from lightning_sparse.settings.arms import arms, unmasked
 from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.variants import with_arm
 
 

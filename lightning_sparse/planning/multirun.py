@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.planning.runs import plan_path, plan_training
 from lightning_sparse.settings.compose import Composed, compose_settings, latest
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.older_words import in_todays_words
 from lightning_sparse.settings.sweep_file import (
     Point,

@@ -8,11 +8,11 @@ from typing import Any
 from lightning_sparse.analysis.experiment import Route
 from lightning_sparse.analysis.needs import arms_of, ordered
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.planning.reproduce import asked, curve_file
 from lightning_sparse.planning.runs import plan_path, plan_training
 from lightning_sparse.settings.arms import arms
 from lightning_sparse.settings.compose import Composed, with_values
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.schema import leaves
 from lightning_sparse.settings.settings_files import read_choice
 from lightning_sparse.settings.variants import with_arm, with_curve

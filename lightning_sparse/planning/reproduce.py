@@ -9,11 +9,11 @@ from lightning_sparse.analysis.judge import rule_set
 from lightning_sparse.analysis.needs import Arms, Needed, arms_of, ordered
 from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.planning.runs import plan_path, plan_training
 from lightning_sparse.records import Record
 from lightning_sparse.settings.arms import unmasked
 from lightning_sparse.settings.compose import Composed
+from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.objects import build_curve, build_question
 from lightning_sparse.settings.shipped import choices
 from lightning_sparse.settings.variants import replaced, with_arm, with_curve

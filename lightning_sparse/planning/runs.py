@@ -9,11 +9,11 @@ from typing import Any
 
 from lightning_sparse.arms import Arm, arm_of
 from lightning_sparse.errors import UserError
-from lightning_sparse.pipeline.jobs import Job, PlannedPoint
 from lightning_sparse.points import Moment, Point, parse_point
 from lightning_sparse.records import RunRecord, read_record
 from lightning_sparse.settings.compose import Composed
 from lightning_sparse.settings.identity import nominal_sparsity, path_id, run_dir, training_id
+from lightning_sparse.settings.jobs import Job, PlannedPoint
 from lightning_sparse.settings.objects import build_curve
 from lightning_sparse.settings.shipped import choices
 from lightning_sparse.settings.variants import of_runs, replaced, with_arm
