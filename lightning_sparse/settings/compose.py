@@ -245,6 +245,9 @@ def _source(words: tuple[str, ...], folders: tuple[Path, ...]) -> tuple[Source, 
         config, of_every = _from_hydra(tuple(choosing), folders)
         before, config = _plain(config), copy.deepcopy(config)
         values = [item for item in parsed if not _chooses_a_file(item)]
+        # Hydra's own rules for "=", "+", "++" and "~". Only its public `compose` applies them too,
+        # to all files read anew: 0.14 s for each of two trees, before and after, of every point of
+        # a sweep, where this takes 0.04 s. pyproject.toml holds Hydra to versions that have it.
         ConfigLoaderImpl._apply_overrides_to_config(values, config)  # noqa: SLF001 (its rules)
         tree = _without_arguments_of_others(_plain(config), before, words)
     others = tuple(item for item in words if not is_of_path(item))
