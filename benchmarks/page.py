@@ -148,7 +148,8 @@ def _last_sessions(file: Path, *, gpu_of: Callable[[Mapping[str, Any]], str]) ->
 def _sections(session: _Session) -> list[Section]:
     records, origin = session.records, session.records[0].provenance
     versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
-    cores = f"{origin['num_cores']} cores of {origin['processor']}"
+    used, there = max(record.provenance["num_threads"] for record in records), origin["num_cores"]
+    cores = f"{there if used >= there else f'{used} of {there}'} cores of {origin['processor']}"
     counts = ", ".join(f"{count} {name}" for name, count in count_verdicts(records).items())
     head: list[Block] = [
         Paragraph(f"{counts}. Session {records[0].session}, commit {origin['commit']}; {versions}.")

@@ -13,7 +13,7 @@ from tests.benchmarks.simulate import Machine, trial
 
 PROVENANCE = {
     "commit": "abc", "versions": {"torch": "2"}, "processor": "simulated", "num_cores": 2,
-    "accelerator": None,
+    "accelerator": None, "num_threads": 2,
 }  # fmt: skip
 
 
@@ -108,6 +108,12 @@ def test_the_page_shows_the_last_session_with_its_origin(tmp_path):
     ][0]
     assert f"| 1.01 | {finding['estimate']:.4g} |" in row
     assert row.endswith("| holds |")
+
+
+def test_a_session_that_had_fewer_cores_says_so(tmp_path):
+    append_record(record("1", 1.0, num_threads=1), tmp_path / "benchmarks" / "cpu.jsonl")
+    write_page(tmp_path / "benchmarks", tmp_path / "SPEED.md")
+    assert "## On 1 of 2 cores of simulated" in (tmp_path / "SPEED.md").read_text()
 
 
 def test_peaks_of_memory_stand_beside_the_sides_that_have_one(tmp_path):
