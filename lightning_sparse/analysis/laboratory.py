@@ -22,6 +22,7 @@ from lightning_sparse.analysis.question import Question
 from lightning_sparse.analysis.rays import BESIDE
 from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.analysis.stronger_search import seeds_searched
+from lightning_sparse.errors import UserError
 
 ENDS, ESCAPES, SIGNS = i_signs.ENDS, e_escape.ARMS, i_signs.ARMS
 """Arms: those the gap lies between, from the scratch solution on, and from other starts."""
@@ -66,32 +67,47 @@ SPEAKS: Mapping[str, Mapping[Explanation, bool]] = {
 round if it is contradicted."""
 
 
-def laboratory(*, control: str, detour: str) -> RuleSet:
-    """Return the questions of the laboratory.
+def laboratory(*, control: str, detour: str, claims: Sequence[str] = ()) -> RuleSet:
+    """Return the questions of the laboratory, or some of them with what stands beside these.
 
     Args:
         control: As in `e_escape.questions`.
         detour: As there.
+        claims: Names of those that are asked; none for all. The controls go with B+.
+
+    Raises:
+        UserError: If there is no such claim.
     """
-    questions = (
+    known = (
         *e_escape.questions(control=control, detour=detour),
         *f_critical_share.QUESTIONS,
         *i_signs.QUESTIONS,
         g_descent.QUESTION,
         b_stronger_search.QUESTION,
-        *search_controls.OF_SEARCHED,
     )
-    points = tuple(f"{arm}:end" for arm in (*e_escape.ARMS, *i_signs.ARMS))
+    names = [question.name for question in known]
+    if unknown := [claim for claim in claims if claim not in names]:
+        raise UserError(
+            f"laboratory.claims={[*claims]}: there is no claim {unknown[0]!r}; choose of "
+            f"{', '.join(names)}"
+        )
+    asked = [question for question in known if not claims or question.name in claims]
+    letters = {question.name[0] for question in asked}
     return RuleSet(
         number=2,
-        questions=questions,
-        beside=(
-            Needed(points=points, decides=False),
-            Needed(routes=BESIDE, decides=False),
-        ),
+        questions=(*asked, *(search_controls.OF_SEARCHED if "B" in letters else ())),
+        beside=tuple(needed for letter, needed in _BESIDE.items() if letter in letters),
         judge_all=_judge,
         group_size=10,
     )
+
+
+_BESIDE = {
+    "E": Needed(points=tuple(f"{arm}:end" for arm in e_escape.ARMS), decides=False),
+    "I": Needed(points=tuple(f"{arm}:end" for arm in i_signs.ARMS), decides=False),
+    "G": Needed(routes=BESIDE, decides=False),
+}
+"""What is made and shown beside claims, by their first letter."""
 
 
 def _judge(

@@ -27,18 +27,21 @@ from lightning_sparse.settings.variants import replaced
 def rules(settings: Composed) -> RuleSet:
     """Return what is asked, with the choices that were made on the pilot seeds."""
     chosen = settings.laboratory
-    return laboratory(control=chosen.control, detour=chosen.detour)
+    return laboratory(control=chosen.control, detour=chosen.detour, claims=chosen.claims)
 
 
 def plan_all(settings: Composed) -> list[Job]:
     """Plan every run and path that the laboratory needs, as far as can be told by what is finished.
 
     Raises:
-        UserError: If one of its seeds is a pilot seed.
+        UserError: If one of its seeds is a pilot seed, or a claim is none.
     """
-    searched = settings.laboratory.seeds[: settings.laboratory.num_seeds_of_search]
+    asked = rules(settings)
+    names = {question.name for question in asked.questions}
+    chosen = settings.laboratory
+    searched = chosen.seeds[: chosen.num_seeds_of_search] if "B+" in names else []
     plan = {
-        "seeds": settings.laboratory.seeds,
+        "seeds": chosen.seeds,
         "further_seeds": [],
         "sparsities": [],
         # Controls of B+ alone, which are planned with its searches.
@@ -48,13 +51,15 @@ def plan_all(settings: Composed) -> list[Job]:
     }
     settings = replaced(settings, {f"reproduce.{name}": value for name, value in plan.items()})
     reproduce.check(settings)
-    jobs = reproduce.plan_all(settings, rules(settings))
-    for seed in settings.laboratory.seeds[: settings.laboratory.num_seeds_of_shares]:
-        jobs += _plan_shares(replaced(settings, {"seed": seed}))
-    for seed in settings.laboratory.seeds[: settings.laboratory.num_seeds_of_spectra]:
-        jobs += _plan_spectra(replaced(settings, {"seed": seed}))
-    for seed in searched:
-        jobs += _plan_search(replaced(settings, {"seed": seed}))
+    jobs = reproduce.plan_all(settings, asked)
+    further = (
+        (_plan_shares, chosen.seeds[: chosen.num_seeds_of_shares] if names & {"F1", "F2"} else []),
+        (_plan_spectra, chosen.seeds[: chosen.num_seeds_of_spectra] if "G" in names else []),
+        (_plan_search, searched),
+    )
+    for plan_seed, seeds in further:
+        for seed in seeds:
+            jobs += plan_seed(replaced(settings, {"seed": seed}))
     return list({job.run_id: job for job in jobs}.values())
 
 

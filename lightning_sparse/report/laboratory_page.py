@@ -124,6 +124,7 @@ def make_page(
             Paragraph(QUESTION),
             explanations_table(claims),
             Paragraph(verdict_sentence(claims)),
+            *_not_asked(claims),
         ],
         sections=[
             Section("Claims", [verdict_table(claims)]),
@@ -141,6 +142,12 @@ def make_page(
             Section("Records", record_blocks(findings)),
         ],
     )
+
+
+def _not_asked(claims: Sequence[ClaimResult]) -> list[Block]:
+    names = {claim.claim for claim in claims}
+    lacking = [claim for claim in IN_SHORT if claim not in names]
+    return [Paragraph(f"Not asked here: {listed(lacking)}.", "note")] if lacking else []
 
 
 def _controls(findings: Findings, claims: Sequence[ClaimResult]) -> list[Block]:

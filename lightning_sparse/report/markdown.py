@@ -83,7 +83,14 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _text(text: Text) -> str:
-    return "".join(map(_inline, as_inlines(text))).removeprefix("<br>")
+    """Write text; what is small stands on lines of its own, as on the page."""
+    pieces = as_inlines(text)
+    follows_small = [False, *(isinstance(piece, Small) for piece in pieces)]
+    written = (
+        f"<br>{_inline(piece)}" if follows and not isinstance(piece, Small) else _inline(piece)
+        for piece, follows in zip(pieces, follows_small, strict=False)
+    )
+    return "".join(written).removeprefix("<br>")
 
 
 def _inline(piece: Inline) -> str:

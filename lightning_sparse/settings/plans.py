@@ -57,6 +57,7 @@ class LaboratorySettings:
 
     Attributes:
         seeds: Report seeds.
+        claims: Names of those that are asked; none for all of them.
         num_seeds_of_shares: On the first so many of them it is asked how many coordinates suffice.
         num_seeds_of_spectra: On the first so many it is shown how the eigenvalues of the curvature
             are spread.
@@ -67,6 +68,7 @@ class LaboratorySettings:
     """
 
     seeds: Sequence[int] = setting(example="[31,32,33]")
+    claims: Sequence[str] = setting(example="[E1,E2]")
     num_seeds_of_shares: int = setting(at_least=0)
     num_seeds_of_spectra: int = setting(at_least=0)
     num_seeds_of_search: int = setting(at_least=0)

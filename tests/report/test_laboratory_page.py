@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from lightning_sparse.analysis.judge import judge_all
+from lightning_sparse.analysis.laboratory import ESCAPES, SIGNS, laboratory
 from lightning_sparse.cli.main import main
+from lightning_sparse.errors import UserError
 from lightning_sparse.planning.laboratory import plan_all
 from lightning_sparse.records import to_json
 from lightning_sparse.report.document import write_report
@@ -47,6 +49,8 @@ def test_each_explanation_has_what_speaks_for_and_against_it_with_its_numbers(pa
     assert "E2" in subspace[1]
     assert "G" in subspace[1]
     assert "n = 10" in subspace[1]
+    # Each claim on a line of its own, with its numbers below.
+    assert subspace[1].count("<br>") == 2 * subspace[1].count("n = 10") - 1
     assert "I1" in start[1]
     assert "E1" in time[2]
 
@@ -74,6 +78,65 @@ def test_it_plans_each_arm_once_a_seed_and_takes_the_runs_of_the_main_experiment
     titles = " ".join(job.title for job in jobs)
     assert "line burst:end to prune:end" in titles.replace("straight line", "line")
     assert {need.run_id for job in jobs for need in job.needs} <= {job.run_id for job in jobs}
+
+
+@pytest.mark.parametrize(
+    ("experiment", "routes", "num_seeds"),
+    [
+        ("fashion", ["burst:end to prune:end", "signs:end to prune:end"], 6),
+        (
+            "fashion_resnet50_small",
+            ["burst:end to prune:end", "signs:end to prune:end", *["down the gradient"] * 6],
+            1,
+        ),
+    ],
+)
+def test_on_fashion_it_asks_what_can_be_afforded_there(experiment, routes, num_seeds):
+    jobs = plan_all(compose_settings([f"experiment={experiment}"]))
+    arms = [job.settings.method.name for job in jobs if job.kind == "train"]
+    # Escapes, signs, and what they start from or end at.
+    expected = {*ESCAPES, *SIGNS, "prune", "scratch"}
+    assert {arm: arms.count(arm) for arm in arms} == dict.fromkeys(expected, num_seeds)
+    paths = [job.title for job in jobs if job.kind == "path"]
+    assert len(paths) == len(routes) * num_seeds
+    for route in routes:
+        assert sum(route in title for title in paths) == routes.count(route) * num_seeds
+    longer = [job for job in jobs if job.settings.method.name in {"continued_5", "cyclic_5"}]
+    steps = {job.settings.training.num_steps for job in longer}
+    assert steps == {5 * jobs[0].settings.training.num_steps}
+
+
+def test_claims_are_asked_by_name_and_the_rest_by_one_setting():
+    words = [
+        "experiment=fashion_resnet50_small", "laboratory.num_seeds_of_shares=0",
+        "laboratory.num_seeds_of_spectra=1",
+    ]  # fmt: skip
+    signs_alone = ["laboratory.claims=[I2]", "laboratory.num_seeds_of_shares=1"]
+    some, everything, signs = (
+        {job.run_id: job for job in plan_all(compose_settings([*words, *more]))}
+        for more in ([], ["laboratory.claims=[]"], signs_alone)
+    )
+    assert signs.keys() < some.keys() == everything.keys()
+    arms = {job.settings.method.name for job in signs.values() if job.kind == "train"}
+    assert arms == {*SIGNS, "prune"}
+    # What is made on some of the seeds belongs to claims too.
+    assert [job.title for job in signs.values() if job.kind == "path"] == [
+        "straight line signs:end to prune:end, seed 31"
+    ]
+    assert sum(job.settings.path.spectrum is not None for job in some.values()) == 4
+    with pytest.raises(UserError, match=r"no claim 'E3'; choose of E1, E2, F1, F2, I1, I2, G, B\+"):
+        plan_all(compose_settings([*words, "laboratory.claims=[E3]"]))
+
+
+def test_what_is_not_asked_is_not_judged_and_is_named(tmp_path):
+    experiment = records(np.random.default_rng(0), *TRUTHS["true"])
+    found = [*experiment.runs, *experiment.paths]
+    asked = laboratory(control="cyclic", detour="burst", claims=["I1", "E2"])
+    claims = judge_all(found, headline_sparsity=HEADLINE_SPARSITY, rules=asked)
+    assert [claim.claim for claim in claims] == ["E2", "I1"]
+    findings = Findings(found, HEADLINE_SPARSITY, asked)
+    write_page(findings, claims, [], title="Simulated", folder=tmp_path)
+    assert "Not asked here: B+, E1, F1, F2, G and I2." in (tmp_path / "report.md").read_text()
 
 
 def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_listed(tmp_path):
