@@ -1,5 +1,6 @@
 """What a record says, in words for the terminal; the sparsity always as integers too."""
 
+from lightning_sparse.analysis.spectra import extremes
 from lightning_sparse.records import PathRecord, Record, RunRecord
 from lightning_sparse.rises import barriers, descent, largest_rise
 
@@ -60,7 +61,17 @@ def describe_path(path: PathRecord, start: RunRecord, end: RunRecord) -> str:
         f"largest rise of the training loss {rise.value:z.4f} nats, from t = {rise.from_t:zg} to "
         f"t = {rise.to_t:zg}\n"
         f"barrier over the chord {over.chord:z.4f}, over the worse end {over.worse_end:z.4f} nats; "
-        f"length {path.length:.2f}, distance {path.distance:.2f}"
+        f"length {path.length:.2f}, distance {path.distance:.2f}" + _spectra(path)
+    )
+
+
+def _spectra(path: PathRecord) -> str:
+    """Say in a line each between which eigenvalues the spectra along a curve lie."""
+    matrix = (path.spectrum or "").replace("_", "-").replace("-inside", " inside the mask")
+    found = ((spectrum.t, *extremes(spectrum)) for spectrum in path.spectra or ())
+    return "".join(
+        f"\n{matrix}: eigenvalues from {low:.4g} to {high:.4g} at t = {t:zg}"
+        for t, low, high in found
     )
 
 

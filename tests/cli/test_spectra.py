@@ -1,5 +1,6 @@
 """Spectra along a curve, from the command line to the page, against the exact matrices."""
 
+import contextlib
 import dataclasses
 import shutil
 
@@ -69,7 +70,9 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.syspath_prepend(folder)
         for kind in KINDS:
-            assert main(["path", *words, f"path.spectrum={kind}"]) == 0
+            said = folder / f"{kind}.txt"
+            with said.open("w") as out, contextlib.redirect_stdout(out):
+                assert main(["path", *words, f"path.spectrum={kind}"]) == 0
         settings = compose_settings(words)
         data = build_data(settings)
         network = build_network(settings, data.source)
@@ -149,6 +152,19 @@ def test_spectra_are_those_of_the_exact_matrices_at_the_point_they_are_of(made, 
         assert loss > 0
         if kind.startswith("gauss"):
             assert negative_share(spectrum) < 1e-6
+
+
+def test_the_command_says_between_which_eigenvalues_each_lies(made):
+    runs, *_, by_kind = made
+    for kind, words in (
+        ("hessian_inside", "hessian inside the mask"), ("gauss_newton", "gauss-newton"),
+    ):  # fmt: skip
+        lines = (runs.parent / f"{kind}.txt").read_text().splitlines()
+        for spectrum in by_kind[kind].spectra:
+            low, high = extremes(spectrum)
+            assert (
+                f"{words}: eigenvalues from {low:.4g} to {high:.4g} at t = {spectrum.t:g}" in lines
+            )
 
 
 def test_they_are_verified_and_what_is_no_spectrum_of_its_curve_is_named(made, tmp_path, capsys):
