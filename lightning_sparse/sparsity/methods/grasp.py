@@ -22,7 +22,7 @@ class GraSP(AbstractStaticMethod):
     logits divided by 200. Deviations from the authors' code: counts are exact, where there one
     weight fewer is removed; batches are those of training, where there each class has as many
     samples; linear layers keep their start, where there they are drawn anew for the scores. Costs
-    about five steps of ``num_batches`` batches at the start, and 3 f_S of a dense forward pass
+    about nine steps of ``num_batches`` batches at the start, and 3 f_S of a dense forward pass
     after.
 
     Attributes:
