@@ -1,5 +1,10 @@
 """What the compiled loop makes of stored pixels, against plain Python and FFCV's function."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +14,7 @@ from tests.reference.resizing import resized, shares
 
 pytestmark = pytest.mark.usefixtures("ffcv_installed")
 
+REPOSITORY = Path(__file__).parents[3]
 HEIGHT, WIDTH = 61, 47
 LEVELS = np.arange(256, dtype=np.uint8)[:, None].repeat(3, axis=1)
 IMAGE = np.random.default_rng(5).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
@@ -99,6 +105,23 @@ def test_weights_are_the_shares_of_the_pixels_and_none_lies_beyond_the_end(lengt
         found = {int(firsts[i]) + k: w for k, w in enumerate(weights[i].tolist()) if w > 1e-6}
         expected = {k: share for k, share in shares(length, size, i).items() if share > 1e-6}
         assert found == pytest.approx(expected, abs=1e-5)
+
+
+AS_FFCV_DOES = """
+import os, threading
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from tests.data.ffcv.test_view_kernel import views
+thread = threading.Thread(target=views, args=([(0, 0, 9, 9)], 5))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux binds to cores")
+def test_a_process_on_one_core_ends_though_the_thread_that_read_has_ended():
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    environment.pop("NUMBA_THREADING_LAYER", None)
+    subprocess.run([sys.executable, "-c", AS_FFCV_DOES], env=environment, timeout=90, check=True)
 
 
 def test_without_a_folder_for_what_is_compiled_it_is_compiled_anew_and_said(monkeypatch):
