@@ -17,6 +17,7 @@ from lightning_sparse.settings.compose import Composed
 
 RESULTS_DIR = Path("results")
 RECORDS = (RECORDS_FILE, CLAIMS_FILE)
+HEADLINE_FILE, SEARCH_FILE = "headline.png", "search.png"
 
 
 def results_dir(experiment: str, rules: int) -> Path:
@@ -35,6 +36,7 @@ class Finished:
         files: Names of what is kept there; ``*`` stands for all of a kind.
         kept_as: Another name for some of it under results/.
         place: Folder under that of the experiment.
+        if_drawn: Names of further files, each kept where the command has made it.
     """
 
     command: str
@@ -42,6 +44,7 @@ class Finished:
     files: tuple[str, ...]
     kept_as: Mapping[str, str]
     place: str = ""
+    if_drawn: tuple[str, ...] = ()
 
     @property
     def is_there(self) -> bool:
@@ -58,9 +61,15 @@ class Finished:
             found = sorted(self.folder.glob(pattern))
             if not found:
                 raise UserError(f"no file {self.folder / pattern}; run `{self.command}` first")
-            for file in found:
-                name = file.relative_to(self.folder).as_posix()
-                yield file, self.kept_as.get(name, name)
+            yield from map(self._copy, found)
+        yield from (self._copy(self.folder / name) for name in self._drawn())
+
+    def _drawn(self) -> list[str]:
+        return [name for name in self.if_drawn if (self.folder / name).is_file()]
+
+    def _copy(self, file: Path) -> tuple[Path, str]:
+        name = file.relative_to(self.folder).as_posix()
+        return file, self.kept_as.get(name, name)
 
 
 def finished(settings: Composed) -> list[Finished]:
@@ -70,13 +79,14 @@ def finished(settings: Composed) -> list[Finished]:
         files = (*RECORDS, PILOT_FILE, *page)
         folder = methods_dir(settings)
         return [Finished(command="make methods", folder=folder, files=files, kept_as={})]
-    headline = "figures/headline.png"
+    headline, search = "figures/headline.png", "figures/search.png"
     return [
         Finished(
             command="make reproduce",
             folder=report_dir(settings),
             files=(*RECORDS, headline),
-            kept_as={headline: "headline.png"},
+            kept_as={headline: HEADLINE_FILE, search: SEARCH_FILE},
+            if_drawn=(search,),
         ),
         Finished(
             command="make laboratory",
@@ -91,10 +101,10 @@ def finished(settings: Composed) -> list[Finished]:
 def run(settings: Composed) -> None:
     """Copy what has been made to `results_dir`, by the rules of its time.
 
-    Of an experiment its records, claims and headline figure, and the laboratory's page with what is
-    behind it; of one that sets methods beside each other their page, and the pilot. Nothing is
-    copied unless all of it is there. Records of other machines, where the settings name some, are
-    put together and judged first.
+    Of an experiment its records, claims, headline figure and, where its search went on, the figure
+    of that, and the laboratory's page with what is behind it; of one that sets methods beside each
+    other their page, and the pilot. Nothing is copied unless all of it is there. Records of other
+    machines, where the settings name some, are put together and judged first.
     """
     if settings.report.records:
         report.run(settings)

@@ -7,7 +7,7 @@ from rich.console import Console
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.triples import judge_triples
 from lightning_sparse.cli import laboratory
-from lightning_sparse.cli.publish import results_dir
+from lightning_sparse.cli.publish import HEADLINE_FILE, SEARCH_FILE, results_dir
 from lightning_sparse.cli.report import RECORDS_FILE, read_experiment
 from lightning_sparse.planning.laboratory import rules as rules_of_laboratory
 from lightning_sparse.records import NEWEST_RULES
@@ -25,6 +25,7 @@ from lightning_sparse.settings.compose import Composed
 
 README, RESULTS_PAGE = Path("README.md"), Path("docs/results.md")
 LABORATORY_PAGE = Path("docs/laboratory.md")
+_SEARCH = "How far the loss climbs inside the mask, against the steps of the fit, seed by seed"
 
 
 def run(settings: Composed) -> None:
@@ -45,12 +46,15 @@ def run(settings: Composed) -> None:
     records = read_experiment(folder / RECORDS_FILE, settings)
     claims = judge_all(records, headline_sparsity=settings.sparsity, rules=rules)
     triples = judge_triples(records, headline_sparsity=settings.sparsity, rules=rules)
-    figure = folder / "headline.png"
-    shown = picture(figure, RESULTS_PAGE)
-    update_page(RESULTS_PAGE, name, f"{shown}\n\n{in_full(records, claims, triples)}")
+    figure, search = folder / HEADLINE_FILE, folder / SEARCH_FILE
+    shown = [picture(figure, RESULTS_PAGE)]
+    if search.is_file():
+        shown.append(picture(search, RESULTS_PAGE, _SEARCH))
+    blocks = "\n\n".join([*shown, in_full(records, claims, triples)])
+    update_page(RESULTS_PAGE, name, blocks)
     if has_markers(README, name):
-        shown = picture(figure, README)
-        update_page(README, name, f"{shown}\n\n{in_short(records, claims)}")
+        short = f"{picture(figure, README)}\n\n{in_short(records, claims)}"
+        update_page(README, name, short)
     Console().print(f"{RESULTS_PAGE} shows {folder}", highlight=False)
 
 

@@ -7,9 +7,17 @@ from lightning_sparse.report.style import seed_words
 
 
 def kind_of_machine(record: Record) -> str:
-    """Name the GPU that a record was made on, or else the processor."""
+    """Name the GPU that a record was made on, or else the processor and its instruction set.
+
+    Processors of one name may differ in their vector instructions, and then sums are rounded
+    elsewhere: the same seed ends as another network.
+    """
     of = record.provenance
-    return str(of.get("accelerator") or of.get("processor") or "an unknown machine")
+    if gpu := of.get("accelerator"):
+        return str(gpu)
+    processor = str(of.get("processor") or "an unknown machine")
+    vectors = of.get("instruction_set")
+    return f"{processor} with {vectors}" if vectors else processor
 
 
 def machines_sentence(records: Sequence[Record]) -> str:

@@ -39,13 +39,16 @@ def search_blocks(findings: Findings) -> list[Block]:
                     steps, heights, marker="o", markersize=3.5, linewidth=1.0, alpha=0.8,
                     color=colour, label=label,
                 )  # fmt: skip
-        delta = measure_descent(_any(lines)).margin
+        delta = measure_descent(_paths(lines)[0]).margin
         axes.axhline(delta, color="#5a5a5a", linewidth=1.0, linestyle=":", label="delta")
         axes.set_xscale("log")
         use_log_scale(axes)
+        tried = sorted({path.num_steps for path in _paths(lines)})
+        axes.set_xticks(tried, [f"{count:,}" for count in tried])
+        axes.set_xticks([], minor=True)
         axes.set_xlabel("optimizer steps of the fit")
         axes.set_ylabel("descent R [nats]")
-        axes.legend()
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
         return [picture(figure, "search", _caption(lines))]
 
 
@@ -72,17 +75,17 @@ def _height(path: PathRecord) -> float:
     return max(measured.descent.value, 0.01 * measured.margin)
 
 
-def _any(lines: _Lines) -> PathRecord:
-    return next(iter(lines.values()))[0][0]
+def _paths(lines: _Lines) -> list[PathRecord]:
+    return [path for seeds in lines.values() for paths in seeds for path in paths]
 
 
 def _caption(lines: _Lines) -> str:
     means = []
     for route, seeds in lines.items():
-        steps = sorted({path.num_steps for paths in seeds for path in paths})
+        fits = _paths({route: seeds})
+        steps = sorted({path.num_steps for path in fits})
         values = [
-            number(_mean([path for paths in seeds for path in paths if path.num_steps == count]), 2)
-            for count in steps
+            number(_mean([path for path in fits if path.num_steps == count]), 2) for count in steps
         ]
         counts = listed(f"{count:,}" for count in steps)
         means.append(f"{route.curve} {listed(values)} nats at {counts} steps")

@@ -8,6 +8,7 @@ import pytest
 
 from lightning_sparse.cli.main import main
 from lightning_sparse.records import read_records, to_json
+from lightning_sparse.report.readme import markers
 
 RECORDS = Path(__file__).parents[2] / "results" / "digits" / "records.jsonl"
 
@@ -18,7 +19,7 @@ def on_machine(record, name):
 
 @pytest.fixture(scope="module")
 def published():
-    return [record for record in read_records(RECORDS) if record.seed in {31, 32}]
+    return [record for record in read_records(RECORDS) if record.seed in {37, 38}]
 
 
 def written(folder, records):
@@ -35,16 +36,16 @@ def report(tmp_path, *folders, verb="report"):
 
 
 def test_records_of_two_machines_are_judged_as_one_and_every_page_names_both(tmp_path, published):
-    first = written(tmp_path / "a", [on_machine(r, "GPU A") for r in published if r.seed == 31])
-    second = written(tmp_path / "b", [on_machine(r, "GPU B") for r in published if r.seed == 32])
+    first = written(tmp_path / "a", [on_machine(r, "GPU A") for r in published if r.seed == 37])
+    second = written(tmp_path / "b", [on_machine(r, "GPU B") for r in published if r.seed == 38])
 
     assert report(tmp_path, first, second / "records.jsonl") == 0
 
     folder = tmp_path / "runs" / "reproduce"
     assert len(read_records(folder / "records.jsonl")) == len(published)
     claims = {claim["claim"]: claim for claim in json.loads((folder / "claims.json").read_text())}
-    assert claims["B"]["seeds"] == [31, 32]
-    said = "Measured on 2 kinds of machine, on which every verdict rests: GPU A, seeds 31; GPU B"
+    assert claims["B"]["seeds"] == [37, 38]
+    said = "Measured on 2 kinds of machine, on which every verdict rests: GPU A, seeds 37; GPU B"
     assert said in (folder / "report.md").read_text()
     # Once more changes nothing.
     before = (folder / "records.jsonl").read_bytes()
@@ -69,15 +70,34 @@ def test_a_run_that_two_machines_have_done_is_refused_and_nothing_is_written(
 def test_publish_keeps_one_result_of_two_machines_each_with_its_hardware(
     tmp_path, published, monkeypatch
 ):
-    first = written(tmp_path / "a", [on_machine(r, "GPU A") for r in published if r.seed == 31])
-    second = written(tmp_path / "b", [on_machine(r, "GPU B") for r in published if r.seed == 32])
+    first = written(tmp_path / "a", [on_machine(r, "GPU A") for r in published if r.seed == 37])
+    second = written(tmp_path / "b", [on_machine(r, "GPU B") for r in published if r.seed == 38])
     monkeypatch.chdir(tmp_path)
 
     assert report(tmp_path, first, second, verb="publish") == 0
 
     results = tmp_path / "results" / "digits"
     kept = read_records(results / "records.jsonl")
-    assert {(r.seed, r.provenance["accelerator"]) for r in kept} == {(31, "GPU A"), (32, "GPU B")}
+    assert {(r.seed, r.provenance["accelerator"]) for r in kept} == {(37, "GPU A"), (38, "GPU B")}
     claims = {claim["claim"]: claim for claim in json.loads((results / "claims.json").read_text())}
-    assert claims["B"]["seeds"] == [31, 32]
+    assert claims["B"]["seeds"] == [37, 38]
     assert (results / "headline.png").is_file()
+    assert not (results / "search.png").exists()
+
+
+def test_where_the_search_went_on_its_figure_is_published_and_processors_are_told_apart(
+    tmp_path, monkeypatch
+):
+    searched = [record for record in read_records(RECORDS) if record.seed in {31, 37}]
+    folder = written(tmp_path / "a", searched)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    for page in ("README.md", "docs/results.md"):
+        Path(page).write_text("\n".join(markers("digits")) + "\n")
+
+    assert report(tmp_path, folder, verb="publish") == 0
+    assert main(["readme", "experiment=digits"]) == 0
+
+    page = Path("docs/results.md").read_text()
+    assert "](../results/digits/search.png)" in page
+    assert "AMD EPYC with AVX2, seeds 37; AMD EPYC with AVX512, seeds 31" in page
