@@ -17,6 +17,7 @@ ALLOWED = {
     "analysis/second_rules.py",
     "analysis/critical_share.py",
     "analysis/rays.py",
+    "analysis/spectra.py",
     "analysis/stronger_search.py",
     # Words of earlier versions, and of their records.
     "arms.py",

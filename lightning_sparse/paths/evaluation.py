@@ -33,6 +33,7 @@ from lightning_sparse.training.measurement import (
 State = dict[str, Tensor]
 
 _REST = 0.02
+_WIDEST_AT_REST = 0.0075  # in t, beside what is judged: a peak may hide in an interval of 0.01
 _NUM_FLATTEST = 2
 
 EDGE_POINTS = (0.001, 0.01, 0.99, 0.999)
@@ -223,7 +224,7 @@ def evaluate_path(
 
     Each round halves the intervals next to the points that attain descent, rise and barrier of the
     training loss (see `lightning_sparse.rises`), until some rounds in a row have moved none of the
-    three by 2 %, of itself or of ``margin``, whichever is more.
+    three by 2 %, of itself or of ``margin``, whichever is more, and these intervals are short.
 
     Args:
         evaluator: Measures points.
@@ -248,9 +249,21 @@ def evaluate_path(
             for new, old in zip(judged, previous, strict=True)
         )
         quiet = 0 if moved else quiet + 1
-        if quiet == settings.quiet_rounds:
+        if quiet >= settings.quiet_rounds and _widest(points) <= _WIDEST_AT_REST:
             return points, True
     return points, False
+
+
+def _widest(points: Sequence[PathPoint]) -> float:
+    """Return how long the longest interval is beside a point that a climb goes from or to."""
+    attaining = {t for climb, ts in _climbs(points) if climb > 0 for t in ts}
+    inside = [point.t for point in points if 0 <= point.t <= 1]
+    beside = [
+        right - left
+        for left, right in itertools.pairwise(inside)
+        if left in attaining or right in attaining
+    ]
+    return max(beside, default=0.0)
 
 
 def midpoints_around(ts: Sequence[float], *centres: float) -> list[float]:
@@ -278,19 +291,28 @@ def judged_pairs(points: Sequence[PathPoint]) -> tuple[tuple[float, float], tupl
     return (down.from_t, down.to_t), (worse_end, over.top_t)
 
 
-def _judged(points: Sequence[PathPoint]) -> tuple[float, float, float]:
+def _judged(points: Sequence[PathPoint]) -> tuple[float, ...]:
+    return tuple(climb for climb, _ in _climbs(points))
+
+
+def _climbs(points: Sequence[PathPoint]) -> list[tuple[float, set[float]]]:
+    """Return descent, rise and barrier, each with the points that attain it."""
     ts, losses = _losses(points)
-    over = barriers(ts, losses).worse_end
-    return descent(ts, losses).value, largest_rise(ts, losses).value, over
+    down, up, over = descent(ts, losses), largest_rise(ts, losses), barriers(ts, losses)
+    return [
+        (down.value, {down.from_t, down.to_t}),
+        (up.value, {up.from_t, up.to_t}),
+        (over.worse_end, {over.top_t}),
+    ]
 
 
 def _centres(points: Sequence[PathPoint]) -> set[float]:
     """Return the points that attain what is judged; where one is 0, those that come nearest."""
-    ts, losses = _losses(points)
-    down, up, over = descent(ts, losses), largest_rise(ts, losses), barriers(ts, losses)
-    centres = {down.from_t, down.to_t, up.from_t, up.to_t, over.top_t}
-    if min(down.value, up.value, over.worse_end) > 0:
+    climbs = _climbs(points)
+    centres = {t for _, attained in climbs for t in attained}
+    if all(climb > 0 for climb, _ in climbs):
         return centres
+    ts, losses = _losses(points)
     inside = [(t, loss) for t, loss in zip(ts, losses, strict=True) if 0 <= t <= 1]
     flattest = sorted(
         itertools.pairwise(inside), key=lambda pair: pair[1][1] - pair[0][1], reverse=True

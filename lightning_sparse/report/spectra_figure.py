@@ -15,6 +15,7 @@ from lightning_sparse.analysis.spectra import (
     mean_eigenvalue,
     negative_share,
 )
+from lightning_sparse.points import parse_point
 from lightning_sparse.records import Spectrum
 from lightning_sparse.report.blocks import Block, Paragraph, Picture, Row, Table
 from lightning_sparse.report.drawing import drawing, picture
@@ -52,10 +53,10 @@ def _by_place(findings: Findings, kind: str) -> dict[str, list[Spectrum]]:
 
 
 def _picture(findings: Findings, found: _Found) -> Picture:
-    looks = findings.looks
-    colours = dict(
-        zip(PLACES, (looks.colour("scratch"), "#222222", looks.colour("prune")), strict=True)
+    start, end = (
+        findings.looks.colour(parse_point(point).run) for point in (ROUTES[0].start, ROUTES[0].end)
     )
+    colours = dict(zip(PLACES, (start, "#222222", end), strict=True))
     with drawing(7.4, 5.6) as figure:
         panels = figure.subplots(2, 2)
         for axes, kind in zip(panels.flat, _PANELS, strict=True):

@@ -1,6 +1,7 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -380,6 +381,14 @@ FUNCTIONS = {
         - max(0.0, t - 0.45)
         + (0.05 * math.sin(20 * math.pi * (t - 0.4)) if 0.4 < t < 0.45 else 0.0)
     ),
+    # A trained line, whose peak at 0.015 lies between two lower points: nothing moves until then.
+    "peak_between_measured_points": lambda t: float(
+        np.interp(
+            t,
+            [0, 0.001, 0.0055, 0.00775, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 1],
+            [2.3125, 2.3126, 2.3140, 2.3148, 2.3158, 2.3193, 2.3152, 2.3129, 2.2999, 2.19, 0.16],
+        )
+    ),
     # Below the end from 0.3 on: the descent ends there, the rise goes on.
     "through_a_valley": lambda t: 0.4 - 3 * t * (0.9 - t) + 0.1 * math.sin(31 * t) * (t < 0.1),
 }
@@ -408,7 +417,7 @@ def test_refinement_finds_what_four_hundred_points_find(function):
     assert sum(map(len, known.asked)) == len(ts)
 
 
-def test_refinement_ends_when_two_rounds_have_moved_nothing():
+def test_refinement_ends_when_two_rounds_have_moved_nothing_and_no_interval_is_wide():
     known, _, converged = refined(narrow)
 
     found, seen = [], []
