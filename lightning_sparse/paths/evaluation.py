@@ -224,7 +224,8 @@ def evaluate_path(
 
     Each round halves the intervals next to the points that attain descent, rise and barrier of the
     training loss (see `lightning_sparse.rises`), until some rounds in a row have moved none of the
-    three by 2 %, of itself or of ``margin``, whichever is more, and these intervals are short.
+    three by 2 %, of itself or of ``margin``, whichever is more, and the intervals next to those
+    that attain one above 0 are at most 0.0075 long.
 
     Args:
         evaluator: Measures points.

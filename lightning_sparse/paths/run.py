@@ -283,7 +283,7 @@ class PathRun:
         points = load_control_points(
             WeightLayout(self.network), spectra.curve_dir, self.curve.num_points
         )
-        objective = spectra.curve().fit_objective
+        objective = spectra.curve.fit_objective
         return points, _Fit(objective=objective, earlier_seconds=0.0, provenance={})
 
     def _evaluator(self) -> PathEvaluator:
@@ -310,7 +310,7 @@ class PathRun:
             "end_run": self.end.run.run_id,
             "ray": self.ray.coordinates if self.ray else None,
             "spectrum": self.spectra.kind if self.spectra else None,
-            "curve_run": self.spectra.curve().run_id if self.spectra else None,
+            "curve_run": self.spectra.curve.run_id if self.spectra else None,
         }
 
     def _measured(self, evaluator: PathEvaluator, control_points: Tensor) -> dict[str, Any]:
@@ -323,7 +323,7 @@ class PathRun:
         spectra: list[Spectrum] | None = None
         with true_single_precision(unless_tf32=settings.allow_tf32):
             if self.spectra:
-                curve = self.spectra.curve()
+                curve = self.spectra.curve
                 points = evaluator(points_of_spectra(curve), weights_at)
                 converged = curve.refinement_converged
                 spectra = self._found(self.spectra, evaluator, points, weights_at)

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -35,8 +36,9 @@ class CurveSpectra:
     num_steps: int
     curve_dir: Path
 
+    @cached_property
     def curve(self) -> PathRecord:
-        """Return the record of the curve."""
+        """The record of the curve."""
         record = read_record(self.curve_dir)
         assert isinstance(record, PathRecord)
         return record

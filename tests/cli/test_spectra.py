@@ -7,8 +7,6 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from torch.autograd.functional import hessian, jacobian
-from torch.func import functional_call
 
 from lightning_sparse.analysis.laboratory import laboratory
 from lightning_sparse.analysis.spectra import KINDS, PLACES, at_places, extremes, negative_share
@@ -16,7 +14,6 @@ from lightning_sparse.cli.main import main
 from lightning_sparse.errors import UserError
 from lightning_sparse.execution.build import build_data, build_network
 from lightning_sparse.models.batch_norm import recalibrate_
-from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.paths.control_points import load_control_points
 from lightning_sparse.paths.curvature import _probe
 from lightning_sparse.paths.layout import WeightLayout
@@ -27,6 +24,7 @@ from lightning_sparse.report.findings import Findings
 from lightning_sparse.report.laboratory_page import write_page
 from lightning_sparse.settings.compose import compose_settings
 from lightning_sparse.sparsity.mask_files import load_masks
+from tests.reference.curvature import exact_matrices
 
 NETWORK = """
 import torch
@@ -96,33 +94,6 @@ def at_point(made, record, t):
     return network
 
 
-def exact(network, data, kind):
-    """The whole matrix over all prunable weights by autograd, in double precision."""
-    network = network.double()
-    weights = prunable_weights(network)
-    sizes = [weight.numel() for weight in weights.values()]
-    start = torch.cat([weight.detach().reshape(-1) for weight in weights.values()])
-    images, labels = (torch.cat(parts) for parts in zip(*data.train_subset_batches(), strict=True))
-
-    def logits(vector):
-        parts = vector.split(sizes)
-        named = {n: part.view(w.shape) for part, (n, w) in zip(parts, weights.items(), strict=True)}
-        return functional_call(network, named, (images.double(),))
-
-    def loss(vector):
-        return torch.nn.functional.cross_entropy(logits(vector), labels)
-
-    if kind.startswith("hessian"):
-        matrix = hessian(loss, start)
-    else:
-        of_weights, shares = jacobian(logits, start), logits(start).softmax(dim=1)
-        of_logits = torch.diag_embed(shares) - shares[:, :, None] * shares[:, None, :]
-        parts = (of_weights, of_logits, of_weights)
-        matrix = torch.einsum("nci,ncd,ndj->ij", *parts) / len(images)
-    network.float()
-    return matrix.detach().numpy()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_spectra_are_those_of_the_exact_matrices_at_the_point_they_are_of(made, kind):
     runs, _, data, _, by_kind = made
@@ -134,7 +105,8 @@ def test_spectra_are_those_of_the_exact_matrices_at_the_point_they_are_of(made, 
     for spectrum in record.spectra:
         network = at_point(made, record, spectrum.t)
         loss = next(p.train.loss for p in record.points if p.t == spectrum.t)
-        matrix = exact(network, data, kind)
+        full, gauss_newton = exact_matrices(network, data.train_subset_batches())
+        matrix = full if kind.startswith("hessian") else gauss_newton
         if kind.endswith("inside"):
             matrix = matrix[np.ix_(kept, kept)]
         assert spectrum.num_coordinates == len(matrix) == (35 if kind.endswith("inside") else 70)

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torch.autograd.functional import hessian, jacobian
-from torch.func import functional_call
 
 from lightning_sparse.analysis.spectra import density, extremes, mean_eigenvalue, negative_share
 from lightning_sparse.models.batch_norm import recalibrate_
@@ -15,6 +13,7 @@ from lightning_sparse.paths.curvature import (
     quadratures,
 )
 from lightning_sparse.records import Spectrum
+from tests.reference.curvature import exact_matrices
 from tests.training.problems import TwoLayers, make_data, make_masks, make_network
 
 BATCHES = [*make_data().train_subset_batches()]
@@ -28,32 +27,9 @@ def network():
     return made
 
 
-def exact(network):
-    """The Hessian and the Gauss-Newton matrix over all prunable weights, by autograd."""
-    network = network.double()
-    weights = prunable_weights(network)
-    sizes = [weight.numel() for weight in weights.values()]
-    start = torch.cat([weight.detach().reshape(-1) for weight in weights.values()])
-    images, labels = (torch.cat(parts) for parts in zip(*BATCHES, strict=True))
-
-    def logits(vector):
-        parts = vector.split(sizes)
-        named = {n: part.view(w.shape) for part, (n, w) in zip(parts, weights.items(), strict=True)}
-        return functional_call(network, named, (images.double(),))
-
-    def loss(vector):
-        return torch.nn.functional.cross_entropy(logits(vector), labels)
-
-    of_weights = jacobian(logits, start)
-    shares = logits(start).softmax(dim=1)
-    of_logits = torch.diag_embed(shares) - shares[:, :, None] * shares[:, None, :]
-    gauss_newton = torch.einsum("nci,ncd,ndj->ij", of_weights, of_logits, of_weights) / len(images)
-    return hessian(loss, start).numpy(), gauss_newton.detach().numpy()
-
-
 @pytest.fixture(scope="module")
 def matrices(network):
-    return exact(make_like(network))
+    return exact_matrices(make_like(network), BATCHES)
 
 
 @pytest.mark.parametrize("masks", [None, make_masks()], ids=["dense space", "mask"])
@@ -108,7 +84,7 @@ def test_a_network_in_training_mode_has_no_one_loss():
 def test_without_batch_norm_it_works_alike():
     network = make_network(network_type=TwoLayers).eval()
     curvature = Curvature(network, BATCHES)
-    full, _ = exact(make_network(network_type=TwoLayers).eval())
+    full, _ = exact_matrices(make_network(network_type=TwoLayers).eval(), BATCHES)
     vector = np.random.default_rng(1).standard_normal(curvature.num_coordinates)
     assert curvature.hessian_times(vector) == pytest.approx(full @ vector, abs=1e-10)
 

@@ -117,7 +117,6 @@ thread.join()
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux binds to cores")
 def test_a_process_on_one_core_ends_though_the_thread_that_read_has_ended():
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     environment.pop("NUMBA_THREADING_LAYER", None)
