@@ -16,6 +16,10 @@ class UserError(Exception):
     """
 
 
+class DivergedError(UserError):
+    """Weights or losses left the finite numbers; of settings that are only tried, an answer."""
+
+
 class NotHereError(UserError):
     """Files that are not on this machine; the one that a run is submitted to may have them."""
 

@@ -1,6 +1,5 @@
 """``lightning-sparse laboratory``: is it the subspace, the start or the time? No torch in here."""
 
-import functools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,11 +13,9 @@ from lightning_sparse.analysis.laboratory import ESCAPES
 from lightning_sparse.cli import report, reproduce
 from lightning_sparse.cli.slurm import submit_whole
 from lightning_sparse.errors import UserError
-from lightning_sparse.execution.session import places
-from lightning_sparse.execution.worker import look_at, run_job
+from lightning_sparse.execution.session import make_all, places
 from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.pipeline.jobs import unfinished
-from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.planning.laboratory import plan_all, rules
 from lightning_sparse.process.locks import held
 from lightning_sparse.records import Record, RunRecord, to_json
@@ -43,13 +40,11 @@ def run(settings: Composed) -> None:
     console = Console()
     given, settings = settings, one_device_each(settings)
     jobs = plan_all(settings)
-    reproduce.check_ranks(settings, jobs)
     folder = folder_of(settings)
     with held(folder / ".lock", reproduce.refuse):
         at, is_known = places(given, console), False
         while not is_known:
-            look = functools.partial(look_at, jobs)
-            run_jobs(jobs, run_job, places=at, console=console, first=look)
+            make_all(jobs, at, console)
             # What a search found says where it goes on.
             is_known, jobs = not unfinished(again := plan_all(settings)), again
         _write(settings, jobs, folder, console)

@@ -1,8 +1,6 @@
 """``lightning-sparse methods``: tune, train and set beside each other. No torch in here."""
 
-import functools
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,24 +9,21 @@ from lightning_sparse.analysis.claim import to_json
 from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.method_rules import METHOD_RULES
 from lightning_sparse.analysis.needs import arms_of
-from lightning_sparse.cli import reproduce
-from lightning_sparse.cli.pilot import best_of, entries_of
+from lightning_sparse.cli.pilot import best_of, entries_of, make_trials
 from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, read_experiment, say_verdicts
 from lightning_sparse.errors import UserError
-from lightning_sparse.execution.session import places
-from lightning_sparse.execution.worker import look_at, run_job
+from lightning_sparse.execution.session import make_all, places
 from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.pipeline.jobs import with_needs
-from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.pipeline.places import AbstractPlaces
 from lightning_sparse.planning.methods import by_depth, check, plan_all
-from lightning_sparse.planning.pilot import jobs_of, plan_arm, plan_stage, trials_of
+from lightning_sparse.planning.pilot import plan_arm, plan_stage, trials_of
 from lightning_sparse.process.locks import held
 from lightning_sparse.records import to_json as record_json
 from lightning_sparse.report.methods_page import write_methods
 from lightning_sparse.report.pages import PAGE
 from lightning_sparse.settings.arms import arms, unmasked
 from lightning_sparse.settings.compose import Composed, with_values
-from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.variants import one_device_each
 
 PILOT_FILE = "pilot.jsonl"
@@ -38,33 +33,31 @@ def run(settings: Composed) -> None:
     """Tune every arm on the pilot seeds, train all on the report seeds, judge and report."""
     check(settings)
     console = Console()
-    settings, folder = one_device_each(settings), methods_dir(settings)
+    at, settings = places(settings, console), one_device_each(settings)
+    folder = methods_dir(settings)
     with held(folder / ".lock", _refuse):
         if settings.methods.tunes:
-            settings = tuned(settings, folder / PILOT_FILE, console)
+            settings = tuned(settings, at, folder / PILOT_FILE, console)
         jobs = plan_all(settings)
-        _make(settings, jobs, console)
+        make_all(jobs, at, console)
         lines = [record_json(job.record()) for job in with_needs(jobs)]
         write_text_atomic(folder / RECORDS_FILE, "\n".join(lines) + "\n")
         report(settings, console)
 
 
-def tuned(settings: Composed, file: Path, console: Console) -> Composed:
+def tuned(settings: Composed, at: AbstractPlaces, file: Path, console: Console) -> Composed:
     """Adopt for every arm what its own objective chooses, sources before what builds on them.
 
     Args:
         settings: As composed.
+        at: Where the trials go.
         file: Where every trial is kept, as JSON Lines.
         console: Where it is said what was chosen.
     """
     entries = []
     for names in by_depth(settings.methods.arms, arms(settings)):
         trials = plan_stage(settings, trials_of(settings, names), plan_arm)
-        try:
-            _make(settings, jobs_of(trials), console)
-        except UserError as error:
-            # A rate that is too high is an answer: the others of its arm are compared.
-            console.print(f"counted as worst: {error}", markup=False, soft_wrap=True)
+        make_trials(trials, at, console)
         found = entries_of("arm", trials, settings.pilot.seeds)
         entries += found
         chosen = best_of(found)
@@ -97,12 +90,6 @@ def report(settings: Composed, console: Console) -> None:
 def methods_dir(settings: Composed) -> Path:
     """Return the folder that records, claims and page go to."""
     return Path(settings.runs_dir, settings.methods.dir)
-
-
-def _make(settings: Composed, jobs: Sequence[Job], console: Console) -> None:
-    reproduce.check_ranks(settings, jobs)
-    at, look = places(settings, console), functools.partial(look_at, jobs)
-    run_jobs(jobs, run_job, places=at, console=console, first=look)
 
 
 def _refuse(owner: str) -> None:

@@ -1,6 +1,5 @@
 """``lightning-sparse multirun``: points of a file, or typed, with no server. No torch in here."""
 
-import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +11,8 @@ from rich.console import Console
 from lightning_sparse.cli.slurm import submit_jobs
 from lightning_sparse.errors import UserError
 from lightning_sparse.execution.seeds import mean_summary
-from lightning_sparse.execution.session import places
-from lightning_sparse.execution.worker import look_at, run_job
+from lightning_sparse.execution.session import make_all, places
 from lightning_sparse.files.storage import write_text_atomic
-from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.planning.multirun import chosen_points, part, plan_each, plan_points, where
 from lightning_sparse.settings.compose import Composed
 from lightning_sparse.settings.jobs import Job
@@ -49,8 +46,7 @@ def run(settings: Composed, swept: Sequence[str] = ()) -> None:
         highlight=False,
     )
     at = places(where(sweep, chosen, settings), console, "sweep")
-    look = functools.partial(look_at, jobs)
-    run_jobs(mine, run_job, places=at, console=console, first=look)
+    make_all(mine, at, console, looked_at=jobs)
     if settings.sweep.seeds or sweep.method == "random":
         _compare(sweep, chosen, settings, console)
 

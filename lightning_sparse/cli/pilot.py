@@ -1,6 +1,5 @@
 """``lightning-sparse pilot``: tune each arm on the pilot seeds by its own objective."""
 
-import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -11,11 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from lightning_sparse.analysis.laboratory import CHOSEN_ON_PILOT
-from lightning_sparse.errors import UserError
-from lightning_sparse.execution.session import places
-from lightning_sparse.execution.worker import look_at, run_job
+from lightning_sparse.errors import DivergedError, UserError
+from lightning_sparse.execution.session import make_all, places
 from lightning_sparse.files.storage import write_text_atomic
-from lightning_sparse.pipeline.runner import run_jobs
+from lightning_sparse.pipeline.places import AbstractPlaces
 from lightning_sparse.planning.pilot import (
     Trial,
     arm_trials,
@@ -52,12 +50,10 @@ def run(settings: Composed) -> None:
     planned = {
         stage: plan_stage(settings, trials, plan) for stage, (trials, plan) in stages.items()
     }
-    look = functools.partial(
-        look_at, [job for trials in planned.values() for job in jobs_of(trials)]
-    )
+    everything = [job for trials in planned.values() for job in jobs_of(trials)]
     for stage, trials in planned.items():
         console.print(f"pilot, {stage}s:")
-        run_jobs(jobs_of(trials), run_job, places=at, console=console, first=look)
+        make_trials(trials, at, console, looked_at=everything)
     entries = [
         entry for stage, trials in planned.items() for entry in entries_of(stage, trials, seeds)
     ]
@@ -67,6 +63,30 @@ def run(settings: Composed) -> None:
     for remark in (*edge_remarks(entries), *choices_of_laboratory(entries)):
         console.print(remark, markup=False, highlight=False, soft_wrap=True)
     console.print(f"{file}", markup=False, highlight=False, soft_wrap=True)
+
+
+def make_trials(
+    trials: Sequence[Trial],
+    at: AbstractPlaces,
+    console: Console,
+    *,
+    looked_at: Sequence[Job] | None = None,
+) -> None:
+    """Make every trial; one that leaves the finite numbers is an answer, and the others go on.
+
+    Args:
+        trials: What is tried.
+        at: Where they go.
+        console: Where it is said which came to nothing.
+        looked_at: As of `make_all`.
+
+    Raises:
+        UserError: If one could not be made for another reason.
+    """
+    try:
+        make_all(jobs_of(trials), at, console, looked_at=looked_at)
+    except DivergedError as error:
+        console.print(f"counted as worst: {error}", markup=False, soft_wrap=True)
 
 
 def entries_of(stage: str, planned: Sequence[Trial], seeds: Sequence[int]) -> list[dict[str, Any]]:
@@ -94,8 +114,7 @@ def best_of(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """
     best: dict[str, tuple[float, list[str]]] = {}
     for entry in entries:
-        objectives = entry["objectives"]
-        mean = math.inf if None in objectives else fmean(objectives)
+        mean = _mean(entry)
         if mean < best.setdefault(entry["tuned"], (math.inf, []))[0]:
             best[entry["tuned"]] = (mean, entry["overrides"])
     if nothing := [name for name, (mean, _) in best.items() if mean == math.inf]:
@@ -107,18 +126,19 @@ def edge_remarks(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Name every best rate beyond which nothing was tried: the best may lie further out.
 
     Args:
-        entries: Lines of the pilot's file: what was tuned, by which overrides, to what objectives.
+        entries: Lines of the pilot's file: what was tuned, by which overrides, to what objectives;
+            a trial without one on a seed is worse than any other.
     """
     tried: dict[str, list[tuple[float, float]]] = {}
     for entry in entries:
         for override in entry["overrides"]:
             name, _, value = override.partition("=")
             if name.startswith("tuned."):
-                tried.setdefault(name, []).append((fmean(entry["objectives"]), float(value)))
+                tried.setdefault(name, []).append((_mean(entry), float(value)))
     remarks = []
     for name, trials in tried.items():
-        rates, best = {rate for _, rate in trials}, min(trials)[1]
-        if best in {min(rates), max(rates)}:
+        rates, (lowest, best) = {rate for _, rate in trials}, min(trials)
+        if lowest < math.inf and best in {min(rates), max(rates)}:
             remarks.append(
                 f"{name}={best:g} is the best and lies at the edge of what was tried "
                 f"({', '.join(f'{rate:g}' for rate in sorted(rates))}): try further before it is "
@@ -158,15 +178,24 @@ def objective(job: Job) -> float:
     return record.fit_objective
 
 
+def _mean(entry: Mapping[str, Any]) -> float:
+    """Return the mean objective of a trial, infinity if it came to nothing on a seed."""
+    objectives = entry["objectives"]
+    return math.inf if None in objectives else fmean(objectives)
+
+
 def _print_table(entries: Sequence[dict[str, Any]], console: Console) -> None:
     best: dict[tuple[str, str], float] = {}
     for entry in entries:
         group = (entry["stage"], entry["tuned"])
-        best[group] = min(fmean(entry["objectives"]), best.get(group, math.inf))
+        best[group] = min(_mean(entry), best.get(group, math.inf))
     for entry in entries:
-        mean = fmean(entry["objectives"])
-        mark = "  <- lowest" if mean == best[entry["stage"], entry["tuned"]] else ""
-        values = " ".join(f"{value:.4f}" for value in entry["objectives"])
+        mean = _mean(entry)
+        is_best = mean == best[entry["stage"], entry["tuned"]] < math.inf
+        mark = "  <- lowest" if is_best else ""
+        values = " ".join(
+            "nothing" if value is None else f"{value:.4f}" for value in entry["objectives"]
+        )
         console.print(
             f"{' '.join(entry['overrides'])}: objective {mean:.4f} ({values}){mark}",
             markup=False,

@@ -1,24 +1,16 @@
 """``lightning-sparse reproduce``: train, connect, judge and report everything. No torch in here."""
 
-import functools
-from collections.abc import Sequence
-
 from rich.console import Console
 
 from lightning_sparse.cli import report
 from lightning_sparse.cli.slurm import submit_whole
 from lightning_sparse.errors import UserError
-from lightning_sparse.execution.session import places
-from lightning_sparse.execution.worker import look_at, run_job
+from lightning_sparse.execution.session import make_all, places
 from lightning_sparse.files.storage import write_text_atomic
-from lightning_sparse.pipeline.jobs import unfinished
-from lightning_sparse.pipeline.runner import run_jobs
 from lightning_sparse.planning.reproduce import check, plan_all
 from lightning_sparse.process.locks import held
 from lightning_sparse.records import to_json
-from lightning_sparse.settings.batches import num_nodes
 from lightning_sparse.settings.compose import Composed
-from lightning_sparse.settings.jobs import Job
 from lightning_sparse.settings.variants import one_device_each
 
 
@@ -28,16 +20,9 @@ def run(settings: Composed) -> None:
     console = Console()
     given, settings = settings, one_device_each(settings)
     jobs = plan_all(settings)
-    check_ranks(settings, jobs)
     folder = report.report_dir(settings)
     with held(folder / ".lock", refuse):
-        run_jobs(
-            jobs,
-            run_job,
-            places=places(given, console),
-            console=console,
-            first=functools.partial(look_at, jobs),
-        )
+        make_all(jobs, places(given, console), console)
         lines = [to_json(job.record()) for job in jobs]
         write_text_atomic(folder / report.RECORDS_FILE, "\n".join(lines) + "\n")
         report.run(settings)
@@ -48,18 +33,6 @@ def submit(settings: Composed) -> None:
     check(settings)
     name = f"report-{settings.reproduce.dir}"
     submit_whole(settings, plan_all(settings), verb="reproduce", name=name)
-
-
-def check_ranks(settings: Composed, jobs: Sequence[Job]) -> None:
-    """Refuse to train on several ranks from here, where every run is one process beside others."""
-    trainer = settings.trainer
-    if (trainer.get("devices", 1), num_nodes(trainer)) != (1, 1) and unfinished(jobs):
-        raise UserError(
-            f"trainer.devices={trainer.get('devices', 1)}, trainer.num_nodes={num_nodes(trainer)}: "
-            "reproduce runs each job in one process; submit them with where=slurm, or say "
-            "trainer.devices=1 (on one machine with GPUs, a recipe without global_batch_size has "
-            "one run on each)"
-        )
 
 
 def refuse(owner: str) -> None:

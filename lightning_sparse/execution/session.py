@@ -3,11 +3,13 @@
 import functools
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
+from lightning_sparse.errors import UserError
 from lightning_sparse.execution.launch import is_first_of_run
 from lightning_sparse.execution.worker import look_at, run_job
 from lightning_sparse.pipeline.jobs import unfinished, with_needs
@@ -18,8 +20,8 @@ from lightning_sparse.pipeline.places import (
     chosen_gpus,
     read_gpus,
 )
-from lightning_sparse.pipeline.runner import run_here
-from lightning_sparse.settings.batches import gpus_of
+from lightning_sparse.pipeline.runner import run_here, run_jobs
+from lightning_sparse.settings.batches import gpus_of, num_nodes
 from lightning_sparse.settings.compose import Composed
 from lightning_sparse.settings.jobs import Job
 
@@ -51,6 +53,43 @@ def places(
         num_cores=num_cores(),
         say=functools.partial(console.print, markup=False, highlight=False, soft_wrap=True),
     )
+
+
+def make_all(
+    jobs: Sequence[Job],
+    at: AbstractPlaces,
+    console: Console,
+    *,
+    looked_at: Sequence[Job] | None = None,
+) -> None:
+    """Make what is missing of several jobs, side by side, after a look at all of them.
+
+    Args:
+        jobs: What is wanted.
+        at: Where they go, of `places`.
+        console: Where progress is shown.
+        looked_at: What is looked at before the first begins, if more than these will follow.
+
+    Raises:
+        UserError: If one is for several ranks or the look refuses it, with none begun; or if some
+            failed, after all others.
+        DivergedError: If all of those that failed did so by leaving the finite numbers.
+    """
+    _check_ranks(unfinished(jobs))
+    look = functools.partial(look_at, jobs if looked_at is None else looked_at)
+    run_jobs(jobs, run_job, places=at, console=console, first=look)
+
+
+def _check_ranks(jobs: Sequence[Job]) -> None:
+    """Refuse to train on several ranks from here, where every run is one process beside others."""
+    for trainer in (job.settings.trainer for job in jobs):
+        if (trainer.get("devices", 1), num_nodes(trainer)) != (1, 1):
+            raise UserError(
+                f"trainer.devices={trainer.get('devices', 1)}, "
+                f"trainer.num_nodes={num_nodes(trainer)}: several runs are made side by side, each "
+                "in one process; submit them with where=slurm, or say trainer.devices=1 (on one "
+                "machine with GPUs, a recipe without global_batch_size has one run on each)"
+            )
 
 
 def num_cores(cpu_quota: Path = _CPU_QUOTA) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import FixedBatches
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.files.manifests import write_record
 from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.models.flops import flops_of_run, forward_flops
@@ -267,7 +267,7 @@ class PathRun:
         )
         all_points = module.all_points.detach()
         if not (all_points.isfinite().all() and math.isfinite(tail.mean)):
-            raise UserError(f"the fitted curve is not made of numbers; {advice}")
+            raise DivergedError(f"the fitted curve is not made of numbers; {advice}")
         if is_first_rank():
             save_control_points(all_points, module.layout, self.run_dir)
             write_text_atomic(self.run_dir / HISTORY_FILE, progress.history_lines())
@@ -336,7 +336,7 @@ class PathRun:
         for point in points:
             loss = point.train.objective + point.test.loss
             if not math.isfinite(loss):
-                raise UserError(
+                raise DivergedError(
                     f"the loss at t = {point.t:zg} of the path is {loss}; bring "
                     "evaluation.lowest_t and highest_t nearer to 0 and 1, or lower "
                     "path.training.learning_rate"

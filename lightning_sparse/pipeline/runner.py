@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.pipeline.display import Display
 from lightning_sparse.pipeline.jobs import AnyJob, unfinished, with_needs
 from lightning_sparse.pipeline.places import AbstractPlaces
@@ -34,6 +34,7 @@ def run_jobs(
     Raises:
         UserError: If ``first`` raises it, with no job begun; or if jobs failed, after all others
             that do not need them have finished.
+        DivergedError: If all of those that failed did so by leaving the finite numbers.
     """
     wanted = with_needs(jobs)
     waiting = unfinished(wanted)
@@ -56,11 +57,12 @@ def run_jobs(
                     display.advance(job, message)
                     continue
                 if message.error is not None:
-                    schedule.fail(job, message.error)
+                    schedule.fail(job, message)
                 display.finish(job, message)
             display.refresh()
     if schedule.failures:
-        raise UserError(_describe(schedule))
+        diverged = all(outcome.diverged for _, outcome in schedule.failures)
+        raise (DivergedError if diverged else UserError)(_describe(schedule))
 
 
 def _do_first(first: First, workers: Workers, places: AbstractPlaces, display: Display) -> None:
@@ -95,7 +97,7 @@ class _Schedule:
     """What waits, what failed, and what cannot begin for that."""
 
     waiting: list[AnyJob]
-    failures: list[tuple[AnyJob, str]] = field(default_factory=list)
+    failures: list[tuple[AnyJob, Outcome]] = field(default_factory=list)
     dropped: list[AnyJob] = field(default_factory=list)
 
     def next_ready(self, running: Sequence[AnyJob]) -> AnyJob | None:
@@ -110,9 +112,9 @@ class _Schedule:
         self.waiting.remove(chosen)
         return chosen
 
-    def fail(self, failed: AnyJob, error: str) -> None:
+    def fail(self, failed: AnyJob, outcome: Outcome) -> None:
         """Note a failure and give up the jobs that need it, directly or not."""
-        self.failures.append((failed, error))
+        self.failures.append((failed, outcome))
         lost = {failed.run_id}
         # Needed jobs come first in the list, so that one pass finds everything.
         for job in list(self.waiting):
@@ -122,14 +124,17 @@ class _Schedule:
                 self.dropped.append(job)
 
 
+def _and_others(number: int) -> str:
+    return f" and {number} {'other' if number == 1 else 'others'}" if number else ""
+
+
 def _describe(schedule: _Schedule) -> str:
     """Say every error once, with the first job that met it."""
-    titles: dict[str, list[str]] = {}
-    for job, error in schedule.failures:
-        titles.setdefault(error, []).append(job.title)
+    titles: dict[str | None, list[str]] = {}
+    for job, outcome in schedule.failures:
+        titles.setdefault(outcome.error, []).append(job.title)
     lines = [
-        f"{first}{f' and {len(others)} others' if others else ''}: {error}"
-        for error, (first, *others) in titles.items()
+        f"{first}{_and_others(len(others))}: {error}" for error, (first, *others) in titles.items()
     ]
     if schedule.dropped:
         number = len(schedule.dropped)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.pipeline.jobs import AnyJob, Job
 from lightning_sparse.pipeline.places import Place
 from lightning_sparse.process.preemption import Preempted, end_with_parent, ends_when_asked
@@ -48,11 +48,13 @@ class Outcome:
         summary: What came out.
         error: Why nothing came out.
         trace: Traceback of an error that is not the user's to mend.
+        diverged: Whether it was that weights or losses left the finite numbers.
     """
 
     summary: str = ""
     error: str | None = None
     trace: str | None = None
+    diverged: bool = False
 
 
 class Workers:
@@ -230,6 +232,6 @@ def _outcome(connection: Connection, execute: Execute, work: AnyJob | First) -> 
         work()
         return Outcome()
     except UserError as error:
-        return Outcome(error=str(error))
+        return Outcome(error=str(error), diverged=isinstance(error, DivergedError))
     except Exception as error:  # noqa: BLE001 (whatever it is, the other jobs go on)
         return Outcome(error=f"{type(error).__name__}: {error}", trace=traceback.format_exc())

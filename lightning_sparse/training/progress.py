@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError
 from lightning_sparse.training.after_step import AfterStepCallback
 from lightning_sparse.training.observations import peak_memory_gib
 from lightning_sparse.training.ranks import gathered, of_this_rank
@@ -108,14 +108,16 @@ class ProgressCallback(AfterStepCallback):
         """Look at the loss when a look is due.
 
         Raises:
-            UserError: If it is no number.
+            DivergedError: If it is no number.
         """
         last = trainer.max_steps
         if step % self._every_steps and step != last:
             return
         loss = float(_batch_loss(trainer, self._outputs))
         if not math.isfinite(loss):
-            raise UserError(f"the training loss is {loss} at step {step} of {last}; {self._advice}")
+            raise DivergedError(
+                f"the training loss is {loss} at step {step} of {last}; {self._advice}"
+            )
         seen = self._observe(self._batch) if self._observe else {}
         entry = {
             "step": step,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.data.loader import FixedBatches
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.files.manifests import write_record
 from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.files.tensor_files import load_tensors, save_tensors
@@ -197,7 +197,8 @@ class EndPointRun:
             The record that was written.
 
         Raises:
-            UserError: If the loss stops being a number, or a setting or a checkpoint does not fit.
+            DivergedError: If the loss stops being a number.
+            UserError: If a setting or a checkpoint does not fit.
             Preempted: If a signal asked for it; calling again goes on.
         """
         remarks = self._look()
@@ -349,7 +350,7 @@ def measure_both(
     )
     for loss in (train.objective, test.loss):
         if not math.isfinite(loss):
-            raise UserError(
+            raise DivergedError(
                 f"the loss at the end is {loss}; lower "
                 f"training.learning_rate={settings.learning_rate}"
             )

@@ -107,7 +107,7 @@ def test_an_interrupt_is_one_line_and_its_own_status(monkeypatch, capsys):
         (["pilot", "pilot.seeds=[31]"], "pilot.seeds=[31]: share a seed with reproduce.seeds="),
         (
             ["reproduce", "experiment=smoke", "trainer.devices=2"],
-            "trainer.devices=2, trainer.num_nodes=1: reproduce runs each job in one process;",
+            "trainer.devices=2, trainer.num_nodes=1: several runs are made side by side,",
         ),
         (
             ["path", "path.start=foo"],

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from lightning_sparse.cli import methods
 from lightning_sparse.cli.main import main
 from lightning_sparse.cli.pilot import best_of
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution import session
 from lightning_sparse.execution.worker import run_job
 from lightning_sparse.pipeline.runner import run_here
 from lightning_sparse.planning.pilot import trials_of
@@ -32,7 +32,7 @@ def runs_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("methods")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
-            methods,
+            session,
             "run_jobs",
             lambda jobs, _, *, console, **_others: run_here(jobs, run_job, console=console),
         )

@@ -1,11 +1,12 @@
 """Every verb that plans jobs looks at all of them before the first one begins."""
 
-import importlib
 import re
 
 import pytest
 
+from lightning_sparse.cli import sweep
 from lightning_sparse.errors import UserError
+from lightning_sparse.execution import session
 from lightning_sparse.execution.look import look_before
 from lightning_sparse.execution.worker import look_at
 from lightning_sparse.planning.runs import plan_path, plan_training
@@ -67,11 +68,9 @@ def test_every_verb_that_makes_several_looks_at_all_of_them(
 ):
     """`reproduce` to its end; others do what comes first in this process, not in their workers'."""
     verb, *where = command.split()
-    module = importlib.import_module(f"lightning_sparse.cli.{verb}")
-    if hasattr(module, "run_jobs") and verb != "reproduce":
-        monkeypatch.setattr(module, "run_jobs", lambda *_, first, **__: first())
-    if hasattr(module, "require_server"):
-        monkeypatch.setattr(module, "require_server", lambda: None)
+    if verb != "reproduce":
+        monkeypatch.setattr(session, "run_jobs", lambda *_, first, **__: first())
+    monkeypatch.setattr(sweep, "require_server", lambda: None)
     message = refused(verb, *where, SMOKE, f"runs_dir={tmp_path}", SEEDED, *VERBS[command])
     assert "a network trained from scratch would start where the pruned one did" in message
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,7 @@ import os
 import pytest
 from rich.console import Console
 
-from lightning_sparse.cli import multirun, pilot
+from lightning_sparse.cli import methods, multirun, pilot
 from lightning_sparse.errors import UserError
 from lightning_sparse.execution import session
 from lightning_sparse.execution.session import (
@@ -106,10 +106,11 @@ def test_runs_go_to_gpus_only_if_they_train_there_and_there_are_any(monkeypatch)
     [
         (pilot, []),
         (multirun, ["sweep.file=gap"]),
+        (methods, ["methods.arms=[dense]", "reproduce.seeds=[31]"]),
     ],
-    ids=["pilot", "multirun"],
+    ids=["pilot", "multirun", "methods"],
 )
-def test_trials_and_points_of_a_sweep_share_the_gpus_too(verb, overrides, monkeypatch):
+def test_trials_points_and_methods_share_the_gpus_too(verb, overrides, monkeypatch, tmp_path):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(session, "read_gpus", lambda: GPUS)
     taken = []
@@ -120,9 +121,9 @@ def test_trials_and_points_of_a_sweep_share_the_gpus_too(verb, overrides, monkey
         assert all(job.settings.trainer["devices"] == 1 for job in jobs)
         raise UserError("enough")
 
-    monkeypatch.setattr(verb, "run_jobs", note)
+    monkeypatch.setattr(session, "run_jobs", note)
     with pytest.raises(UserError, match="enough"):
-        verb.run(compose_settings([*ON_TWO_GPUS, *overrides]))
+        verb.run(compose_settings([*ON_TWO_GPUS, f"runs_dir={tmp_path}", *overrides]))
     first = taken[0].next_free([])
     assert dict(first.variables) == {"CUDA_VISIBLE_DEVICES": "GPU-a"}
     assert dict(taken[0].next_free([first]).variables) == {"CUDA_VISIBLE_DEVICES": "GPU-b"}

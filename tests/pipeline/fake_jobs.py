@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.pipeline.jobs import Job
 from lightning_sparse.records import RECORD_FILE
 
@@ -88,6 +88,10 @@ def _refuse(work: Job) -> None:
     raise UserError(f"value={work.run_id}: cannot be; try another")
 
 
+def _diverge(work: Job) -> None:
+    raise DivergedError(f"the training loss is nan in {work.run_id}")
+
+
 def _break(work: Job) -> None:
     raise UnpicklableError(work.run_id, "two arguments")
 
@@ -139,6 +143,7 @@ class UnpicklableError(Exception):
 
 _DEEDS = {
     "refuse": _refuse,
+    "diverge": _diverge,
     "break": _break,
     "die": _kill_itself,
     "die once": _kill_itself_once,

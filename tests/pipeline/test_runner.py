@@ -11,7 +11,7 @@ import pytest
 from fake_jobs import events, is_running, job, pids, wait_until
 from rich.console import Console
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.pipeline.places import Anywhere, Gpu, OnGpus
 from lightning_sparse.pipeline.runner import run_here, run_jobs
 from lightning_sparse.records import RECORD_FILE
@@ -126,6 +126,15 @@ def test_a_failure_drops_what_needs_it_and_nothing_else(tmp_path, console):
     assert str(caught.value) == (
         "job bad: value=bad: cannot be; try another; 2 jobs in need of these not begun"
     )
+
+
+@pytest.mark.parametrize("others", [(), ("die",), ("refuse",)])
+def test_leaving_the_finite_numbers_is_told_from_what_is_no_answer(tmp_path, console, others):
+    deeds = ["diverge", "diverge", *others]
+    jobs = [job(tmp_path, str(number), deed) for number, deed in enumerate(deeds)]
+    with pytest.raises(UserError, match=r"the training loss is nan in 0; ") as caught:
+        run(jobs, console)
+    assert isinstance(caught.value, DivergedError) != bool(others)
 
 
 def test_one_error_of_many_jobs_is_said_once(tmp_path, console):

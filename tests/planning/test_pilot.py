@@ -158,6 +158,30 @@ def test_the_pilot_keeps_what_each_trial_reached(tmp_path, capsys):
     assert not list(tmp_path.glob("*-seed11-*"))
 
 
+@pytest.mark.pipeline
+def test_a_trial_that_diverges_is_worst_and_any_other_failure_ends_the_pilot(tmp_path, capsys):
+    words = ["pilot", "experiment=smoke", f"runs_dir={tmp_path}", "pilot.seeds=[1,2]"]
+    words += ["pilot.arms=[dense]", "reproduce.num_processes=1", "training.num_steps=8"]
+
+    assert main([*words, "pilot.learning_rates=[0.1,1e30]", "pilot.prune_trials=null"]) == 0
+
+    lines = (tmp_path / "pilot_smoke.jsonl").read_text().splitlines()
+    good, lost = (json.loads(line)["objectives"] for line in lines)
+    assert None not in good
+    assert lost == [None, None]
+    shown = capsys.readouterr().out
+    assert "counted as worst: train dense from init, seed 1 and 1 other: " in shown
+    assert "=1e+30: objective inf (nothing nothing)\n" in shown
+    assert "dense=0.1 is the best and lies at the edge" in shown
+
+    run = next(tmp_path.glob("*-seed2-*"))
+    run.rename(tmp_path / "elsewhere")
+    run.touch()
+    assert main([*words, "pilot.learning_rates=[0.1,1e30]", "pilot.prune_trials=null"]) == 2
+    assert "seed 2" in capsys.readouterr().err
+    assert (tmp_path / "pilot_smoke.jsonl").read_text().splitlines() == lines
+
+
 def test_arms_that_are_named_are_tuned_alone_and_no_curves():
     settings = compose_settings(["pilot.arms=[cyclic,burst]"])
     rates = compose_settings([]).pilot.learning_rates
