@@ -4,7 +4,7 @@ PROTOCOL.md, section 11. Questions of rules 2, asked of an experiment's runs bes
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from functools import partial
 
 from lightning_sparse.analysis import second_rules
 from lightning_sparse.analysis.claim import ClaimResult
@@ -17,6 +17,7 @@ from lightning_sparse.analysis.claims import (
     search_controls,
 )
 from lightning_sparse.analysis.experiment import ExperimentRecords
+from lightning_sparse.analysis.explanations import Explanation
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.question import Question
 from lightning_sparse.analysis.rays import BESIDE
@@ -33,39 +34,6 @@ CHOSEN_ON_PILOT: Mapping[str, Sequence[str]] = {
 }
 """Arms of which one is compared by E1, by the setting under ``laboratory`` that says which."""
 
-Explanation = Literal["subspace", "start", "time"]
-
-EXPLANATIONS: Mapping[Explanation, str] = {
-    "subspace": "The subspace: more coordinates are needed.",
-    "start": "The start: the scratch start has the wrong signs.",
-    "time": "The time: training inside the mask stopped too early.",
-}
-
-IN_SHORT: Mapping[str, str] = {
-    "B+": "no way inside the mask, share of seeds",
-    "E1": "detour beats staying inside, ratio of losses",
-    "E2": "no barrier from the burst to P, share of seeds",
-    "F1": "few random coordinates suffice, share over 50 %",
-    "F2": "fewer if chosen, ratio of shares",
-    "G": "the way down lies outside at S more than at P, ratio",
-    "I1": "P's signs close half of the gap, ratio of losses",
-    "I2": "no barrier from P's signs to P, share of seeds",
-}
-"""What a claim says, and what its estimate is of, for a reader who sees its letter first."""
-
-SPEAKS: Mapping[str, Mapping[Explanation, bool]] = {
-    "B+": {"subspace": True},
-    "E1": {"subspace": True, "time": False},
-    "E2": {"subspace": True},
-    "F1": {"subspace": True},
-    "F2": {"subspace": True},
-    "G": {"subspace": True},
-    "I1": {"start": True},
-    "I2": {"start": True},
-}
-"""For which explanation a claim speaks if it is supported, and (False) against which; the other way
-round if it is contradicted."""
-
 
 def laboratory(*, control: str, detour: str, claims: Sequence[str] = ()) -> RuleSet:
     """Return the questions of the laboratory, or some of them with what stands beside these.
@@ -78,13 +46,7 @@ def laboratory(*, control: str, detour: str, claims: Sequence[str] = ()) -> Rule
     Raises:
         UserError: If there is no such claim.
     """
-    known = (
-        *e_escape.questions(control=control, detour=detour),
-        *f_critical_share.QUESTIONS,
-        *i_signs.QUESTIONS,
-        g_descent.QUESTION,
-        b_stronger_search.QUESTION,
-    )
+    known = all_questions(control=control, detour=detour)
     names = [question.name for question in known]
     if unknown := [claim for claim in claims if claim not in names]:
         raise UserError(
@@ -99,6 +61,24 @@ def laboratory(*, control: str, detour: str, claims: Sequence[str] = ()) -> Rule
         beside=tuple(needed for letter, needed in _BESIDE.items() if letter in letters),
         judge_all=_judge,
         group_size=10,
+    )
+
+
+def all_questions(
+    *, control: str = e_escape.CONTROLS[0], detour: str = e_escape.DETOURS[0]
+) -> tuple[Question, ...]:
+    """Return every claim that can be asked.
+
+    Args:
+        control: As in `e_escape.questions`.
+        detour: As there.
+    """
+    return (
+        *e_escape.questions(control=control, detour=detour),
+        *f_critical_share.QUESTIONS,
+        *i_signs.QUESTIONS,
+        g_descent.QUESTION,
+        b_stronger_search.QUESTION,
     )
 
 
@@ -119,41 +99,35 @@ def _judge(
     """
     if not seeds_searched(experiment):
         questions = [one for one in questions if one not in search_controls.OF_SEARCHED]
-    return second_rules.judge(questions, experiment, headline_sparsity, _outlook)
+    counted = {question.name: question.counted_by for question in questions}
+    outlook = partial(_outlook, counted)
+    return second_rules.judge(questions, experiment, headline_sparsity, outlook)
 
 
-_NUMBER_OF_SEEDS = {
-    "F1": "shares",
-    "F2": "shares",
-    **dict.fromkeys(
-        [b_stronger_search.QUESTION.name, *b_stronger_search.QUESTION.controls], "search"
-    ),
-}
-"""Claims that are asked of the first seeds alone, by the end of the setting that says how many."""
-
-
-def _outlook(result: ClaimResult, experiment: ExperimentRecords) -> str:
+def _outlook(
+    counted: Mapping[str, str | None], result: ClaimResult, experiment: ExperimentRecords
+) -> str:
     """Say which command adds the seeds that would decide a claim, or asks it of more of them."""
-    counted = _NUMBER_OF_SEEDS.get(result.claim)
-    known = len(experiment.seeds)
-    number = second_rules.seeds_to_decide(result, result.num_seeds if counted else known)
+    setting, known = counted.get(result.claim), len(experiment.seeds)
+    number = second_rules.seeds_to_decide(result, result.num_seeds if setting else known)
     if number is None:
         return second_rules.UNLIKELY
     words = second_rules.seeds_words(experiment, max(number, known))
-    if counted:
-        words += f" ARGS=laboratory.num_seeds_of_{counted}={number}"
+    if setting:
+        words += f" ARGS={setting}={number}"
     return second_rules.decided_by(number, f"make laboratory {words}")
 
 
 def speaking(
-    results: Sequence[ClaimResult], explanation: Explanation
+    asked: Sequence[Question], results: Sequence[ClaimResult], explanation: Explanation
 ) -> tuple[list[ClaimResult], list[ClaimResult], list[ClaimResult]]:
     """Return the claims that speak for an explanation, those against it, and those still open."""
-    about = [result for result in results if explanation in SPEAKS.get(result.claim, {})]
+    speaks = {question.name: question.speaks for question in asked}
+    about = [result for result in results if explanation in speaks.get(result.claim, {})]
     open_ = [result for result in about if result.verdict == "undecided"]
     decided = [result for result in about if result.verdict != "undecided"]
     speaks_for = [
-        (result.verdict == "supported") == SPEAKS[result.claim][explanation] for result in decided
+        (result.verdict == "supported") == speaks[result.claim][explanation] for result in decided
     ]
     pairs = list(zip(decided, speaks_for, strict=True))
     return [one for one, yes in pairs if yes], [one for one, yes in pairs if not yes], open_

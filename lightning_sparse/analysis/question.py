@@ -1,12 +1,13 @@
 """A claim or a control as one value: its words and rule, the paths it needs, and its judge."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from lightning_sparse.analysis.claim import Claim, ClaimResult
 from lightning_sparse.analysis.equivalence_claim import EquivalenceClaim
 from lightning_sparse.analysis.experiment import ExperimentRecords, Route
+from lightning_sparse.analysis.explanations import Explanation
 from lightning_sparse.analysis.measured_descents import MeasuredDescent
 from lightning_sparse.analysis.measured_rises import Quantity
 from lightning_sparse.analysis.needs import Needed
@@ -28,6 +29,11 @@ class Question:
         controls: Names of the questions that must be supported before anything is said of what a
             search did not find.
         searches_nothing: Names of its parts that hang on no search, hence on no control.
+        in_short: What it says, and what its estimate is of, for a reader who sees its letter first.
+        speaks: For which explanation of the laboratory it speaks if it is supported, and (False)
+            against which; the other way round if it is contradicted.
+        counted_by: The setting that says how many of the first seeds it is asked of, for example
+            ``laboratory.num_seeds_of_search``; none if it is asked of all.
     """
 
     claim: Claim | ShareClaim | EquivalenceClaim
@@ -35,6 +41,9 @@ class Question:
     judge: Callable[..., ClaimResult]
     controls: Sequence[str] = ()
     searches_nothing: Sequence[str] = ()
+    in_short: str = ""
+    speaks: Mapping[Explanation, bool] = field(default_factory=dict)
+    counted_by: str | None = None
 
     @property
     def name(self) -> str:
@@ -52,6 +61,8 @@ def in_most_seeds(
     routes: tuple[Route, ...],
     outcome: Callable[[Sequence[MeasuredDescent]], SeedOutcome],
     controls: Sequence[str] = (),
+    in_short: str = "",
+    speaks: Mapping[Explanation, bool] | None = None,
 ) -> Question:
     """Ask whether something holds of the paths of most seeds, at the headline sparsity.
 
@@ -60,12 +71,16 @@ def in_most_seeds(
         routes: The paths that are looked at together.
         outcome: Takes what was measured on them in one seed, in the order of ``routes``.
         controls: As in `Question`.
+        in_short: As there.
+        speaks: As there.
     """
     return Question(
         claim=claim,
         needs=(Needed(routes=routes),),
         judge=partial(_judge_share, claim, routes, outcome),
         controls=controls,
+        in_short=in_short,
+        speaks=speaks or {},
     )
 
 

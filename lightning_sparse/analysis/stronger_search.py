@@ -20,6 +20,9 @@ SEARCHED = tuple(
 )
 """What is searched at each number of steps, beside the line."""
 
+COUNTED_BY = "laboratory.num_seeds_of_search"
+"""How many of the first seeds are searched like this."""
+
 DEGREES = (3, 4, 5)
 OF_DEGREES = tuple(
     Route(*_ENDS, curve_of_degree(degree), "sparse", search=search)

@@ -60,11 +60,10 @@ def run(settings: Composed) -> None:
 
 def _show_laboratory(settings: Composed, folder: Path) -> None:
     records = read_experiment(folder / RECORDS_FILE, settings)
-    claims = judge_all(
-        records, headline_sparsity=settings.sparsity, rules=rules_of_laboratory(settings)
-    )
+    asked = rules_of_laboratory(settings)
+    claims = judge_all(records, headline_sparsity=settings.sparsity, rules=asked)
     name = f"{settings.experiment_name}, laboratory"
-    table = explained(records, claims)
+    table = explained(records, asked.questions, claims)
     figures = [folder / "figures" / f"{figure}.png" for figure in FIGURES]
     shown = [
         picture(figure, LABORATORY_PAGE, words)

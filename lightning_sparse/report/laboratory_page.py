@@ -8,14 +8,9 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from lightning_sparse.analysis.claim import ClaimResult
-from lightning_sparse.analysis.laboratory import (
-    ENDS,
-    ESCAPES,
-    EXPLANATIONS,
-    IN_SHORT,
-    SIGNS,
-    speaking,
-)
+from lightning_sparse.analysis.explanations import EXPLANATIONS
+from lightning_sparse.analysis.laboratory import ENDS, ESCAPES, SIGNS, all_questions, speaking
+from lightning_sparse.analysis.question import Question
 from lightning_sparse.analysis.statistics import t_interval
 from lightning_sparse.records import RunRecord
 from lightning_sparse.report.blocks import (
@@ -122,7 +117,7 @@ def make_page(
         title=f"{title}: the laboratory",
         opening=[
             Paragraph(QUESTION),
-            explanations_table(claims),
+            explanations_table(findings.asked.questions, claims),
             Paragraph(verdict_sentence(claims)),
             *_not_asked(claims),
         ],
@@ -146,7 +141,7 @@ def make_page(
 
 def _not_asked(claims: Sequence[ClaimResult]) -> list[Block]:
     names = {claim.claim for claim in claims}
-    lacking = [claim for claim in IN_SHORT if claim not in names]
+    lacking = [one.name for one in all_questions() if one.name not in names]
     return [Paragraph(f"Not asked here: {listed(lacking)}.", "note")] if lacking else []
 
 
@@ -176,18 +171,22 @@ def _shares(findings: Findings) -> list[Block]:
 
 
 _SEEDS = (
-    "What was judged in each seed. E1, I1: logarithms of ratios of training losses. E2, I2: the "
-    "barrier H on the line, in nats. F1, F2: logarithms of ratios of shares. G: the logarithm of a "
-    "ratio of ratios of decreases. B+: the least descent R, in nats. Controls: H of the curve, in "
-    "nats."
+    "What was judged in each seed, as the rule of each claim says below: of ratios their "
+    "logarithm; of what holds in most seeds the R or H, in nats, that decides it."
 )
 
 
-def explanations_table(claims: Sequence[ClaimResult]) -> Table:
-    """Set what speaks for, and what against, beside each of the three explanations."""
+def explanations_table(asked: Sequence[Question], claims: Sequence[ClaimResult]) -> Table:
+    """Set what speaks for, and what against, beside each of the three explanations.
+
+    Args:
+        asked: What was asked, which says what a claim speaks for.
+        claims: As judged.
+    """
+    in_short = {question.name: question.in_short for question in asked}
     rows = []
     for explanation, words in EXPLANATIONS.items():
-        cells = [_cell(results) for results in speaking(claims, explanation)]
+        cells = [_cell(results, in_short) for results in speaking(asked, claims, explanation)]
         rows.append(Row([words, *cells]))
     return Table(
         columns=["explanation", "speaks for it", "speaks against it", "undecided"],
@@ -199,7 +198,7 @@ def explanations_table(claims: Sequence[ClaimResult]) -> Table:
     )
 
 
-def _cell(results: Sequence[ClaimResult]) -> Text:
+def _cell(results: Sequence[ClaimResult], in_short: Mapping[str, str]) -> Text:
     pieces: list[Inline] = []
     for result in results:
         numbers = (
@@ -207,7 +206,7 @@ def _cell(results: Sequence[ClaimResult]) -> Text:
             if result.num_seeds
             else "asked of no seed"
         )
-        words = IN_SHORT.get(result.claim, "")
+        words = in_short.get(result.claim, "")
         pieces += [f"{result.claim} ", Badge(result.verdict), result.qualifier, " "]
         pieces += [Small(f"{words}: {numbers}" if words else numbers)]
     return pieces or NONE

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_sparse.analysis.claim import ClaimResult
+from lightning_sparse.analysis.question import Question
 from lightning_sparse.analysis.triples import Triple
 from lightning_sparse.errors import UserError
 from lightning_sparse.files.storage import write_text_atomic
@@ -87,9 +88,13 @@ def in_short(records: Sequence[Record], claims: Sequence[ClaimResult]) -> str:
     return "\n\n".join([_sentence(records, claims), render_table(summary_table(claims))])
 
 
-def explained(records: Sequence[Record], claims: Sequence[ClaimResult]) -> str:
+def explained(
+    records: Sequence[Record], asked: Sequence[Question], claims: Sequence[ClaimResult]
+) -> str:
     """Say in a sentence and a table what speaks for and against the laboratory's explanations."""
-    return "\n\n".join([_sentence(records, claims), render_table(explanations_table(claims))])
+    return "\n\n".join(
+        [_sentence(records, claims), render_table(explanations_table(asked, claims))]
+    )
 
 
 def listed_claims(claims: Sequence[ClaimResult]) -> str:

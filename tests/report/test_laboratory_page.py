@@ -136,7 +136,7 @@ def test_what_is_not_asked_is_not_judged_and_is_named(tmp_path):
     assert [claim.claim for claim in claims] == ["E2", "I1"]
     findings = Findings(found, HEADLINE_SPARSITY, asked)
     write_page(findings, claims, [], title="Simulated", folder=tmp_path)
-    assert "Not asked here: B+, E1, F1, F2, G and I2." in (tmp_path / "report.md").read_text()
+    assert "Not asked here: E1, F1, F2, I2, G and B+." in (tmp_path / "report.md").read_text()
 
 
 def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_listed(tmp_path):

@@ -5,7 +5,12 @@ from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.measured_descents import DESCENT_RULE, SHARE_RULE
 from lightning_sparse.analysis.question import Question
 from lightning_sparse.analysis.share_claim import ShareClaim, every_path_climbs, path_outcomes
-from lightning_sparse.analysis.stronger_search import seeds_searched, times_in, with_steps
+from lightning_sparse.analysis.stronger_search import (
+    COUNTED_BY,
+    seeds_searched,
+    times_in,
+    with_steps,
+)
 
 CLAIM = ShareClaim(
     name="B+",
@@ -39,5 +44,11 @@ def judge(experiment: ExperimentRecords, *, headline_sparsity: float) -> ClaimRe
 
 
 QUESTION = Question(
-    claim=CLAIM, needs=(), judge=judge, controls=("control: dense", "control: in the mask")
+    claim=CLAIM,
+    needs=(),
+    judge=judge,
+    controls=("control: dense", "control: in the mask"),
+    in_short="no way inside the mask, share of seeds",
+    speaks={"subspace": True},
+    counted_by=COUNTED_BY,
 )

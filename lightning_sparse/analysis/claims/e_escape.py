@@ -57,8 +57,20 @@ def questions(*, control: str, detour: str) -> tuple[Question, Question]:
     )
     points = (f"{control}:end", f"{detour}:end")
     return (
-        Question(claim=claim, needs=(Needed(points=points),), judge=partial(_judge, claim, points)),
-        in_most_seeds(E2, (Route("burst:end", "prune:end"),), _outcome),
+        Question(
+            claim=claim,
+            needs=(Needed(points=points),),
+            judge=partial(_judge, claim, points),
+            in_short="detour beats staying inside, ratio of losses",
+            speaks={"subspace": True, "time": False},
+        ),
+        in_most_seeds(
+            E2,
+            (Route("burst:end", "prune:end"),),
+            _outcome,
+            in_short="no barrier from the burst to P, share of seeds",
+            speaks={"subspace": True},
+        ),
     )
 
 

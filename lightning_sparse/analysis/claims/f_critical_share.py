@@ -109,7 +109,23 @@ def _judged(
     return dataclasses.replace(result, verdict="undecided", qualifier=SEARCH_TOO_WEAK, note=note)
 
 
+COUNTED_BY = "laboratory.num_seeds_of_shares"
+
 QUESTIONS = (
-    Question(claim=F1, needs=(), judge=judge_few),
-    Question(claim=F2, needs=(), judge=judge_choice),
+    Question(
+        claim=F1,
+        needs=(),
+        judge=judge_few,
+        in_short="few random coordinates suffice, share over 50 %",
+        speaks={"subspace": True},
+        counted_by=COUNTED_BY,
+    ),
+    Question(
+        claim=F2,
+        needs=(),
+        judge=judge_choice,
+        in_short="fewer if chosen, ratio of shares",
+        speaks={"subspace": True},
+        counted_by=COUNTED_BY,
+    ),
 )

@@ -78,4 +78,10 @@ def _without_remarks(
     return [f"no descent on a ray of seed {', '.join(without)}"] if without else []
 
 
-QUESTION = Question(claim=CLAIM, needs=(Needed(routes=ROUTES),), judge=judge)
+QUESTION = Question(
+    claim=CLAIM,
+    needs=(Needed(routes=ROUTES),),
+    judge=judge,
+    in_short="the way down lies outside at S more than at P, ratio",
+    speaks={"subspace": True},
+)

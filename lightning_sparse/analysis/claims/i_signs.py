@@ -85,6 +85,14 @@ QUESTIONS = (
         claim=I1,
         needs=(Needed(points=("prune:end", "scratch:end", "signs:end", f"{NULL}:end")),),
         judge=judge,
+        in_short="P's signs close half of the gap, ratio of losses",
+        speaks={"start": True},
     ),
-    in_most_seeds(I2, (Route("signs:end", "prune:end"),), _outcome),
+    in_most_seeds(
+        I2,
+        (Route("signs:end", "prune:end"),),
+        _outcome,
+        in_short="no barrier from P's signs to P, share of seeds",
+        speaks={"start": True},
+    ),
 )

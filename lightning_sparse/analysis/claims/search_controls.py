@@ -20,7 +20,7 @@ from lightning_sparse.analysis.share_claim import (
     ShareEvidence,
     path_outcomes,
 )
-from lightning_sparse.analysis.stronger_search import seeds_searched
+from lightning_sparse.analysis.stronger_search import COUNTED_BY, seeds_searched
 
 _RULE = (
     f"{BARRIER_RULE} A seed holds if H <= delta on the quadratic curve and H > delta on the line, "
@@ -123,7 +123,7 @@ def _judge_in_mask_searched(
 
 
 OF_SEARCHED = (
-    Question(claim=DENSE, needs=(), judge=_judge_dense_searched),
-    Question(claim=IN_MASK, needs=(), judge=_judge_in_mask_searched),
+    Question(claim=DENSE, needs=(), judge=_judge_dense_searched, counted_by=COUNTED_BY),
+    Question(claim=IN_MASK, needs=(), judge=_judge_in_mask_searched, counted_by=COUNTED_BY),
 )
 """The same of the seeds alone that are searched as B+ asks, whose paths are planned with these."""

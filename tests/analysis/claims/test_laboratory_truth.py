@@ -151,11 +151,15 @@ def test_what_speaks_for_an_explanation_turns_round_with_the_verdict():
         RULES.judge(records(np.random.default_rng(0), *TRUTHS[truth]), HEADLINE_SPARSITY)
         for truth in ("true", "false")
     )
-    names = [[one.claim for one in group] for group in speaking(true, "time")]
+    names = [[one.claim for one in group] for group in speaking(RULES.questions, true, "time")]
     assert names == [[], ["E1"], []]
-    assert [one.claim for one in speaking(false, "time")[0]] == ["E1"]
-    assert [one.claim for one in speaking(true, "start")[0]] == ["I1", "I2"]
-    assert [one.claim for one in speaking(false, "subspace")[1]] == ["E1", "E2", "G"]
+    assert [one.claim for one in speaking(RULES.questions, false, "time")[0]] == ["E1"]
+    assert [one.claim for one in speaking(RULES.questions, true, "start")[0]] == ["I1", "I2"]
+    assert [one.claim for one in speaking(RULES.questions, false, "subspace")[1]] == [
+        "E1",
+        "E2",
+        "G",
+    ]
 
 
 def with_flat_rays(seeds):

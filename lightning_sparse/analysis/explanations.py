@@ -1,0 +1,12 @@
+"""What may hold the scratch solution back, of which the laboratory's claims speak."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+Explanation = Literal["subspace", "start", "time"]
+
+EXPLANATIONS: Mapping[Explanation, str] = {
+    "subspace": "The subspace: more coordinates are needed.",
+    "start": "The start: the scratch start has the wrong signs.",
+    "time": "The time: training inside the mask stopped too early.",
+}
