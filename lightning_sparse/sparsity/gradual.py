@@ -13,7 +13,7 @@ from lightning_sparse.sparsity.checks import check_count, check_sparsity, check_
 from lightning_sparse.sparsity.distributions import AbstractDistribution, Shapes
 from lightning_sparse.sparsity.masks import (
     Masks,
-    check_masks_fit,
+    fitting_masks,
     full_masks,
     global_masks,
     layer_counts,
@@ -72,18 +72,16 @@ class AbstractGradual(AbstractSparseMethod):
             UserError: If the distribution refuses these layers, or less would be removed than the
                 given masks have removed, which must not wait for the first update.
         """
-        if self.masks is not None:
-            check_masks_fit(self.masks, view.weights)
-        finals = self._finals({name: weight.shape for name, weight in view.weights.items()})
+        weights = view.weights
+        given = None if self.masks is None else fitting_masks(self.masks, weights)
+        finals = self._finals({name: weight.shape for name, weight in weights.items()})
         for name, sparsity in finals.items():
             if sparsity < self._given.get(name, 0.0):
                 raise UserError(
                     f"sparsity={self.sparsity}: {name!r} would come to {sparsity:.4f}, and the "
                     f"masks that are given have {self._given[name]:.4f}; ask for more"
                 )
-        if self.masks is None:
-            return full_masks(view.weights)
-        return {name: self.masks[name].to(weight.device) for name, weight in view.weights.items()}
+        return full_masks(weights) if given is None else given
 
     @final
     def is_due(self, step: int) -> bool:

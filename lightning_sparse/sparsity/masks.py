@@ -302,6 +302,16 @@ def check_masks_fit(masks: Masks, weights: Weights) -> None:
             )
 
 
+def fitting_masks(masks: Masks, weights: Weights) -> Masks:
+    """Return the masks on the devices of the weights and in their order.
+
+    Raises:
+        UserError: If they do not fit the weights.
+    """
+    check_masks_fit(masks, weights)
+    return {name: masks[name].to(weight.device) for name, weight in weights.items()}
+
+
 def union(first: Masks, second: Masks) -> Masks:
     """Keep what either keeps.
 

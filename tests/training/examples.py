@@ -11,6 +11,7 @@ from lightning_sparse.sparsity.methods.acdc import ACDC
 from lightning_sparse.sparsity.methods.burst import Burst
 from lightning_sparse.sparsity.methods.dense import Dense
 from lightning_sparse.sparsity.methods.dsr import DSR
+from lightning_sparse.sparsity.methods.fading_burst import FadingBurst
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.sparsity.methods.gradual_random import GradualRandom
 from lightning_sparse.sparsity.methods.granet import GraNet
@@ -79,7 +80,7 @@ EXAMPLES = {
     "RigL with HAM": HAM(method=RigL(**RANDOM, swaps=SWAPS), alpha=2.0),
     "RigL from given masks": RegrowthFrom(method=RigL(**RANDOM, swaps=SWAPS), masks=make_masks()),
     "burst": Burst(masks=make_masks(), num_steps=12, returns_to="largest"),
-    "burst that fades": Burst(masks=make_masks(), num_steps=12, fades=True),
+    "burst that fades": FadingBurst(masks=make_masks(), num_steps=12),
     "RigL from a scaled start": ScaledStart(method=RigL(**RANDOM, swaps=SWAPS)),
     "STR": STR(sparsity=0.6, decay=0.2, initial=-3.0),
     "S2-SAM": S2SAM(method=make_pruning(), num_steps=8, radius=0.2),

@@ -6,7 +6,7 @@ from typing import final
 
 from torch import Tensor
 
-from lightning_sparse.sparsity.masks import Masks, check_masks_fit, measured_sparsity
+from lightning_sparse.sparsity.masks import Masks, fitting_masks, measured_sparsity
 from lightning_sparse.sparsity.method import AbstractSparseMethod
 from lightning_sparse.sparsity.view import SparseView
 
@@ -30,8 +30,7 @@ class GivenMask(AbstractSparseMethod):
         Raises:
             UserError: If they do not fit the weights.
         """
-        check_masks_fit(self.masks, view.weights)
-        return {name: self.masks[name].to(weight.device) for name, weight in view.weights.items()}
+        return fitting_masks(self.masks, view.weights)
 
     def is_due(self, step: int) -> bool:
         """Never."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.around import AbstractAround
-from lightning_sparse.sparsity.masks import Masks, check_masks_fit
+from lightning_sparse.sparsity.masks import Masks, fitting_masks
 from lightning_sparse.sparsity.regrowth import AbstractRegrowth, remember_kept
 from lightning_sparse.sparsity.view import SparseView
 
@@ -41,6 +41,4 @@ class RegrowthFrom(AbstractAround):
         Raises:
             UserError: If they do not fit the weights.
         """
-        check_masks_fit(self.masks, view.weights)
-        masks = {name: self.masks[name].to(weight.device) for name, weight in view.weights.items()}
-        return remember_kept(view, masks)
+        return remember_kept(view, fitting_masks(self.masks, view.weights))

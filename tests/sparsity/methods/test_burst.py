@@ -6,6 +6,7 @@ import torch
 from lightning_sparse.errors import UserError
 from lightning_sparse.sparsity.masks import full_masks
 from lightning_sparse.sparsity.methods.burst import Burst
+from lightning_sparse.sparsity.methods.fading_burst import FadingBurst
 from lightning_sparse.sparsity.methods.given_mask import GivenMask
 from lightning_sparse.sparsity.methods.regrowth_from import RegrowthFrom
 from lightning_sparse.sparsity.methods.rigl import RigL
@@ -35,7 +36,7 @@ def test_it_can_return_to_the_largest_weights_as_many_as_the_mask_has():
 
 
 def test_what_nothing_else_moves_fades_along_a_straight_line_to_zero():
-    burst, weights, seen = Burst(masks=MASKS, num_steps=16, fades=True), dict(WEIGHTS), []
+    burst, weights, seen = FadingBurst(masks=MASKS, num_steps=16), dict(WEIGHTS), []
     for step in range(1, 10):
         here = SparseView(step=step, weights=weights, masks=full_masks(weights))
         weights = dict(burst.moved_weights(here, {}))
@@ -51,7 +52,7 @@ def test_a_burst_inside_the_mask_is_training_inside_it_bit_for_bit(tmp_path):
     masks, ends = make_masks(), {}
     for name, method in {
         "burst": Burst(masks=masks, num_steps=12, free=masks),
-        "fading": Burst(masks=masks, num_steps=12, free=masks, fades=True),
+        "fading": FadingBurst(masks=masks, num_steps=12, free=masks),
         "free": Burst(masks=masks, num_steps=12),
         "control": GivenMask(masks=masks),
     }.items():
@@ -61,11 +62,6 @@ def test_a_burst_inside_the_mask_is_training_inside_it_bit_for_bit(tmp_path):
     assert same_bits(ends["burst"], ends["control"])
     assert same_bits(ends["fading"], ends["control"])
     assert not same_bits(ends["free"], ends["control"])
-
-
-def test_fading_into_the_largest_weights_is_refused():
-    with pytest.raises(UserError, match="choose one of both"):
-        Burst(masks=MASKS, num_steps=8, returns_to="largest", fades=True)
 
 
 def test_a_moving_mask_begins_as_the_one_that_is_given():
