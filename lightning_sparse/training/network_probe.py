@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, final
@@ -89,16 +90,32 @@ class NetworkProbe(AbstractNetworkProbe):
     @override
     def synaptic_flow(self, *, at: Weights | None = None) -> Weights:
         """Send one input of ones through a copy of the network whose parameters are positive."""
-        network = self._twin(at).get_submodule(self._network).double().eval()
+        network, ones = self._positive
+        weights = prunable_weights(network)
+        asked = prunable_weights(self._module.get_submodule(self._network)) if at is None else at
+        with torch.no_grad():
+            for name, value in asked.items():
+                weights[name].copy_(value).abs_()
         with _apart(self._seed):
-            first = next(iter(tree_leaves(next(self._batches(1)))))
-            with torch.no_grad():
-                for tensor in (*network.parameters(), *network.buffers()):
-                    tensor.abs_()
-            outputs = tree_leaves(network(torch.ones_like(first[:1], dtype=torch.float64)))
+            outputs = tree_leaves(network(ones))
             flow = sum(item.sum() for item in outputs if isinstance(item, Tensor))
         assert isinstance(flow, Tensor)
-        return _gradients(flow, prunable_weights(network))
+        return _gradients(flow, weights)
+
+    @functools.cached_property
+    def _positive(self) -> tuple[nn.Module, Tensor]:
+        """A copy of the network whose parameters are positive, and its input of ones.
+
+        Kept for the many rounds of SynFlow, none of which has to copy a network and to start a
+        loader again.
+        """
+        network = self._twin(None).get_submodule(self._network).double().eval()
+        with torch.no_grad():
+            for tensor in (*network.parameters(), *network.buffers()):
+                tensor.abs_()
+        with _apart(self._seed):
+            first = next(iter(tree_leaves(next(self._batches(1)))))
+        return network, torch.ones_like(first[:1], dtype=torch.float64)
 
     def _mean(
         self,
