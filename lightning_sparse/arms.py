@@ -36,6 +36,7 @@ class MethodSettings:
         keeps: Steps of its runs whose weights are kept, for other arms to start from.
         learning_rate: Peak learning rate; where the file says nothing, that of
             ``tuned.learning_rate``.
+        gradient_clip_norm: Of its runs, where the experiment sets none; None for no limit.
         tuned_as: The arm whose tuned rate and numbers it takes, as a control does; None: its own.
         trials: What a pilot tries; None for ``pilot.learning_rates``.
         words: What a reader calls it; where the file says nothing, its name.
@@ -56,6 +57,7 @@ class MethodSettings:
     sparsity: float | None = setting(decides=(ARGUMENT,), example=0.5)
     keeps: Sequence[int] = setting(decides=(ARGUMENT,))
     learning_rate: float = setting(decides=NOTHING, is_recorded=True)
+    gradient_clip_norm: float | None = setting(decides=NOTHING, above=0, example=1.0)
     tuned_as: str | None = setting(decides=NOTHING, is_recorded=True, example="rigl")
     trials: Sequence[Mapping[str, Any]] | None = setting(decides=NOTHING)
     words: str = setting(decides=NOTHING, is_recorded=True)

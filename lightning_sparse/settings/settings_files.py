@@ -37,7 +37,7 @@ _OF_ARMS: Mapping[str, Any] = {
     "start": "init", "masks": "own", "repeats": None, "sparsity": None, "keeps": [],
     "trials": None, "definition": "", "colour": None, "marker": None,
     "start_change": None, "start_changed_by": None, "cycles": None, "length": None,
-    "tuned_as": None,
+    "tuned_as": None, "gradient_clip_norm": None,
 }  # fmt: skip
 
 

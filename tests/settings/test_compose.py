@@ -195,3 +195,13 @@ def test_a_setting_that_cannot_be_is_refused_by_name(override):
         compose_settings([override])
     assert REFUSED[override] in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_arm_may_limit_its_gradients_and_an_experiment_says_more():
+    def limits(*words):
+        settings = compose_settings(["experiment=smoke", *words])
+        return settings.training.gradient_clip_norm, settings.path.training.gradient_clip_norm
+
+    assert limits("method=scratch") == (None, None)
+    assert limits("method=continued_rigl")[0] == 1.0
+    assert limits("method=continued_rigl", "training.gradient_clip_norm=0.5") == (0.5, 0.5)
