@@ -249,13 +249,33 @@ def test_an_interrupted_run_ends_with_the_bits_of_the_straight_one(
     assert provenance["num_resumed"] == (0 if (step, signal_name) == (1, "SIGKILL") else 1)
 
 
+# What is measured, what is there before, and when it is killed. A line reports each round in which
+# its grid is refined, and the grid itself; the spectra of a curve each of their three points.
+MEASURED = {
+    "line": (
+        ("curve=line", "evaluation.max_refinements=6"),
+        ("arm prune", "arm scratch"),
+        0,
+    ),
+    "spectra": (
+        (
+            *OF_PATHS, "curve=quadratic", "path.space=end_mask",
+            "path.spectrum=hessian_inside", "path.num_probes=2", "path.num_lanczos_steps=3",
+        ),
+        ("arm prune", "arm scratch", "curve in the mask"),
+        2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEASURED)
 def test_a_path_that_is_killed_while_it_is_measured_is_measured_again(
-    straight_dir, straight_run, tmp_path
+    straight_dir, straight_run, tmp_path, name
 ):
-    """A line is nothing but measured, and reports each round in which its grid is refined."""
-    job = job_of("path", (*SETTINGS, *SYNTHETIC, "curve=line", "evaluation.max_refinements=6"))
-    for name in ("arm prune", "arm scratch"):
-        straight_run(name)
+    words, needed, killed_after = MEASURED[name]
+    job = job_of("path", (*SETTINGS, *SYNTHETIC, *words))
+    for need in needed:
+        straight_run(need)
 
     def measure(folder, after, status):
         runs_dir = tmp_path / folder
@@ -267,13 +287,15 @@ def test_a_path_that_is_killed_while_it_is_measured_is_measured_again(
 
     no_step = -1
     undisturbed = measure("undisturbed", no_step, 0)
-    # Its grid is measured, and nothing is refined.
-    killed = measure("killed", 0, -signal.SIGKILL)
+    killed = measure("killed", killed_after, -signal.SIGKILL)
     assert not (killed / "record.json").exists()
     assert measure("killed", no_step, 0) == killed
 
     different = record_of(killed) != record_of(undisturbed)
-    note(test="kill while measured", of="line", step=0, signal="SIGKILL", differences=different)
+    note(
+        test="kill while measured", of=name, step=killed_after, signal="SIGKILL",
+        differences=different,
+    )  # fmt: skip
     assert not different
 
 
