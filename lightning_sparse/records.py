@@ -128,7 +128,8 @@ class RunRecord:
         num_parameters: Entries of all parameters, prunable or not; None likewise.
         observations: What the sparse method says of the run at its end, as the share of weights
             that was ever kept; None if nothing.
-        remarks: What was said of network and data before the run, a sentence each; None if nothing.
+        remarks: What was said of network and data before the run, and of weights that exploded in
+            it, a sentence each; None if nothing.
         start_source: Run id of the run whose weights it started from; None for a random stream,
             and in lottery runs of earlier versions, where it is ``mask_source``.
         change_source: Run id of the run whose weights its start was changed by; None for none.

@@ -48,10 +48,10 @@ def endpoint_blocks(findings: Findings) -> list[Block]:
 
 
 def remarks(findings: Findings) -> list[str]:
-    """Return what was said of network and data before the runs and paths, each once."""
+    """Return what was said of network, data and weights in runs and paths, each once."""
     records: list[Record] = [*findings.runs, *findings.paths]
     said = (record.remarks or () for record in records)
-    return list(dict.fromkeys(f"Said before: {remark}." for some in said for remark in some))
+    return list(dict.fromkeys(f"Noted of runs: {remark}." for some in said for remark in some))
 
 
 def missing_runs(findings: Findings) -> str:

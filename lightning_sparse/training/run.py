@@ -17,6 +17,7 @@ from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.files.tensor_files import load_tensors, save_tensors
 from lightning_sparse.models.batch_norm import recalibrate_
 from lightning_sparse.models.flops import ForwardFlops, flops_of_run, forward_flops
+from lightning_sparse.models.prunable import prunable_weights
 from lightning_sparse.points import Moment
 from lightning_sparse.records import Evaluation, RunRecord
 from lightning_sparse.sparsity.mask_files import save_masks
@@ -51,6 +52,7 @@ from lightning_sparse.training.sparsity_callback import SparsityCallback
 from lightning_sparse.training.validation import (
     check_batches_of_one,
     check_ranks_can_wait,
+    said_of_growth,
     say,
     validate,
 )
@@ -303,6 +305,9 @@ def _record(
     kept, prunable = kept_and_prunable(fit.sparsity.masks)
     layers = layer_counts(fit.sparsity.masks)
     train, test = measure_both(module.network, data, settings, trainer)
+    start = load_tensors(run_dir / START_FILE)
+    grown = said_of_growth(prunable_weights(module.network), start)
+    say(grown)
     return RunRecord(
         **vars(identity),
         kept=kept,
@@ -311,7 +316,7 @@ def _record(
         num_steps=settings.num_steps,
         train=train,
         test=test,
-        distance_from_start=_distance_from_file(module.network, run_dir / START_FILE),
+        distance_from_start=distance(dict(module.network.named_parameters()), start),
         wall_seconds=fit.keeper.wall_seconds,
         provenance={**provenance(), **data.provenance, **fit.keeper.provenance()},
         global_batch_size=data.batch_size * trainer.world_size * trainer.accumulate_grad_batches,
@@ -326,7 +331,7 @@ def _record(
         ),
         num_parameters=sum(parameter.numel() for parameter in module.network.parameters()),
         observations=dict(fit.sparsity.observations()) or None,
-        remarks=list(fit.remarks) or None,
+        remarks=[*fit.remarks, *grown] or None,
     )
 
 
@@ -371,10 +376,6 @@ def check_steps(capture_steps: Sequence[int], first_step: int, num_steps: int) -
                 f"capture_steps={step}: must lie in [{first_step}, num_steps={num_steps}], the "
                 "steps that the run takes"
             )
-
-
-def _distance_from_file(network: nn.Module, start_file: Path) -> float:
-    return distance(dict(network.named_parameters()), load_tensors(start_file))
 
 
 def distance(weights: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> float:

@@ -163,6 +163,32 @@ def check_batches_of_one(
         twin(data.first_images(1)[0][0])
 
 
+def said_of_growth(weights: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> list[str]:
+    """Return what is to be said of weights that have become a hundred times as large, if any have.
+
+    Batch norm hides it from the loss. Norms below 1 at the start count as 1.
+
+    Args:
+        weights: At the end of training, by name.
+        start: Those and others at its start.
+    """
+    grown = [
+        name
+        for name, weight in weights.items()
+        if float(weight.detach().norm()) > _MOST_GROWTH * max(1.0, float(start[name].norm()))
+    ]
+    if not grown:
+        return []
+    return [
+        f"more than {_MOST_GROWTH} times as large as at the start: {listed(grown)}; what grows in "
+        "a filter without weights has huge gradients under batch norm, which "
+        "training.gradient_clip_norm=1 limits"
+    ]
+
+
+_MOST_GROWTH = 100
+
+
 @rank_zero_only
 def say(remarks: Collection[str]) -> None:
     """Print remarks, once for all ranks."""

@@ -180,4 +180,4 @@ def test_what_cannot_be_pruned_shows_beside_the_sparsity_of_what_can():
     assert shown(few) == ["96.92\xa0%"]
     assert shown(many) == ["96.92\xa0% (48.46\xa0% of all parameters)"]
     twice = found_in([many, dataclasses.replace(many, seed=12)], HEADLINE_SPARSITY)
-    assert remarks(twice) == ["Said before: left dense: rnn.weight."]
+    assert remarks(twice) == ["Noted of runs: left dense: rnn.weight."]

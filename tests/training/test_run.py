@@ -206,6 +206,18 @@ def test_distance_from_start_is_that_of_the_parameters_alone(tmp_path):
     assert not torch.equal(network.bn1.running_mean, start.bn1.running_mean)
 
 
+def test_weights_that_explode_behind_batch_norm_are_named_in_the_record(tmp_path, caplog):
+    """The loss stays finite, since batch norm divides by whatever they have become."""
+    for name, rate, is_named in [("calm", 0.1, False), ("huge", 1e4, True)]:
+        settings = make_settings(num_steps=4, learning_rate=rate, weight_decay=0.0)
+        record = train(tmp_path / name, method=make_pruning(), settings=settings)
+        remarks = [text for text in record.remarks or () if "training.gradient_clip_norm" in text]
+        assert [text.partition(";")[0] for text in remarks] == [
+            "more than 100 times as large as at the start: conv1.weight, conv2.weight, fc.weight"
+        ] * is_named
+    assert caplog.text.count("times as large as at the start") == 1
+
+
 def test_distance_of_three_and_four_is_five():
     here = {"a": torch.tensor([3.0]), "b": torch.tensor([0.0, 4.0])}
     there = {"a": torch.zeros(1), "b": torch.zeros(2), "c": torch.ones(1)}
