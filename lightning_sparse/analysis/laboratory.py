@@ -35,18 +35,18 @@ CHOSEN_ON_PILOT: Mapping[str, Sequence[str]] = {
 """Arms of which one is compared by E1, by the setting under ``laboratory`` that says which."""
 
 
-def laboratory(*, control: str, detour: str, claims: Sequence[str] = ()) -> RuleSet:
+def laboratory(*, control: str | None, detour: str | None, claims: Sequence[str] = ()) -> RuleSet:
     """Return the questions of the laboratory, or some of them with what stands beside these.
 
     Args:
-        control: As in `e_escape.questions`.
+        control: As in `e_escape.questions`; None if none was chosen, so that E cannot be asked.
         detour: As there.
         claims: Names of those that are asked; none for all. The controls go with B+.
 
     Raises:
-        UserError: If there is no such claim.
+        UserError: If there is no such claim, or E is asked and nothing was chosen.
     """
-    known = all_questions(control=control, detour=detour)
+    known = all_questions(**(_chosen(control, detour) or {}))
     names = [question.name for question in known]
     if unknown := [claim for claim in claims if claim not in names]:
         raise UserError(
@@ -55,6 +55,14 @@ def laboratory(*, control: str, detour: str, claims: Sequence[str] = ()) -> Rule
         )
     asked = [question for question in known if not claims or question.name in claims]
     letters = {question.name[0] for question in asked}
+    if "E" in letters and not _chosen(control, detour):
+        others = [name for name in names if not name.startswith("E")]
+        raise UserError(
+            f"laboratory.control={control or 'null'}, laboratory.detour={detour or 'null'}: E "
+            "compares arms that are chosen, and tuned, on the pilot seeds: run make pilot "
+            f'ARGS="pilot.arms=[{",".join(e_escape.TUNED)}]" and adopt what it prints, or leave E '
+            f"out with laboratory.claims=[{','.join(others)}]"
+        )
     return RuleSet(
         number=2,
         questions=(*asked, *(search_controls.OF_SEARCHED if "B" in letters else ())),
@@ -62,6 +70,10 @@ def laboratory(*, control: str, detour: str, claims: Sequence[str] = ()) -> Rule
         judge_all=_judge,
         group_size=10,
     )
+
+
+def _chosen(control: str | None, detour: str | None) -> dict[str, str] | None:
+    return {"control": control, "detour": detour} if control and detour else None
 
 
 def all_questions(
@@ -122,12 +134,13 @@ def speaking(
     asked: Sequence[Question], results: Sequence[ClaimResult], explanation: Explanation
 ) -> tuple[list[ClaimResult], list[ClaimResult], list[ClaimResult]]:
     """Return the claims that speak for an explanation, those against it, and those still open."""
-    speaks = {question.name: question.speaks for question in asked}
-    about = [result for result in results if explanation in speaks.get(result.claim, {})]
-    open_ = [result for result in about if result.verdict == "undecided"]
-    decided = [result for result in about if result.verdict != "undecided"]
-    speaks_for = [
-        (result.verdict == "supported") == speaks[result.claim][explanation] for result in decided
-    ]
-    pairs = list(zip(decided, speaks_for, strict=True))
-    return [one for one, yes in pairs if yes], [one for one, yes in pairs if not yes], open_
+    about = {question.name: question.speaks.get(explanation) for question in asked}
+
+    def having(*cases: tuple[str, bool]) -> list[ClaimResult]:
+        return [result for result in results if (result.verdict, about.get(result.claim)) in cases]
+
+    return (
+        having(("supported", True)),
+        having(("supported", False), ("contradicted", True)),
+        having(("undecided", True), ("undecided", False)),
+    )

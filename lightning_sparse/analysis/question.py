@@ -30,8 +30,9 @@ class Question:
             search did not find.
         searches_nothing: Names of its parts that hang on no search, hence on no control.
         in_short: What it says, and what its estimate is of, for a reader who sees its letter first.
-        speaks: For which explanation of the laboratory it speaks if it is supported, and (False)
-            against which; the other way round if it is contradicted.
+        speaks: For which explanation of the laboratory it speaks if it is supported, and against
+            which if it is contradicted (True); or against which it speaks if it is supported, and
+            says nothing of it otherwise (False).
         counted_by: The setting that says how many of the first seeds it is asked of, for example
             ``laboratory.num_seeds_of_search``; none if it is asked of all.
     """

@@ -12,10 +12,9 @@ from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.laboratory import ESCAPES
 from lightning_sparse.cli import report, reproduce
 from lightning_sparse.cli.slurm import submit_whole
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.execution.session import make_all, places
 from lightning_sparse.files.storage import write_text_atomic
-from lightning_sparse.pipeline.jobs import unfinished
 from lightning_sparse.planning.laboratory import plan_all, rules
 from lightning_sparse.process.locks import held
 from lightning_sparse.records import Record, RunRecord, to_json
@@ -36,18 +35,30 @@ def run(settings: Composed) -> None:
     """Make every run and path that is missing, judge them by PROTOCOL.md, section 11, and report.
 
     What is finished is read, so the same command goes on after it was killed.
+
+    Raises:
+        DivergedError: After the report, if something left the finite numbers, and is missing there.
     """
     console = Console()
     given, settings = settings, one_device_each(settings)
     jobs = plan_all(settings)
     folder = folder_of(settings)
     with held(folder / ".lock", reproduce.refuse):
-        at, is_known = places(given, console), False
-        while not is_known:
-            make_all(jobs, at, console)
+        at, diverged = places(given, console), None
+        tried, new = set[str](), jobs
+        while new:
+            try:
+                make_all(new, at, console)
+            except DivergedError as error:
+                diverged = error
+            tried |= {job.run_id for job in jobs}
             # What a search found says where it goes on.
-            is_known, jobs = not unfinished(again := plan_all(settings)), again
-        _write(settings, jobs, folder, console)
+            jobs = plan_all(settings)
+            new = [job for job in jobs if job.run_id not in tried]
+        if finished := [job for job in jobs if job.is_finished]:
+            _write(settings, finished, folder, console)
+        if diverged is not None:
+            raise diverged
 
 
 def submit(settings: Composed) -> None:

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from lightning_sparse.cli import report
 from lightning_sparse.cli.slurm import submit_whole
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.execution.session import make_all, places
 from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.planning.reproduce import check, plan_all
@@ -15,17 +15,27 @@ from lightning_sparse.settings.variants import one_device_each
 
 
 def run(settings: Composed) -> None:
-    """Make every run and path that is missing, then judge and report on all of them."""
+    """Make every run and path that is missing, then judge and report on all of them.
+
+    Raises:
+        DivergedError: After the report, if something left the finite numbers, and is missing there.
+    """
     check(settings)
     console = Console()
     given, settings = settings, one_device_each(settings)
     jobs = plan_all(settings)
     folder = report.report_dir(settings)
     with held(folder / ".lock", refuse):
-        make_all(jobs, places(given, console), console)
-        lines = [to_json(job.record()) for job in jobs]
-        write_text_atomic(folder / report.RECORDS_FILE, "\n".join(lines) + "\n")
-        report.run(settings)
+        diverged = None
+        try:
+            make_all(jobs, places(given, console), console)
+        except DivergedError as error:
+            diverged = error
+        if lines := [to_json(job.record()) for job in jobs if job.is_finished]:
+            write_text_atomic(folder / report.RECORDS_FILE, "\n".join(lines) + "\n")
+            report.run(settings)
+        if diverged is not None:
+            raise diverged
 
 
 def submit(settings: Composed) -> None:

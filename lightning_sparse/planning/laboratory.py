@@ -16,6 +16,7 @@ from lightning_sparse.analysis.measured_descents import measure_descent
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.rule_set import RuleSet
 from lightning_sparse.analysis.stronger_search import OF_DEGREES, with_steps
+from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import unfinished, with_needs
 from lightning_sparse.planning import reproduce
 from lightning_sparse.records import PathRecord
@@ -34,11 +35,12 @@ def plan_all(settings: Composed) -> list[Job]:
     """Plan every run and path that the laboratory needs, as far as can be told by what is finished.
 
     Raises:
-        UserError: If one of its seeds is a pilot seed, or a claim is none.
+        UserError: If one of its seeds is a pilot seed, or a claim is none or is asked of no seed.
     """
     asked = rules(settings)
     names = {question.name for question in asked.questions}
     chosen = settings.laboratory
+    _refuse_claims_of_no_seed(settings, asked)
     searched = chosen.seeds[: chosen.num_seeds_of_search] if "B+" in names else []
     plan = {
         "seeds": chosen.seeds,
@@ -61,6 +63,19 @@ def plan_all(settings: Composed) -> list[Job]:
         for seed in seeds:
             jobs += plan_seed(replaced(settings, {"seed": seed}))
     return list({job.run_id: job for job in jobs}.values())
+
+
+def _refuse_claims_of_no_seed(settings: Composed, asked: RuleSet) -> None:
+    """Refuse a claim that is asked for by name, and of none of the seeds."""
+    for question in asked.questions:
+        setting = question.counted_by
+        if question.name not in settings.laboratory.claims or setting is None:
+            continue
+        if not getattr(settings.laboratory, setting.partition(".")[2]):
+            raise UserError(
+                f"laboratory.claims={[*settings.laboratory.claims]}, {setting}=0: "
+                f"{question.name} is asked of no seed; say {setting}=6, or leave it out"
+            )
 
 
 def _plan_spectra(settings: Composed) -> Iterator[Job]:

@@ -267,14 +267,14 @@ def escapes_picture(findings: Findings, courses: Sequence[Course]) -> Picture:
     by_arm: Mapping[str, list[Course]] = {
         arm: own for arm in ESCAPES if (own := [course for course in courses if course.arm == arm])
     }
-    last = {arm: own[0].steps[-1] for arm, own in by_arm.items()}
+    last = {arm: max(own[0].steps) for arm, own in by_arm.items()}
     longer = {arm for arm in by_arm if last[arm] > _LONGER * min(last.values())}
     with drawing(7.4, 5.2) as figure:
         widths = [3, 2] if longer else [1]
         panels = figure.subplots(1, len(widths), sharey=True, squeeze=False, width_ratios=widths)[0]
         for arm, own in by_arm.items():
             panels[int(arm in longer)].plot(
-                own[0].steps, _geometric_means(own), label=findings.looks.words(arm),
+                *_geometric_means(own), label=findings.looks.words(arm),
                 color=findings.looks.colour(arm), linewidth=1.3,
             )  # fmt: skip
         for place, axes in enumerate(panels):
@@ -298,9 +298,12 @@ def _draw_ends(axes: Axes, findings: Findings, *, is_labelled: bool) -> None:
             axes.axhline(level, color="#5a5a5a", linewidth=1.0, linestyle=dashes, label=label)
 
 
-def _geometric_means(courses: Sequence[Course]) -> list[float]:
-    columns = zip(*(course.losses for course in courses), strict=True)
-    return [
+def _geometric_means(courses: Sequence[Course]) -> tuple[list[int], list[float]]:
+    """Average over runs at the steps that all of them were looked at, and return both."""
+    by_step = [dict(zip(course.steps, course.losses, strict=True)) for course in courses]
+    steps = sorted(set.intersection(*map(set, by_step)))
+    columns = [[losses[step] for losses in by_step] for step in steps]
+    return steps, [
         math.exp(sum(math.log(max(loss, _SMALLEST)) for loss in column) / len(column))
         for column in columns
     ]

@@ -63,8 +63,9 @@ class LaboratorySettings:
             are spread.
         num_seeds_of_search: On the first so many it is searched inside the mask as B+ asks.
         search_times: Multiples of the steps that this is done with too.
-        control: Of what trains on inside the mask, the best on the pilot seeds.
-        detour: Of the bursts that return to the mask, the better one there.
+        control: Of what trains on inside the mask, the best on the pilot seeds; None as long as
+            it was not looked for, when E is not asked.
+        detour: Of the bursts that return to the mask, the better one there; likewise.
     """
 
     seeds: Sequence[int] = setting(example="[31,32,33]")
@@ -73,8 +74,8 @@ class LaboratorySettings:
     num_seeds_of_spectra: int = setting(at_least=0)
     num_seeds_of_search: int = setting(at_least=0)
     search_times: Sequence[int] = setting(example="[4,16]")
-    control: str = setting(choices=("continued", "cyclic", "jump"))
-    detour: str = setting(choices=("burst", "burst_fade"))
+    control: str | None = setting(choices=("continued", "cyclic", "jump"))
+    detour: str | None = setting(choices=("burst", "burst_fade"))
 
 
 @dataclass(frozen=True, kw_only=True)

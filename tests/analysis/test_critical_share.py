@@ -124,10 +124,24 @@ def test_more_than_one_censored_seed_in_five_leaves_it_open():
     result = judge_few(records({**truths, **failing}), headline_sparsity=HEADLINE_SPARSITY)
     assert (result.verdict, result.qualifier) == ("undecided", ": search too weak")
     assert "censored: 2 of 6 seeds" in result.note
+    whole = judge_choice(records({**truths, **failing}), headline_sparsity=HEADLINE_SPARSITY)
+    assert (whole.verdict, whole.qualifier) == ("undecided", ": search too weak")
     one = judge_few(
         records({**truths, 31: failing[31], 32: truths[33]}), headline_sparsity=HEADLINE_SPARSITY
     )
     assert (one.verdict, one.num_seeds) == ("supported", 5)
+
+
+def test_the_whole_of_both_orders_has_the_seeds_and_the_p_of_what_decides_it():
+    """One order that needs more than a random one contradicts it, and either could have."""
+    truths = scattered(np.random.default_rng(1), random=0.1, chosen=0.1, spread=0.1)
+    for truth in truths.values():
+        truth["gradient"] = 0.6
+    whole = judge_choice(records(truths), headline_sparsity=HEADLINE_SPARSITY)
+    by_gradient, by_magnitude = whole.parts
+    assert (whole.verdict, by_magnitude.verdict) == ("contradicted", "undecided")
+    assert whole.p == pytest.approx(2 * by_gradient.p)
+    assert whole.by_seed == by_gradient.by_seed != {}
 
 
 def test_a_search_that_is_not_over_is_missing():

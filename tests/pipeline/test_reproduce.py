@@ -224,3 +224,43 @@ def _asked(sizes: Mapping[str, int], sparsity: float) -> dict[str, int]:
     first, *middle, last = sizes
     asked = {first: 0.0, **dict.fromkeys(middle, sparsity), last: min(sparsity, 0.8)}
     return {name: num_kept(size, asked[name]) for name, size in sizes.items()}
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "missing", "there"),
+    [
+        (
+            "reproduce",
+            [
+                "reproduce.claims=[D2,D4]",
+                "reproduce.sparsities=[]",
+                "tuned.learning_rate.lottery=1e30",
+            ],
+            "lottery",
+            "scratch",
+        ),
+        (
+            "laboratory",
+            ["laboratory.claims=[E1]", "tuned.learning_rate.cyclic=1e30"],
+            "cyclic",
+            "continued",
+        ),
+    ],
+)
+def test_what_diverges_is_missing_in_a_report_on_all_the_rest(
+    verb, words, missing, there, tmp_path, capsys
+):
+    few = ["reproduce.seeds=[21]", "laboratory.seeds=[21]", "reproduce.num_processes=2"]
+
+    assert main([verb, "experiment=smoke", f"runs_dir={tmp_path}", *few, *words]) == 2
+
+    assert re.match(
+        rf"error: train {missing}\w* .*, seed 21: the training loss is", capsys.readouterr().err
+    )
+    folder = tmp_path / "reproduce_smoke" / ("" if verb == "reproduce" else verb)
+    made = {
+        run.method for run in read_records(folder / "records.jsonl") if isinstance(run, RunRecord)
+    }
+    assert missing not in made
+    assert there in made
+    assert missing in (folder / "report.md").read_text()

@@ -14,7 +14,7 @@ from lightning_sparse.planning.laboratory import plan_all
 from lightning_sparse.records import to_json
 from lightning_sparse.report.document import write_report
 from lightning_sparse.report.findings import Findings
-from lightning_sparse.report.laboratory_page import Course, write_page
+from lightning_sparse.report.laboratory_page import Course, _geometric_means, write_page
 from lightning_sparse.report.readme import markers
 from lightning_sparse.settings.compose import compose_settings
 from tests.analysis.claims.test_laboratory_truth import RULES, TRUTHS, records
@@ -22,6 +22,9 @@ from tests.analysis.claims.test_stronger_search import controls
 from tests.analysis.claims.test_stronger_search import records as searched
 from tests.analysis.simulate import HEADLINE_SPARSITY
 from tests.analysis.test_critical_share import records as share_records
+
+CHOSEN = ("laboratory.control=cyclic", "laboratory.detour=burst")
+SIMULATED = ("experiment_name=simulated", *CHOSEN)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def test_it_plans_each_arm_once_a_seed_and_takes_the_runs_of_the_main_experiment
     ],
 )
 def test_on_fashion_it_asks_what_can_be_afforded_there(experiment, routes, num_seeds):
-    jobs = plan_all(compose_settings([f"experiment={experiment}"]))
+    jobs = plan_all(compose_settings([f"experiment={experiment}", *CHOSEN]))
     arms = [job.settings.method.name for job in jobs if job.kind == "train"]
     # Escapes, signs, and what they start from or end at.
     expected = {*ESCAPES, *SIGNS, "prune", "scratch"}
@@ -126,6 +129,29 @@ def test_claims_are_asked_by_name_and_the_rest_by_one_setting():
     assert sum(job.settings.path.spectrum is not None for job in some.values()) == 4
     with pytest.raises(UserError, match=r"no claim 'E3'; choose of E1, E2, F1, F2, I1, I2, G, B\+"):
         plan_all(compose_settings([*words, "laboratory.claims=[E3]"]))
+
+
+def test_what_was_not_chosen_on_pilot_seeds_or_has_no_seed_is_refused():
+    words = ["experiment=smoke", "laboratory.seeds=[31]"]
+    unchosen = [*words, "laboratory.detour=null"]
+    with pytest.raises(UserError) as caught:
+        plan_all(compose_settings(unchosen))
+    assert str(caught.value).startswith(
+        "laboratory.control=cyclic, laboratory.detour=null: E compares arms that are chosen, and "
+        "tuned, on the pilot seeds: run make pilot ARGS="
+    )
+    assert "pilot.arms=[continued,cyclic,jump,burst,burst_fade,burst_reprune" in str(caught.value)
+    assert plan_all(compose_settings([*unchosen, "laboratory.claims=[I1]"]))
+    with pytest.raises(UserError, match=r"num_seeds_of_shares=0: F2 is asked of no seed; say"):
+        plan_all(compose_settings([*words, "laboratory.claims=[I1,F2]"]))
+
+
+def test_courses_that_were_looked_at_at_other_steps_share_a_line():
+    first, second = (
+        Course(arm="cyclic", seed=seed, steps=steps, losses=[0.5] * len(steps))
+        for seed, steps in [(31, [2, 4, 6, 12]), (32, [3, 6, 9, 12])]
+    )
+    assert _geometric_means([first, second]) == ([6, 12], pytest.approx([0.5, 0.5]))
 
 
 def test_what_is_not_asked_is_not_judged_and_is_named(tmp_path):
@@ -221,7 +247,7 @@ def test_the_laboratory_is_published_with_its_page_beside_what_else_has_been_mad
     ]
     (source / "courses.jsonl").write_text("".join(json.dumps(one) + "\n" for one in courses))
     # What `make laboratory` ends with, from the records that it has left.
-    assert main(["report", "experiment_name=simulated", f"runs_dir={tmp_path}/runs"]) == 0
+    assert main(["report", *SIMULATED, f"runs_dir={tmp_path}/runs"]) == 0
     assert "5 supported" in (source / "report.md").read_text()
 
     assert main(words) == 0
@@ -238,7 +264,7 @@ def test_the_laboratory_is_published_with_its_page_beside_what_else_has_been_mad
 
 def check_published_page(target, expected, capsys):
     """``report`` draws a published page again from what is published with it."""
-    again = ["report", "experiment_name=simulated", "runs_dir=results", "reproduce.dir=simulated"]
+    again = ["report", *SIMULATED, "runs_dir=results", "reproduce.dir=simulated"]
     (target / "report.md").unlink()
     assert main(again) == 0
     assert (target / "report.md").read_bytes() == expected
@@ -255,12 +281,12 @@ def check_tables_of_pages(folder, capsys):
     """``readme`` puts table, figures and claims into one page, the table alone into another."""
     begin, end = markers("simulated, laboratory")
     page = folder / "docs" / "laboratory.md"
-    assert main(["readme", "experiment_name=simulated"]) == 2
+    assert main(["readme", *SIMULATED]) == 2
     assert "no file docs/laboratory.md" in capsys.readouterr().err
     page.parent.mkdir()
     for file in (page, folder / "README.md"):
         file.write_text(f"# Title\n\n{begin}\n{end}\n")
-    assert main(["readme", "experiment_name=simulated"]) == 0
+    assert main(["readme", *SIMULATED]) == 0
     text, short = page.read_text(), (folder / "README.md").read_text()
     assert "](../results/simulated/laboratory/figures/escapes.png)" in text
     assert "figures/shares.png" not in text  # no share was freed

@@ -20,6 +20,9 @@ ARMS = (
 )  # fmt: skip
 """Everything that the scratch solution is trained on by; E1 judges two of them."""
 
+TUNED = tuple(arm for arm in ARMS if not arm.endswith("_5"))
+"""Those with a learning rate of their own; what is five times as long takes that of the other."""
+
 CONTROLS = ("continued", "cyclic", "jump")
 DETOURS = ("burst", "burst_fade")
 

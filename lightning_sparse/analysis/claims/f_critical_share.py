@@ -71,9 +71,22 @@ def judge_choice(experiment: ExperimentRecords, *, headline_sparsity: float) -> 
         }
         part = F2.part(order, f"Fewer coordinates suffice if {words} choose them.")
         parts.append(_judged(part, values, [random, chosen], [*lacking, *missing]))
+    return _combined(parts)
+
+
+def _combined(parts: Sequence[ClaimResult]) -> ClaimResult:
+    """Join the two orders: supported if both are, contradicted if one is, at twice its p."""
     whole = dataclasses.replace(F2, refuted="contradicted").combine(parts)
+    shown = next(
+        part for part in parts if (part.verdict, part.estimate) == (whole.verdict, whole.estimate)
+    )
     ps = [part.p for part in parts if part.p is not None]
-    return dataclasses.replace(whole, rules=2, p=max(ps, default=None))
+    p = max(ps, default=None)
+    if whole.verdict == "contradicted" and shown.p is not None:
+        p = min(1.0, len(parts) * shown.p)
+    undecided = [part.qualifier for part in parts if part.verdict == "undecided"]
+    qualifier = max(undecided) if whole.verdict == "undecided" else ""
+    return dataclasses.replace(whole, rules=2, p=p, qualifier=qualifier, by_seed=shown.by_seed)
 
 
 def _found(

@@ -153,7 +153,8 @@ def test_what_speaks_for_an_explanation_turns_round_with_the_verdict():
     )
     names = [[one.claim for one in group] for group in speaking(RULES.questions, true, "time")]
     assert names == [[], ["E1"], []]
-    assert [one.claim for one in speaking(RULES.questions, false, "time")[0]] == ["E1"]
+    # That a detour does not help is no reason to think that more time would.
+    assert speaking(RULES.questions, false, "time") == ([], [], [])
     assert [one.claim for one in speaking(RULES.questions, true, "start")[0]] == ["I1", "I2"]
     assert [one.claim for one in speaking(RULES.questions, false, "subspace")[1]] == [
         "E1",
