@@ -73,7 +73,7 @@ def test_a_best_rate_at_the_edge_of_what_was_tried_is_named(best, is_at_edge):
 
 def test_the_published_pilot_of_digits_resnet_would_have_been_questioned():
     # Scratch and dense were best at an end of what was tried for them.
-    file = Path(__file__).parents[2] / "results" / "digits_resnet" / "pilot.jsonl"
+    file = Path(__file__).parents[2] / "results" / "rules_1" / "digits_resnet" / "pilot.jsonl"
     entries = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     named = {remark.partition("=")[0] for remark in edge_remarks(entries)}
     assert {"tuned.learning_rate.scratch", "tuned.learning_rate.dense"} <= named
