@@ -1,11 +1,12 @@
 """``lightning-sparse methods``: tune, train and set beside each other. No torch in here."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from lightning_sparse.analysis.claim import to_json
+from lightning_sparse.analysis.claim import ClaimResult, to_json
 from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.method_rules import METHOD_RULES
 from lightning_sparse.analysis.needs import arms_of
@@ -19,6 +20,7 @@ from lightning_sparse.pipeline.places import AbstractPlaces
 from lightning_sparse.planning.methods import by_depth, check, plan_all
 from lightning_sparse.planning.pilot import plan_arm, plan_stage, trials_of
 from lightning_sparse.process.locks import held
+from lightning_sparse.records import Record
 from lightning_sparse.records import to_json as record_json
 from lightning_sparse.report.methods_page import write_methods
 from lightning_sparse.report.pages import PAGE
@@ -72,6 +74,15 @@ def report(settings: Composed, console: Console) -> None:
     """Judge the claims whose arms are all there, and write the page."""
     folder = methods_dir(settings)
     records = read_experiment(folder / RECORDS_FILE, settings)
+    claims = judged(settings, records)
+    write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
+    title = settings.reproduce.title
+    write_methods(records, claims, arms(settings), title=title, folder=folder)
+    say_verdicts(claims, folder / PAGE, console)
+
+
+def judged(settings: Composed, records: Sequence[Record]) -> list[ClaimResult]:
+    """Judge the claims whose arms are all there."""
     rules, without_masks = METHOD_RULES, unmasked(settings)
     named = set(settings.methods.arms)
     asked = [
@@ -80,11 +91,7 @@ def report(settings: Composed, console: Console) -> None:
         if named.issuperset(sum(arms_of(question.needs, without_masks), ()))
     ]
     experiment = ExperimentRecords.from_records(records)
-    claims = rules.judge_all(asked, experiment, settings.sparsity)
-    write_text_atomic(folder / CLAIMS_FILE, to_json(claims))
-    title = settings.reproduce.title
-    write_methods(records, claims, arms(settings), title=title, folder=folder)
-    say_verdicts(claims, folder / PAGE, console)
+    return rules.judge_all(asked, experiment, settings.sparsity)
 
 
 def methods_dir(settings: Composed) -> Path:

@@ -6,11 +6,12 @@ from rich.console import Console
 
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.triples import judge_triples
-from lightning_sparse.cli import laboratory
+from lightning_sparse.cli import laboratory, methods
 from lightning_sparse.cli.publish import HEADLINE_FILE, SEARCH_FILE, results_dir
 from lightning_sparse.cli.report import RECORDS_FILE, read_experiment
 from lightning_sparse.planning.laboratory import rules as rules_of_laboratory
 from lightning_sparse.records import NEWEST_RULES
+from lightning_sparse.report import methods_page
 from lightning_sparse.report.laboratory_page import FIGURES
 from lightning_sparse.report.readme import (
     explained,
@@ -21,10 +22,12 @@ from lightning_sparse.report.readme import (
     picture,
     update_page,
 )
+from lightning_sparse.settings.arms import arms
 from lightning_sparse.settings.compose import Composed
 
 README, RESULTS_PAGE = Path("README.md"), Path("docs/results.md")
 LABORATORY_PAGE = Path("docs/laboratory.md")
+METHODS_PAGE = Path("docs/methods.md")
 _SEARCH = "How far the loss climbs inside the mask, against the steps of the fit, seed by seed"
 
 
@@ -33,8 +36,12 @@ def run(settings: Composed) -> None:
 
     ``report.rules=1`` takes the records that were published under rules 1. The README shows what
     it has markers for, in one row per claim; the page of results shows everything, and a page of
-    its own the laboratory's table and figures, where it has been published.
+    its own the laboratory's table and figures, where it has been published. Methods beside each
+    other have their table and figure on the page of methods.
     """
+    if settings.methods.arms:
+        _show_methods(settings)
+        return
     of_laboratory = results_dir(settings.experiment_name, NEWEST_RULES) / laboratory.PLACE
     if settings.report.rules in {None, NEWEST_RULES} and (of_laboratory / RECORDS_FILE).is_file():
         _show_laboratory(settings, of_laboratory)
@@ -56,6 +63,16 @@ def run(settings: Composed) -> None:
         short = f"{picture(figure, README)}\n\n{in_short(records, claims)}"
         update_page(README, name, short)
     Console().print(f"{RESULTS_PAGE} shows {folder}", highlight=False)
+
+
+def _show_methods(settings: Composed) -> None:
+    folder = results_dir(settings.experiment_name, NEWEST_RULES)
+    records = read_experiment(folder / RECORDS_FILE, settings)
+    claims = methods.judged(settings, records)
+    shown = picture(folder / methods_page.FIGURE, METHODS_PAGE, methods_page.WORDS)
+    table = methods_page.in_markdown(records, claims, arms(settings))
+    update_page(METHODS_PAGE, settings.experiment_name, f"{shown}\n\n{table}")
+    Console().print(f"{METHODS_PAGE} shows {folder}", highlight=False)
 
 
 def _show_laboratory(settings: Composed, folder: Path) -> None:

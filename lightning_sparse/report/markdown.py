@@ -40,6 +40,11 @@ def render_markdown(document: Document, figures: str = "figures") -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def render_blocks(blocks: Sequence[Block]) -> str:
+    """Write blocks without pictures, for a page that has other things too."""
+    return "\n\n".join(_block(block, "") for block in blocks)
+
+
 def render_table(table: Table) -> str:
     """Write a table, its caption above it."""
     rules = ["---:" if column in table.numeric else "---" for column in table.columns]

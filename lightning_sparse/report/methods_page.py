@@ -14,6 +14,7 @@ from lightning_sparse.report.blocks import Block, Document, Paragraph, Picture, 
 from lightning_sparse.report.claims_tables import verdict_sentence, verdict_table
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.endpoint_tables import counts, mean_with_margin
+from lightning_sparse.report.markdown import render_blocks
 from lightning_sparse.report.pages import write_pages
 from lightning_sparse.report.sparsity_figure import accuracy_on_test, training_loss, use_log_scale
 from lightning_sparse.report.style import NONE, Looks, nominal, percent
@@ -72,9 +73,26 @@ def make_document(
         asked += [verdict_table(claims, has_rules=False), _rules(claims)]
     return Document(
         title=title,
-        opening=[_picture(rows), _table(rows, looks), *_notes(rows, looks)],
+        opening=[_picture(rows), *_listed(rows, looks)],
         sections=[Section("What was asked of them", asked)],
     )
+
+
+FIGURE = "figures/methods.png"
+WORDS = "What each method reaches, by its number in the table, against the operations of training"
+
+
+def in_markdown(
+    records: Sequence[Record], claims: Sequence[ClaimResult], arms: Mapping[str, Arm]
+) -> str:
+    """Write table, notes and verdicts for a page beside others, without figure and rules."""
+    blocks = _listed(compared(records), Looks(arms))
+    asked = [verdict_table(claims, has_rules=False)] if claims else []
+    return render_blocks([*blocks, Paragraph(verdict_sentence(claims)), *asked])
+
+
+def _listed(rows: Sequence[Comparison], looks: Looks) -> list[Block]:
+    return [_table(rows, looks), *_notes(rows, looks)]
 
 
 def _table(rows: Sequence[Comparison], looks: Looks) -> Table:

@@ -14,6 +14,7 @@ from lightning_sparse.pipeline.runner import run_here
 from lightning_sparse.planning.pilot import trials_of
 from lightning_sparse.planning.runs import plan_training
 from lightning_sparse.records import read_records
+from lightning_sparse.report.readme import markers
 from lightning_sparse.settings.compose import compose_settings
 
 ARMS = ["random", "rigl", "prune", "scratch", "rigl_twice"]
@@ -95,6 +96,22 @@ def test_what_is_published_is_the_page_with_its_figure_records_and_pilot(
         assert (published / name).read_bytes() == (runs_dir / "methods" / name).read_bytes()
     shown = re.search(r"!\[methods\]\((.*?)\)", (published / "report.md").read_text())[1]
     assert (published / shown).is_file()
+    check_page_of_methods(tmp_path)
+
+
+def check_page_of_methods(folder):
+    """`readme` puts table, figure and verdicts into the page of methods, twice the same."""
+    begin, end = markers("smoke")
+    page = folder / "docs" / "methods.md"
+    page.parent.mkdir()
+    page.write_text(f"# Methods\n\n{begin}\n{end}\n\nRigL.\n")
+    for _ in range(2):
+        assert main(["readme", *WORDS[1:]]) == 0
+        text = page.read_text()
+        assert "](../results/smoke/figures/methods.png)" in text
+        assert len(re.findall(r"^\| \d+ \| ", text, flags=re.MULTILINE)) == len(ARMS)
+        assert re.findall(r"^\| (R\d)[ :]", text, flags=re.MULTILINE) == ["R1", "R4"]
+        assert text.endswith("\n\nRigL.\n")
 
 
 @pytest.mark.parametrize(
