@@ -12,8 +12,8 @@ from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.laboratory import ESCAPES
 from lightning_sparse.cli import report, reproduce
 from lightning_sparse.cli.slurm import submit_whole
-from lightning_sparse.errors import DivergedError, UserError
-from lightning_sparse.execution.session import make_all, places
+from lightning_sparse.errors import UserError
+from lightning_sparse.execution.session import make_all_that_converge, places
 from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.planning.laboratory import plan_all, rules
 from lightning_sparse.process.locks import held
@@ -47,10 +47,7 @@ def run(settings: Composed) -> None:
         at, diverged = places(given, console), None
         tried, new = set[str](), jobs
         while new:
-            try:
-                make_all(new, at, console)
-            except DivergedError as error:
-                diverged = error
+            diverged = make_all_that_converge(new, at, console) or diverged
             tried |= {job.run_id for job in jobs}
             # What a search found says where it goes on.
             jobs = plan_all(settings)

@@ -13,7 +13,7 @@ from lightning_sparse.analysis.needs import arms_of
 from lightning_sparse.cli.pilot import best_of, entries_of, make_trials
 from lightning_sparse.cli.report import CLAIMS_FILE, RECORDS_FILE, read_experiment, say_verdicts
 from lightning_sparse.errors import UserError
-from lightning_sparse.execution.session import make_all, places
+from lightning_sparse.execution.session import make_all_that_converge, places
 from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.pipeline.jobs import with_needs
 from lightning_sparse.pipeline.places import AbstractPlaces
@@ -32,7 +32,11 @@ PILOT_FILE = "pilot.jsonl"
 
 
 def run(settings: Composed) -> None:
-    """Tune every arm on the pilot seeds, train all on the report seeds, judge and report."""
+    """Tune every arm on the pilot seeds, train all on the report seeds, judge and report.
+
+    Raises:
+        DivergedError: After the report, if something left the finite numbers, and is missing there.
+    """
     check(settings)
     console = Console()
     at, settings = places(settings, console), one_device_each(settings)
@@ -41,10 +45,12 @@ def run(settings: Composed) -> None:
         if settings.methods.tunes:
             settings = tuned(settings, at, folder / PILOT_FILE, console)
         jobs = plan_all(settings)
-        make_all(jobs, at, console)
-        lines = [record_json(job.record()) for job in with_needs(jobs)]
-        write_text_atomic(folder / RECORDS_FILE, "\n".join(lines) + "\n")
-        report(settings, console)
+        diverged = make_all_that_converge(jobs, at, console)
+        if lines := [record_json(job.record()) for job in with_needs(jobs) if job.is_finished]:
+            write_text_atomic(folder / RECORDS_FILE, "\n".join(lines) + "\n")
+            report(settings, console)
+        if diverged is not None:
+            raise diverged
 
 
 def tuned(settings: Composed, at: AbstractPlaces, file: Path, console: Console) -> Composed:

@@ -4,8 +4,8 @@ from rich.console import Console
 
 from lightning_sparse.cli import report
 from lightning_sparse.cli.slurm import submit_whole
-from lightning_sparse.errors import DivergedError, UserError
-from lightning_sparse.execution.session import make_all, places
+from lightning_sparse.errors import UserError
+from lightning_sparse.execution.session import make_all_that_converge, places
 from lightning_sparse.files.storage import write_text_atomic
 from lightning_sparse.planning.reproduce import check, plan_all
 from lightning_sparse.process.locks import held
@@ -26,11 +26,7 @@ def run(settings: Composed) -> None:
     jobs = plan_all(settings)
     folder = report.report_dir(settings)
     with held(folder / ".lock", refuse):
-        diverged = None
-        try:
-            make_all(jobs, places(given, console), console)
-        except DivergedError as error:
-            diverged = error
+        diverged = make_all_that_converge(jobs, places(given, console), console)
         if lines := [to_json(job.record()) for job in jobs if job.is_finished]:
             write_text_atomic(folder / report.RECORDS_FILE, "\n".join(lines) + "\n")
             report.run(settings)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from rich.console import Console
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.execution.launch import is_first_of_run
 from lightning_sparse.execution.worker import look_at, run_job
 from lightning_sparse.pipeline.jobs import unfinished, with_needs
@@ -78,6 +78,21 @@ def make_all(
     _check_ranks(unfinished(jobs))
     look = functools.partial(look_at, jobs if looked_at is None else looked_at)
     run_jobs(jobs, run_job, places=at, console=console, first=look)
+
+
+def make_all_that_converge(
+    jobs: Sequence[Job], at: AbstractPlaces, console: Console
+) -> DivergedError | None:
+    """Make several jobs as `make_all` does; return what to raise once the others are reported.
+
+    Raises:
+        UserError: If one failed otherwise than by leaving the finite numbers.
+    """
+    try:
+        make_all(jobs, at, console)
+    except DivergedError as error:
+        return error
+    return None
 
 
 def _check_ranks(jobs: Sequence[Job]) -> None:
