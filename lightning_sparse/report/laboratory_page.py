@@ -48,7 +48,7 @@ from lightning_sparse.report.style import NONE, listed, number, percent
 QUESTION = (
     "Training from a new random start inside a good sparse mask ends above what pruning reaches "
     "with that mask, and the paper closes with the remark that extra dimensions may be needed to "
-    "get away from there. Is it the subspace, the start, or the time?"
+    "get away from there. Is it the subspace, the mask, the start, or the time?"
 )
 
 
@@ -192,7 +192,7 @@ def explanations_table(asked: Sequence[Question], claims: Sequence[ClaimResult])
         columns=["explanation", "speaks for it", "speaks against it", "undecided"],
         rows=rows,
         caption=(
-            "Three explanations of the gap on the same seeds and the same masks; of each claim the "
+            "Explanations of the gap, on the same seeds and given masks; of each claim the "
             "verdict, the estimate with its 95 % interval, and the number of seeds."
         ),
     )

@@ -46,14 +46,17 @@ def page(tmp_path_factory):
 def test_each_explanation_has_what_speaks_for_and_against_it_with_its_numbers(page):
     text = (page / "report.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| The ")]
-    assert [row.split(":")[0] for row in rows] == ["| The subspace", "| The start", "| The time"]
-    subspace, start, time = (row.split(" | ") for row in rows)
+    assert [row.split(":")[0] for row in rows] == [
+        "| The subspace", "| The mask", "| The start", "| The time"
+    ]  # fmt: skip
+    subspace, mask, start, time = (row.split(" | ") for row in rows)
     assert "E1" in subspace[1]
     assert "E2" in subspace[1]
     assert "G" in subspace[1]
     assert "n = 10" in subspace[1]
     # Each claim on a line of its own, with its numbers below.
     assert subspace[1].count("<br>") == 2 * subspace[1].count("n = 10") - 1
+    assert "E3" in mask[1]
     assert "I1" in start[1]
     assert "E1" in time[2]
 
@@ -127,8 +130,10 @@ def test_claims_are_asked_by_name_and_the_rest_by_one_setting():
         "straight line signs:end to prune:end, seed 31"
     ]
     assert sum(job.settings.path.spectrum is not None for job in some.values()) == 4
-    with pytest.raises(UserError, match=r"no claim 'E3'; choose of E1, E2, F1, F2, I1, I2, G, B\+"):
-        plan_all(compose_settings([*words, "laboratory.claims=[E3]"]))
+    with pytest.raises(
+        UserError, match=r"no claim 'E4'; choose of E1, E2, E3, F1, F2, I1, I2, G, B\+"
+    ):
+        plan_all(compose_settings([*words, "laboratory.claims=[E4]"]))
 
 
 def test_what_was_not_chosen_on_pilot_seeds_or_has_no_seed_is_refused():
@@ -162,7 +167,7 @@ def test_what_is_not_asked_is_not_judged_and_is_named(tmp_path):
     assert [claim.claim for claim in claims] == ["E2", "I1"]
     findings = Findings(found, HEADLINE_SPARSITY, asked)
     write_page(findings, claims, [], title="Simulated", folder=tmp_path)
-    assert "Not asked here: E1, F1, F2, I2, G and B+." in (tmp_path / "report.md").read_text()
+    assert "Not asked here: E1, E3, F1, F2, I2, G and B+." in (tmp_path / "report.md").read_text()
 
 
 def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_listed(tmp_path):
@@ -248,7 +253,7 @@ def test_the_laboratory_is_published_with_its_page_beside_what_else_has_been_mad
     (source / "courses.jsonl").write_text("".join(json.dumps(one) + "\n" for one in courses))
     # What `make laboratory` ends with, from the records that it has left.
     assert main(["report", *SIMULATED, f"runs_dir={tmp_path}/runs"]) == 0
-    assert "5 supported" in (source / "report.md").read_text()
+    assert "6 supported" in (source / "report.md").read_text()
 
     assert main(words) == 0
     target = tmp_path / "results" / "simulated" / "laboratory"
@@ -292,6 +297,6 @@ def check_tables_of_pages(folder, capsys):
     assert "figures/shares.png" not in text  # no share was freed
     for written in (text, short):
         assert "detour beats staying inside, ratio of losses: 1." in written
-        assert len([line for line in written.splitlines() if line.startswith("| The ")]) == 3
+        assert len([line for line in written.splitlines() if line.startswith("| The ")]) == 4
     assert [line[:6] for line in text.splitlines() if line.startswith("| E1")] == ["| E1 |"]
     assert "| E1 |" not in short

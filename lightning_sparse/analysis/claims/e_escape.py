@@ -1,12 +1,13 @@
-"""Claims E1 and E2: does a detour through dense space leave the scratch solution behind?"""
+"""Claims E1 to E3: does a detour through dense space leave the scratch solution behind?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from lightning_sparse.analysis.claim import Claim, ClaimResult
 from lightning_sparse.analysis.evidence import run_evidence
 from lightning_sparse.analysis.experiment import ExperimentRecords, Route
+from lightning_sparse.analysis.explanations import Explanation
 from lightning_sparse.analysis.mean_claim import judge_mean
 from lightning_sparse.analysis.measured_descents import BARRIER_RULE, SHARE_RULE, MeasuredDescent
 from lightning_sparse.analysis.needs import Needed
@@ -35,14 +36,19 @@ E2 = ShareClaim(
 )
 
 
-def questions(*, control: str, detour: str) -> tuple[Question, Question]:
-    """Return E1 and E2.
+OTHER_MASK = "burst_reprune"
+
+_UNIT = "training loss of the control over that of the detour, geometric mean; claimed above 1"
+
+
+def questions(*, control: str, detour: str) -> tuple[Question, ...]:
+    """Return E1, E2 and E3.
 
     Args:
         control: Of `CONTROLS` the one that was the best on the pilot seeds.
         detour: Of `DETOURS` likewise.
     """
-    claim = Claim(
+    same = Claim(
         name="E1",
         statement=(
             "A detour through the space of all weights that returns to the same mask ends at a "
@@ -53,17 +59,26 @@ def questions(*, control: str, detour: str) -> tuple[Question, Question]:
             "cross-entropy on the training subset: the best of continued, cyclic and jump, and the "
             "better of burst and burst_fade, both chosen on the pilot seeds."
         ),
-        unit="training loss of the control over that of the detour, geometric mean; claimed above "
-        "1",
+        unit=_UNIT,
         side="above",
         scale="log",
     )
-    points = (f"{control}:end", f"{detour}:end")
+    other = Claim(
+        name="E3",
+        statement=(
+            "A detour through the space of all weights that ends in another mask, of the largest "
+            "weights of each layer and as many, ends at a lower training loss than as many steps "
+            "inside the given one."
+        ),
+        rule=f"As E1, of {control}:end and {OTHER_MASK}:end.",
+        unit=_UNIT,
+        side="above",
+        scale="log",
+    )
     return (
-        Question(
-            claim=claim,
-            needs=(Needed(points=points),),
-            judge=partial(_judge, claim, points),
+        _compared(
+            same,
+            (control, detour),
             in_short="detour beats staying inside, ratio of losses",
             speaks={"subspace": True, "time": False},
         ),
@@ -74,6 +89,25 @@ def questions(*, control: str, detour: str) -> tuple[Question, Question]:
             in_short="no barrier from the burst to P, share of seeds",
             speaks={"subspace": True},
         ),
+        _compared(
+            other,
+            (control, OTHER_MASK),
+            in_short="detour into another mask beats staying, ratio of losses",
+            speaks={"mask": True},
+        ),
+    )
+
+
+def _compared(
+    claim: Claim, arms: tuple[str, str], *, in_short: str, speaks: Mapping[Explanation, bool]
+) -> Question:
+    points = tuple(f"{arm}:end" for arm in arms)
+    return Question(
+        claim=claim,
+        needs=(Needed(points=points),),
+        judge=partial(_judge, claim, points),
+        in_short=in_short,
+        speaks=speaks,
     )
 
 

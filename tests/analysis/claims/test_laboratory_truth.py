@@ -84,7 +84,7 @@ def records(generator, losses, barrier, promise):
 def losses(*, burst, signs, null=SCRATCH):
     return {
         "prune": PRUNED, "scratch": SCRATCH, "cyclic": 0.1, "burst": burst, "signs": signs,
-        "signs_shuffled": null,
+        "signs_shuffled": null, "burst_reprune": burst,
     }  # fmt: skip
 
 
@@ -128,13 +128,13 @@ def verdicts(truth):
     }
 
 
-@pytest.mark.parametrize("claim", ["E1", "E2", "I1", "I2", "G"])
+@pytest.mark.parametrize("claim", ["E1", "E2", "E3", "I1", "I2", "G"])
 def test_what_is_true_is_supported_and_what_is_false_contradicted(claim):
     assert verdicts("true")[claim].get("supported", 0) >= 0.8
     assert verdicts("false")[claim].get("contradicted", 0) >= 0.8
 
 
-@pytest.mark.parametrize("claim", ["E1", "E2", "I1", "I2", "G"])
+@pytest.mark.parametrize("claim", ["E1", "E2", "E3", "I1", "I2", "G"])
 def test_what_is_neither_is_rarely_decided(claim):
     even = verdicts("even")[claim]
     # 2.5 % are expected on either side; at most 5 % may be.
