@@ -17,7 +17,7 @@ class UserError(Exception):
 
 
 class DivergedError(UserError):
-    """Weights or losses left the finite numbers; of settings that are only tried, an answer."""
+    """Training left the finite numbers or came to a stop; of settings that are tried, an answer."""
 
 
 class NotHereError(UserError):

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError
 from lightning_sparse.sparsity.checks import check_sparsity
 from lightning_sparse.sparsity.masks import Weights
 from lightning_sparse.sparsity.view import SparseView
@@ -114,7 +114,7 @@ def averages_of(view: SparseView) -> Weights:
     """Return what `AveragedGradient` has gathered.
 
     Raises:
-        UserError: If all of it is zero.
+        DivergedError: If all of it is zero.
     """
     return _telling(view.state[_AVERAGE], view.step)
 
@@ -128,10 +128,10 @@ def _telling(gradients: Weights, step: int) -> Weights:
     """Refuse gradients that say nothing.
 
     Raises:
-        UserError: If all of them are zero.
+        DivergedError: If all of them are zero.
     """
     if not bool(torch.stack([gradient.any() for gradient in gradients.values()]).any()):
-        raise UserError(
+        raise DivergedError(
             f"step {step}: every gradient is zero, so none says where weights grow; the "
             "network has stopped learning: lower the learning rate or sparsity"
         )

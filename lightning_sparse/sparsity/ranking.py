@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lightning_sparse.errors import DivergedError, UserError
+from lightning_sparse.errors import DivergedError
 from lightning_sparse.sparsity.distributions import AbstractDistribution
 from lightning_sparse.sparsity.masks import (
     Masks,
@@ -142,12 +142,13 @@ def check_scores(scores: Weights, *, of: str, remedy: str) -> None:
     """Refuse scores that rank nothing: all of them zero, or one that is no number.
 
     Raises:
-        UserError: If all are zero.
-        DivergedError: If one is no number.
+        DivergedError: Saying which.
     """
     ends = [end for score in scores.values() if score.numel() for end in score.aminmax()]
     largest = float(torch.stack(ends).abs().max())
     if largest == 0:
-        raise UserError(f"{of}: all scores are zero, so no weight is better than another; {remedy}")
+        raise DivergedError(
+            f"{of}: all scores are zero, so no weight is better than another; {remedy}"
+        )
     if not math.isfinite(largest):
         raise DivergedError(f"{of}: a score is {largest}; {remedy}")

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.sparsity.growth import AtRandom, LargestGradient, SmallestGradient
 from lightning_sparse.sparsity.regrowth import (
     SwapSchedule,
@@ -111,7 +111,7 @@ def test_growth_scores_say_what_their_names_say():
 def test_gradients_that_are_all_zero_end_the_run_in_one_line():
     gradients = {"a": torch.zeros(3)}
     view = SparseView(step=4, weights=gradients, masks={}, gradients=lambda: gradients)
-    with pytest.raises(UserError, match=r"^step 4: every gradient is zero, so none says where"):
+    with pytest.raises(DivergedError, match=r"^step 4: every gradient is zero, so none says where"):
         LargestGradient().scores(view)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_sparse.errors import UserError
+from lightning_sparse.errors import DivergedError, UserError
 from lightning_sparse.sparsity.distributions import ErdosRenyiKernel, Uniform
 from lightning_sparse.sparsity.growth import AveragedGradient
 from lightning_sparse.sparsity.masks import kept_and_prunable
@@ -128,7 +128,7 @@ def test_an_average_that_is_zero_everywhere_ends_the_run_in_one_line():
     view = SparseView(
         step=5, weights=zeros, masks={"a": torch.arange(9) < 5}, gradients=lambda: zeros, state={}
     )
-    with pytest.raises(UserError, match=r"^step 5: every gradient is zero"):
+    with pytest.raises(DivergedError, match=r"^step 5: every gradient is zero"):
         momentum(distribution=Uniform()).updated_masks(view)
 
 
