@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from lightning_sparse.analysis.claim import ClaimResult
 from lightning_sparse.analysis.costs import Comparison, compared
@@ -194,6 +195,9 @@ def _draw(axes: Axes, rows: Sequence[Comparison], measure: Callable[[RunRecord],
         axes.plot(flops, mean, "o", color="#0072b2", markersize=4, zorder=3)
         axes.annotate(str(number), (flops, mean), (3, 3), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
+    # Less than two decades would otherwise be labelled at every digit, one label over the next.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("training FLOPs")
     room = 0.05 * (max(seen) - min(seen)) if seen else 0.0
     axes.set_ylim(max(min(seen) - room, min(seen) / 2), max(seen) + room) if room else None
