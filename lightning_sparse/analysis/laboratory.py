@@ -46,7 +46,7 @@ def laboratory(*, control: str | None, detour: str | None, claims: Sequence[str]
     Raises:
         UserError: If there is no such claim, or E is asked and nothing was chosen.
     """
-    known = all_questions(**(_chosen(control, detour) or {}))
+    known = all_questions(control=control, detour=detour)
     names = [question.name for question in known]
     if unknown := [claim for claim in claims if claim not in names]:
         raise UserError(
@@ -55,13 +55,13 @@ def laboratory(*, control: str | None, detour: str | None, claims: Sequence[str]
         )
     asked = [question for question in known if not claims or question.name in claims]
     letters = {question.name[0] for question in asked}
-    if "E" in letters and not _chosen(control, detour):
+    if "E" in letters and not (control and detour):
         others = [name for name in names if not name.startswith("E")]
         raise UserError(
             f"laboratory.control={control or 'null'}, laboratory.detour={detour or 'null'}: E "
             "compares arms that are chosen, and tuned, on the pilot seeds: run make pilot "
-            f'ARGS="pilot.arms=[{",".join(e_escape.TUNED)}]" and adopt what it prints, or leave E '
-            f"out with laboratory.claims=[{','.join(others)}]"
+            f'EXPERIMENT=NAME ARGS="pilot.arms=[{",".join(e_escape.TUNED)}]" and adopt what it '
+            f"prints, or leave E out with laboratory.claims=[{','.join(others)}]"
         )
     return RuleSet(
         number=2,
@@ -72,21 +72,17 @@ def laboratory(*, control: str | None, detour: str | None, claims: Sequence[str]
     )
 
 
-def _chosen(control: str | None, detour: str | None) -> dict[str, str] | None:
-    return {"control": control, "detour": detour} if control and detour else None
-
-
-def all_questions(
-    *, control: str = e_escape.CONTROLS[0], detour: str = e_escape.DETOURS[0]
-) -> tuple[Question, ...]:
+def all_questions(*, control: str | None = None, detour: str | None = None) -> tuple[Question, ...]:
     """Return every claim that can be asked.
 
     Args:
-        control: As in `e_escape.questions`.
+        control: As in `e_escape.questions`; None for any, where only names and words matter.
         detour: As there.
     """
     return (
-        *e_escape.questions(control=control, detour=detour),
+        *e_escape.questions(
+            control=control or e_escape.CONTROLS[0], detour=detour or e_escape.DETOURS[0]
+        ),
         *f_critical_share.QUESTIONS,
         *i_signs.QUESTIONS,
         g_descent.QUESTION,

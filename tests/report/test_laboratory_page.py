@@ -143,7 +143,8 @@ def test_what_was_not_chosen_on_pilot_seeds_or_has_no_seed_is_refused():
         plan_all(compose_settings(unchosen))
     assert str(caught.value).startswith(
         "laboratory.control=cyclic, laboratory.detour=null: E compares arms that are chosen, and "
-        "tuned, on the pilot seeds: run make pilot ARGS="
+        "tuned, on the pilot seeds: run make pilot EXPERIMENT=NAME "
+        "ARGS="
     )
     assert "pilot.arms=[continued,cyclic,jump,burst,burst_fade,burst_reprune" in str(caught.value)
     assert plan_all(compose_settings([*unchosen, "laboratory.claims=[I1]"]))
