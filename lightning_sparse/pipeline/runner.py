@@ -94,11 +94,15 @@ def run_here(jobs: Sequence[AnyJob], execute: Execute, *, console: Console) -> N
 
 @dataclass
 class _Schedule:
-    """What waits, what failed, and what cannot begin for that."""
+    """What waits, what failed, what cannot begin for that, and the place of each in the plan."""
 
     waiting: list[AnyJob]
     failures: list[tuple[AnyJob, Outcome]] = field(default_factory=list)
     dropped: list[AnyJob] = field(default_factory=list)
+    place: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.place = {job.run_id: number for number, job in enumerate(self.waiting)}
 
     def next_ready(self, running: Sequence[AnyJob]) -> AnyJob | None:
         """Take the best job to begin now, if the needs of any are all finished."""
@@ -129,9 +133,14 @@ def _and_others(number: int) -> str:
 
 
 def _describe(schedule: _Schedule) -> str:
-    """Say every error once, with the first job that met it."""
+    """Say every error once, with the first job that met it, in the order of the plan.
+
+    Which job ended first is chance, so that the order of ends would say something else each time.
+    """
     titles: dict[str | None, list[str]] = {}
-    for job, outcome in schedule.failures:
+    for job, outcome in sorted(
+        schedule.failures, key=lambda failure: schedule.place[failure[0].run_id]
+    ):
         titles.setdefault(outcome.error, []).append(job.title)
     lines = [
         f"{first}{_and_others(len(others))}: {error}" for error, (first, *others) in titles.items()

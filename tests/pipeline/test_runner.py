@@ -132,9 +132,16 @@ def test_a_failure_drops_what_needs_it_and_nothing_else(tmp_path, console):
 def test_leaving_the_finite_numbers_is_told_from_what_is_no_answer(tmp_path, console, others):
     deeds = ["diverge", "diverge", *others]
     jobs = [job(tmp_path, str(number), deed) for number, deed in enumerate(deeds)]
-    with pytest.raises(UserError, match=r"the training loss is nan in 0; ") as caught:
+    with pytest.raises(UserError, match=r"the training loss is nan in 0") as caught:
         run(jobs, console)
     assert isinstance(caught.value, DivergedError) != bool(others)
+
+
+def test_errors_come_in_the_order_of_the_plan_not_of_the_ends(tmp_path, console):
+    jobs = [job(tmp_path, str(number), "refuse", cost=number) for number in range(3)]
+    with pytest.raises(UserError, match=r"^job 0: value=0: .*; job 1: value=1: .*; job 2: "):
+        run(jobs, console, num_processes=1)
+    assert [name for event, name in events(tmp_path) if event == "begin"] == ["2", "1", "0"]
 
 
 def test_one_error_of_many_jobs_is_said_once(tmp_path, console):
