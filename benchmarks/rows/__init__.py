@@ -15,6 +15,7 @@ ROWS = (
     "path_evaluation",
     "checkpoint",
     "command_line",
+    "reproduce",
     "memory",
     "growth",
 )

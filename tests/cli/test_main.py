@@ -104,7 +104,7 @@ def test_an_interrupt_is_one_line_and_its_own_status(monkeypatch, capsys):
         ),
         (["reproduce", "reproduce.seeds=[a]"], "reproduce.seeds=['a']: must be a list of integers"),
         (["reproduce", "mask_source=runs/x"], "mask_source=runs/x: is for single runs"),
-        (["pilot", "pilot.seeds=[31]"], "pilot.seeds=[31]: share a seed with reproduce.seeds="),
+        (["pilot", "pilot.seeds=[37]"], "pilot.seeds=[37]: share a seed with reproduce.seeds="),
         (
             ["reproduce", "experiment=smoke", "trainer.devices=2"],
             "trainer.devices=2, trainer.num_nodes=1: several runs are made side by side,",
@@ -274,7 +274,7 @@ def test_a_folder_that_cannot_be_written_is_named(refused, tmp_path):
 
 
 def test_reports_need_records_of_their_own_experiment(refused, tmp_path, pruned_run):
-    folder = tmp_path / "reproduce"
+    folder = tmp_path / "reproduce_digits"
     folder.mkdir()
     shutil.copy(pruned_run / "record.json", folder / "records.jsonl")
     message = refused("report", f"runs_dir={tmp_path}", "experiment=digits")

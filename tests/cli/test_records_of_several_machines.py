@@ -41,7 +41,7 @@ def test_records_of_two_machines_are_judged_as_one_and_every_page_names_both(tmp
 
     assert report(tmp_path, first, second / "records.jsonl") == 0
 
-    folder = tmp_path / "runs" / "reproduce"
+    folder = tmp_path / "runs" / "reproduce_digits"
     assert len(read_records(folder / "records.jsonl")) == len(published)
     claims = {claim["claim"]: claim for claim in json.loads((folder / "claims.json").read_text())}
     assert claims["B"]["seeds"] == [37, 38]
@@ -64,7 +64,7 @@ def test_a_run_that_two_machines_have_done_is_refused_and_nothing_is_written(
     error = capsys.readouterr().err
     assert error.startswith(f"error: report.records: {published[0].run_id} is in ")
     assert "a run counts once" in error
-    assert not (tmp_path / "runs" / "reproduce").exists()
+    assert not (tmp_path / "runs" / "reproduce_digits").exists()
 
 
 def test_publish_keeps_one_result_of_two_machines_each_with_its_hardware(

@@ -315,10 +315,10 @@ def test_masks_come_from_the_pruned_run_at_its_own_learning_rate():
     scratch = [
         job
         for job in plan_points(read, points(read), compose_settings([]))
-        if job.run_id.startswith("digits-scratch")
+        if job.run_id.startswith("digits_short-scratch")
     ]
     tuned = plan_points(read, [("method=prune", "seed=1")], compose_settings([]))
-    assert len(scratch) == 15
+    assert len(scratch) == 18
     assert len({need.run_id for job in scratch for need in job.needs}) == 3
     assert tuned[0].run_id in {need.run_id for need in with_needs(scratch)}
 
@@ -436,13 +436,13 @@ def test_a_part_that_is_none_is_refused(share):
 
 def test_longer_training_moves_the_pruning_window_along():
     settings = compose_settings(["method=prune", "training_steps_multiplier=5"])
-    assert settings.training.num_steps == 25000
-    assert settings.pruning == PruningSettings(start_step=2500, end_step=15000, update_every=50)
+    assert settings.training.num_steps == 12500
+    assert settings.pruning == PruningSettings(start_step=1250, end_step=7500, update_every=25)
     window = settings.method.sparse_method
-    assert (window["start_step"], window["end_step"]) == (2500, 15000)
+    assert (window["start_step"], window["end_step"]) == (1250, 7500)
     epochs = compose_settings(
         ["lr_schedule@training.lr_schedule=warmup_epochs", "training_steps_multiplier=2",
-         "global_batch_size=64"]
+         "global_batch_size=128"]
     )  # fmt: skip
     assert epochs.training.lr_schedule["milestones"] == [60, 140, 180]
     with pytest.raises(UserError, match="training_steps_multiplier=0: must be above 0"):
