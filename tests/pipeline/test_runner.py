@@ -132,7 +132,7 @@ def test_a_failure_drops_what_needs_it_and_nothing_else(tmp_path, console):
 def test_leaving_the_finite_numbers_is_told_from_what_is_no_answer(tmp_path, console, others):
     deeds = ["diverge", "diverge", *others]
     jobs = [job(tmp_path, str(number), deed) for number, deed in enumerate(deeds)]
-    with pytest.raises(UserError, match=r"the training loss is nan in 0") as caught:
+    with pytest.raises(UserError, match=r"^job 0: the training loss is nan in 0; ") as caught:
         run(jobs, console)
     assert isinstance(caught.value, DivergedError) != bool(others)
 
