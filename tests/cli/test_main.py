@@ -104,7 +104,10 @@ def test_an_interrupt_is_one_line_and_its_own_status(monkeypatch, capsys):
         ),
         (["reproduce", "reproduce.seeds=[a]"], "reproduce.seeds=['a']: must be a list of integers"),
         (["reproduce", "mask_source=runs/x"], "mask_source=runs/x: is for single runs"),
-        (["pilot", "pilot.seeds=[37]"], "pilot.seeds=[37]: share a seed with reproduce.seeds="),
+        (
+            ["pilot", "experiment=smoke", "pilot.seeds=[11]", "reproduce.seeds=[11]"],
+            "pilot.seeds=[11]: share a seed with reproduce.seeds=",
+        ),
         (
             ["reproduce", "experiment=smoke", "trainer.devices=2"],
             "trainer.devices=2, trainer.num_nodes=1: several runs are made side by side,",
