@@ -61,7 +61,10 @@ def judge_choice(experiment: ExperimentRecords, *, headline_sparsity: float) -> 
     """Judge F2 by its two orders."""
     random, lacking = _found(experiment, "random", headline_sparsity)
     parts = []
-    for order, words in (("gradient", "their gradients"), ("magnitude", "the dense solution")):
+    for order, words in (
+        ("gradient", "their gradients"),
+        ("magnitude", "their magnitudes in the dense solution"),
+    ):
         chosen, missing = _found(experiment, order, headline_sparsity)
         pairs = {seed: (random[seed].log, chosen[seed].log) for seed in random.keys() & chosen}
         values = {
