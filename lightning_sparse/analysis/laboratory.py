@@ -3,6 +3,7 @@
 PROTOCOL.md, section 11. Questions of rules 2, asked of an experiment's runs beside its claims.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -19,6 +20,7 @@ from lightning_sparse.analysis.claims import (
 from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.explanations import Explanation
 from lightning_sparse.analysis.needs import Needed
+from lightning_sparse.analysis.power import seeds_for_share
 from lightning_sparse.analysis.question import Question
 from lightning_sparse.analysis.rays import BESIDE
 from lightning_sparse.analysis.rule_set import RuleSet
@@ -109,7 +111,23 @@ def _judge(
         questions = [one for one in questions if one not in search_controls.OF_SEARCHED]
     counted = {question.name: question.counted_by for question in questions}
     outlook = partial(_outlook, counted)
-    return second_rules.judge(questions, experiment, headline_sparsity, outlook)
+    results = second_rules.judge(questions, experiment, headline_sparsity, outlook)
+    return [_if_unasked(counted.get(result.claim), result, experiment) for result in results]
+
+
+def _if_unasked(
+    setting: str | None, result: ClaimResult, experiment: ExperimentRecords
+) -> ClaimResult:
+    """Say of a share that was asked of no seed, since it costs much, what asks it."""
+    if not setting or result.num_seeds or not result.unit.startswith("share"):
+        return result
+    fewest = seeds_for_share(1.0, 1)
+    words = second_rules.seeds_words(experiment, max(fewest or 0, len(experiment.seeds)))
+    outlook = (
+        f"asked of no seed so far; {fewest} seeds that all agree are the fewest that decide: "
+        f"make laboratory {words} ARGS={setting}={fewest}"
+    )
+    return dataclasses.replace(result, outlook=outlook)
 
 
 def _outlook(

@@ -171,6 +171,13 @@ def test_what_is_not_asked_is_not_judged_and_is_named(tmp_path):
     assert "Not asked here: E1, E3, F1, F2, I2, G and B+." in (tmp_path / "report.md").read_text()
 
 
+def test_what_was_asked_of_no_seed_says_what_asks_it(page):
+    text = (page / "report.md").read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith("| B+ |")]
+    assert "asked of no seed so far; 6 seeds that all agree are the fewest that decide: " in row
+    assert "ARGS=laboratory.num_seeds_of_search=6" in row
+
+
 def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_listed(tmp_path):
     words = [
         "experiment=smoke", "laboratory.seeds=[31,32]", "laboratory.search_times=[4]",
