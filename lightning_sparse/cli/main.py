@@ -12,7 +12,7 @@ from lightning_sparse.cli.verbs import SUBMITTED, VERBS, Verb
 from lightning_sparse.errors import UserError, as_line, is_the_users, of_file
 from lightning_sparse.process.preemption import EXIT_STATUS, Preempted, ends_when_asked
 from lightning_sparse.process.surroundings import prepared
-from lightning_sparse.settings.older_words import verb_in_todays_words
+from lightning_sparse.settings.older_words import begin_remarks_anew, verb_in_todays_words
 
 _OK, _USER_ERROR, _INTERRUPTED = 0, 2, 130
 
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         75 when asked to stop by SIGTERM or SIGUSR1, 130 when interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    begin_remarks_anew()
     try:
         with prepared(), ends_when_asked():
             return _dispatch(words)

@@ -35,6 +35,11 @@ def verb_in_todays_words(words: Sequence[str]) -> list[str]:
     return [today, *rest, "where=slurm"]
 
 
+def begin_remarks_anew() -> None:
+    """Say again what was said: once for each command, not for each process of a notebook."""
+    _remark.cache_clear()
+
+
 _SUBMITTING = {
     "slurm-train": "train",
     "slurm-line": "line",

@@ -61,6 +61,12 @@ def test_agents_were_a_verb_of_their_own_too(no_slurm, capsys):
     assert error.startswith("error: sweep.id=mine: write ENTITY/PROJECT/ID")
 
 
+def test_each_command_of_a_process_is_answered(no_slurm, capsys):
+    for _ in range(2):
+        main(["slurm-agents", "sweep.id=mine", no_slurm])
+    assert capsys.readouterr().err.count("slurm-agents is written agent where=slurm now") == 2
+
+
 def test_what_cannot_be_submitted_is_not_run_here_instead(refused, tmp_path):
     message = refused("pilot", "experiment=smoke", "where=slurm", f"runs_dir={tmp_path}/runs")
     assert message.startswith("where=slurm: pilot runs here; say where=here (what is submitted: ")

@@ -10,7 +10,7 @@ from lightning_sparse.paths.end_points import load_end_point
 from lightning_sparse.planning.runs import plan_path
 from lightning_sparse.records import read_record
 from lightning_sparse.settings.compose import compose_settings
-from lightning_sparse.settings.older_words import in_todays_words
+from lightning_sparse.settings.older_words import begin_remarks_anew, in_todays_words
 from lightning_sparse.settings.shipped import CONF_DIR
 
 SMOKE = ("experiment=smoke", "sparsity=0.9")
@@ -55,6 +55,7 @@ def test_the_ids_of_points_that_were_letters_stay():
 
 def test_letters_are_understood_and_answered_with_the_point(capsys):
     words = ["path.start=L-start", "path.end=S-end", "seed=3"]
+    begin_remarks_anew()
     now = in_todays_words(words)
     assert now == ["path.start=lottery:start", "path.end=scratch:end", "seed=3"]
     assert in_todays_words(now) == now
