@@ -13,8 +13,8 @@ from lightning_sparse.report.readme import markers
 RECORDS = Path(__file__).parents[2] / "results" / "digits" / "records.jsonl"
 
 
-def on_machine(record, name):
-    return dataclasses.replace(record, provenance={**record.provenance, "accelerator": name})
+def on_machine(record, name, of="accelerator"):
+    return dataclasses.replace(record, provenance={**record.provenance, of: name})
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,11 @@ def test_publish_keeps_one_result_of_two_machines_each_with_its_hardware(
 
 
 def test_where_the_search_went_on_its_figure_is_published_and_processors_are_told_apart(
-    tmp_path, monkeypatch
+    tmp_path, published, monkeypatch
 ):
-    searched = [record for record in read_records(RECORDS) if record.seed in {31, 37}]
-    folder = written(tmp_path / "a", searched)
+    searched = [record for record in read_records(RECORDS) if record.seed == 31]
+    others = [on_machine(r, "AVX2", of="instruction_set") for r in published if r.seed == 37]
+    folder = written(tmp_path / "a", [*searched, *others])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
     for page in ("README.md", "docs/results.md"):
