@@ -1,7 +1,7 @@
 """A claim about the share of seeds that hold, decided by an exact interval: rules 2."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lightning_sparse.analysis.claim import BETWEEN_REMARKS, ClaimResult, Verdict
@@ -133,6 +133,17 @@ def path_outcomes(
         records=[path.run_id for path in flat],
         missing=missing_words([experiment.label(route, sparsity) for route in routes], found),
         remarks=unrefined_remarks(flat),
+    )
+
+
+def joined(parts: Iterable[ShareEvidence]) -> ShareEvidence:
+    """Put together what was found in seeds that were not asked of the same paths."""
+    parts = list(parts)
+    return ShareEvidence(
+        outcomes={seed: one for part in parts for seed, one in part.outcomes.items()},
+        records=[record for part in parts for record in part.records],
+        missing=[words for part in parts for words in part.missing],
+        remarks=[remark for part in parts for remark in part.remarks],
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from lightning_sparse.analysis.critical_share import SEARCHES
 from lightning_sparse.analysis.experiment import CUBIC, QUADRATIC, ExperimentRecords, Route
+from lightning_sparse.analysis.measured_descents import MeasuredDescent
 from lightning_sparse.records import curve_of_degree
 
 _ENDS = ("scratch:end", "prune:end")
@@ -37,6 +38,19 @@ def with_steps(times: Sequence[int]) -> list[Route]:
     return [LINE, *(route._replace(times=each) for each in (1, *times) for route in SEARCHED)]
 
 
+def strongest_first(times: Sequence[int]) -> list[list[Route]]:
+    """Return what is searched, restarts of one curve and number of steps together.
+
+    A seed is lost by the first that leads down and is not searched on, so those that are likely to
+    come first: most steps, then most coordinates.
+    """
+    return [
+        [Route(*_ENDS, curve, "sparse", times=each, search=search) for search in _RESTARTS]
+        for each in sorted({1, *times}, reverse=True)
+        for curve in reversed(CURVES)
+    ]
+
+
 def times_in(experiment: ExperimentRecords, sparsity: float) -> list[int]:
     """Return the multiples of the steps that chains were fitted with anywhere, beyond once."""
     return sorted(
@@ -48,6 +62,11 @@ def times_in(experiment: ExperimentRecords, sparsity: float) -> list[int]:
             and path.steps_multiplier is not None
         }
     )
+
+
+def leads_down(path: MeasuredDescent) -> bool:
+    """Tell whether one path is enough to lose its seed."""
+    return path.is_descent is True
 
 
 def seeds_searched(experiment: ExperimentRecords) -> list[int]:

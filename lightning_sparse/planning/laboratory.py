@@ -11,11 +11,18 @@ from lightning_sparse.analysis.critical_share import (
     next_share,
     route_to,
 )
+from lightning_sparse.analysis.experiment import Route
 from lightning_sparse.analysis.laboratory import laboratory
 from lightning_sparse.analysis.measured_descents import measure_descent
 from lightning_sparse.analysis.needs import Needed
 from lightning_sparse.analysis.rule_set import RuleSet
-from lightning_sparse.analysis.stronger_search import OF_DEGREES, with_steps
+from lightning_sparse.analysis.stronger_search import (
+    LINE,
+    OF_DEGREES,
+    leads_down,
+    strongest_first,
+    with_steps,
+)
 from lightning_sparse.errors import UserError
 from lightning_sparse.pipeline.jobs import unfinished, with_needs
 from lightning_sparse.planning import reproduce
@@ -85,13 +92,25 @@ def _plan_spectra(settings: Composed) -> Iterator[Job]:
 
 
 def _plan_search(settings: Composed) -> Iterator[Job]:
-    """Plan all that is searched inside the mask in one seed, and what shows that one can search."""
-    routes = with_steps(settings.laboratory.search_times)
+    """Plan what is searched inside the mask in one seed, and what shows that one can search.
+
+    The strongest fits come first, and none after one that leads down.
+    """
+    times = settings.laboratory.search_times
+    routes = with_steps(times)
     controls = (*DENSE_ROUTES, *IN_MASK_ROUTES)
     plan_route = reproduce.route_planner(settings, [Needed(routes=(*routes, *controls))])
-    for route in routes:
+    yield plan_route(settings, LINE)
+
+    def plan_fit(route: Route) -> Job:
         longer = {"path.steps_multiplier": route.times} if route.times > 1 else {}
-        yield plan_route(settings, route._replace(times=1), longer)
+        return plan_route(settings, route._replace(times=1), longer)
+
+    fits = [[plan_fit(route) for route in restarts] for restarts in strongest_first(times)]
+    finished = [job for restarts in fits for job in restarts if job.is_finished]
+    yield from finished
+    if not any(leads_down(measure_descent(_path(job))) for job in finished):
+        yield from next(filter(None, map(unfinished, fits)), [])
     of_controls = [plan_route(settings, route) for route in DENSE_ROUTES]
     if (sparsity := settings.reproduce.control_sparsity) is not None:
         lower = {"sparsity": sparsity}

@@ -10,6 +10,7 @@ from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.laboratory import ESCAPES, SIGNS, laboratory
 from lightning_sparse.cli.main import main
 from lightning_sparse.errors import UserError
+from lightning_sparse.files.manifests import write_record
 from lightning_sparse.planning.laboratory import plan_all
 from lightning_sparse.records import to_json
 from lightning_sparse.report.document import write_report
@@ -20,7 +21,13 @@ from lightning_sparse.settings.compose import compose_settings
 from tests.analysis.claims.test_laboratory_truth import RULES, TRUTHS, records
 from tests.analysis.claims.test_stronger_search import controls
 from tests.analysis.claims.test_stronger_search import records as searched
-from tests.analysis.simulate import HEADLINE_SPARSITY
+from tests.analysis.simulate import (
+    ENDS_AND_MIDDLE,
+    HEADLINE_SPARSITY,
+    evaluation,
+    path_points,
+    simulated_path,
+)
 from tests.analysis.test_critical_share import records as share_records
 
 CHOSEN = ("laboratory.control=cyclic", "laboratory.detour=burst")
@@ -188,11 +195,11 @@ def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_liste
         for number in (0, 1)
     )
     added = [job for job in jobs if job.run_id not in {one.run_id for one in before}]
-    # The line, and five curves three times with both numbers of steps; two dense runs, two at the
-    # sparsity of the control, and a line and a curve between each pair.
-    assert len(added) == 1 + 5 * 3 * 2 + 2 * (2 + 2)
+    # The line, and the strongest fit three times; two dense runs, two at the sparsity of the
+    # control, and a line and a curve between each pair.
+    assert len(added) == 1 + 3 + 2 * (2 + 2)
     assert all("seed 31" in job.title for job in added)
-    assert sum(job.settings.path.training.num_steps == 24 for job in added) == 15
+    assert sum(job.settings.path.training.num_steps == 24 for job in added) == 3
     assert {job.settings.sparsity for job in added if "at sparsity" in job.title} == {0.8}
 
     found = [*searched(lambda route, _: 0.2 / route.times, seeds=[31]).paths, *controls([], [31])]
@@ -204,6 +211,43 @@ def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_liste
     assert [row.split(" | ")[-2] for row in rows] == ["0.200", "0.0500"]
     (said,) = [line for line in text.splitlines() if line.startswith("The verdict of B+ hangs on")]
     assert "control: dense **? undecided** (n = 1), control: in the mask " in said
+
+
+def test_a_seed_is_searched_from_the_strongest_on_until_a_fit_leads_down(tmp_path):
+    words = [
+        "experiment=smoke", "laboratory.seeds=[31]", "laboratory.search_times=[4]",
+        "laboratory.claims=[B+]", "laboratory.num_seeds_of_search=1", f"runs_dir={tmp_path}",
+    ]  # fmt: skip
+    settings = compose_settings(words)
+
+    def missing():
+        return [job for job in plan_all(settings) if job.kind == "path" and not job.is_finished]
+
+    def fits():
+        return [job for job in missing() if "chain" in job.run_id]
+
+    def finish(job, rise):
+        job.run_dir.mkdir(parents=True)
+        points = path_points(evaluation(0.16), evaluation(0.04), rise, grid=ENDS_AND_MIDDLE)
+        record = simulated_path(
+            "scratch:end", "prune:end", 31, points=points, rules=2, num_classes=10,
+            curve="chain", space="end_mask", run_id=job.run_id,
+        )  # fmt: skip
+        write_record(record, job.run_dir)
+
+    nine, five = (f"chain_with_{bends}_bends" for bends in (9, 5))
+    first = fits()
+    assert [nine in job.run_id and "-x4-" in job.run_id for job in first] == [True] * 3
+    for job in first:
+        finish(job, rise=0.2)
+    second = fits()
+    assert [five in job.run_id and "-x4-" in job.run_id for job in second] == [True] * 3
+    finish(second[0], rise=0.01)
+    # What was tried stays among the jobs, and with it on the page; nothing more is asked for.
+    assert fits() == []
+    ids = {job.run_id for job in plan_all(settings)}
+    assert {job.run_id for job in [*first, second[0]]} <= ids
+    assert missing() != []
 
 
 def test_critical_shares_are_drawn_and_listed_by_order(tmp_path):

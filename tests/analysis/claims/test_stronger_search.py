@@ -8,7 +8,13 @@ from lightning_sparse.analysis.claims.search_controls import DENSE_ROUTES, IN_MA
 from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.laboratory import laboratory
-from lightning_sparse.analysis.stronger_search import CHAINS, CURVES, SEARCHED, with_steps
+from lightning_sparse.analysis.stronger_search import (
+    CHAINS,
+    CURVES,
+    SEARCHED,
+    strongest_first,
+    with_steps,
+)
 from lightning_sparse.paths.curves import PolygonalChain
 from tests.analysis.simulate import (
     ENDS_AND_MIDDLE,
@@ -90,6 +96,29 @@ def test_one_fit_that_leads_down_in_a_seed_is_enough_to_lose_it():
     lost = judged(records(lambda route, _: 0.01 if route == last else 0.2))
     assert (lost.verdict, lost.estimate) == ("contradicted", 0.0)
     assert lost.by_seed[31] == pytest.approx(0.01)
+
+
+def test_a_seed_that_one_fit_has_lost_needs_no_other_but_the_line():
+    ways = records(lambda route, _: 0.01 if route == SEARCHED[-1] else 0.2)
+    kept = [path for path in ways.paths if path.curve in {CHAINS[-1], "straight line"}]
+    found = judged(ExperimentRecords.from_records(kept))
+    assert (found.verdict, found.num_seeds, found.estimate) == ("contradicted", 6, 0.0)
+    assert "missing" not in found.note
+    # Where no fit leads down, all are needed, and so is the line, which tells of the gap.
+    climbing = records(lambda *_: 0.2).paths
+    kept = [path for path in climbing if path.curve in {CHAINS[-1], "straight line"}]
+    assert judged(ExperimentRecords.from_records(kept)).num_seeds == 0
+    kept = [path for path in ways.paths if path.is_fitted]
+    assert judged(ExperimentRecords.from_records(kept)).num_seeds == 0
+
+
+def test_the_strongest_are_searched_first():
+    ordered = strongest_first((4, 16))
+    every = [route for restarts in ordered for route in restarts]
+    assert len(every) == 45
+    assert {*every} == {route for route in with_steps((4, 16)) if route.is_fitted}
+    assert {(route.times, route.curve) for route in ordered[0]} == {(16, CHAINS[-1])}
+    assert {(route.times, route.curve) for route in ordered[-1]} == {(1, CURVES[0])}
 
 
 def test_what_was_not_searched_leaves_it_open_and_a_seed_without_a_gap_fails():
