@@ -26,6 +26,9 @@ _ROUNDING = 1e-9
 # Of a fit, in which bends may be re-inserted; then they settle.
 _MOVING = 0.75
 
+# Points that a path is measured at: a peak of a fifth of a piece is not to lie between two.
+_PER_PIECE = 8
+
 # Even, so that half as many are a grid too; per control point, so that bends lie on both.
 _INTERVALS = 240
 
@@ -64,6 +67,11 @@ class AbstractCurve(abc.ABC):
 
     def reinserts_at(self, num_steps: int) -> Sequence[int]:
         """Steps of a fit before which a bend may move to where the loss is highest; none mostly."""
+        return ()
+
+    @property
+    def measured_at(self) -> Sequence[float]:
+        """Points in [0, 1] that such a path is measured at besides the grid; none mostly."""
         return ()
 
     @property
@@ -234,6 +242,17 @@ class PolygonalChain(AbstractCurve):
         """
         count = self.reinsertions
         return [round(_MOVING * num_steps * k / count) for k in range(1, count + 1)]
+
+    @property
+    def measured_at(self) -> Sequence[float]:
+        """Eighths of every piece: along each the loss rises and falls as along a line of its own.
+
+        Example:
+            >>> PolygonalChain(1).measured_at[:3], len(PolygonalChain(9).measured_at)
+            ([0.0, 0.0625, 0.125], 81)
+        """
+        count = _PER_PIECE * (self.bends + 1)
+        return [round(k / count, 10) for k in range(count + 1)]
 
     @property
     def num_points(self) -> int:

@@ -219,6 +219,7 @@ def evaluate_path(
     settings: EvaluationSettings,
     margin: float,
     report: Callable[[int, int], None] | None = None,
+    further: Sequence[float] = (),
 ) -> tuple[list[PathPoint], bool]:
     """Measure the grid, then refine around the points that the claims judge.
 
@@ -233,11 +234,12 @@ def evaluate_path(
         settings: Grid, and when to rest.
         margin: Smallest rise that counts, in nats.
         report: Called with rounds done and rounds at most.
+        further: Points of the first round beside the grid: `AbstractCurve.measured_at`.
 
     Returns:
         All points in increasing t, and whether the refinement came to rest.
     """
-    points = evaluator(sorted({*settings.grid(), *EDGE_POINTS}), weights_at)
+    points = evaluator(sorted({*settings.grid(), *EDGE_POINTS, *further}), weights_at)
     judged, quiet = _judged(points), 0
     for done in range(settings.max_refinements):
         if report:

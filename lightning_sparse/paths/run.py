@@ -331,7 +331,9 @@ class PathRun:
                 along = functools.partial(evaluator, weights_at=weights_at)
                 points, converged = evaluate_ray(along, settings)
             else:
-                points, converged = evaluate_path(evaluator, weights_at, settings, smallest, report)
+                points, converged = evaluate_path(
+                    evaluator, weights_at, settings, smallest, report, self.curve.measured_at
+                )
             errors = [evaluator.difference_error(pair, weights_at) for pair in judged_pairs(points)]
         for point in points:
             loss = point.train.objective + point.test.loss

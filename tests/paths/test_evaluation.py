@@ -10,6 +10,7 @@ from lightning_sparse.data.datamodule import ImageDataModule
 from lightning_sparse.errors import UserError
 from lightning_sparse.files.tensor_files import load_tensors
 from lightning_sparse.models.convnet import ConvNet
+from lightning_sparse.paths.curves import PolygonalChain
 from lightning_sparse.paths.evaluation import (
     PathEvaluator,
     evaluate_path,
@@ -415,6 +416,28 @@ def test_refinement_finds_what_four_hundred_points_find(function):
         assert ours >= theirs - max(0.02 * theirs, 0.1 * MARGIN)
     assert ts == sorted(set(ts))
     assert sum(map(len, known.asked)) == len(ts)
+
+
+def peaks_of_a_chain(t):
+    """As along a chain of nine bends: a peak 0.02 wide in one piece, and a lower one at a bend."""
+    at_bend = 0.02 * max(0, 1 - 10 * abs(t - 0.5))
+    return 0.05 - 0.02 * t + 0.04 * math.exp(-(((t - 0.269) / 0.008) ** 2)) + at_bend
+
+
+def test_a_chain_is_measured_inside_every_piece():
+    fine = [i / 2000 for i in range(2001)]
+    truth = descent(fine, [peaks_of_a_chain(t) for t in fine]).value
+    found = {}
+    for further in ((), PolygonalChain(9).measured_at):
+        known = Known(peaks_of_a_chain)
+        points, _ = evaluate_path(
+            known, lambda t: torch.tensor([t]), make_evaluation(), MARGIN, further=further
+        )
+        found[bool(further)] = descent(
+            [point.t for point in points], [point.train.loss for point in points]
+        ).value
+    assert found[True] == pytest.approx(truth, rel=0.02)
+    assert found[False] < 0.8 * truth
 
 
 def test_refinement_ends_when_two_rounds_have_moved_nothing_and_no_interval_is_wide():
