@@ -45,7 +45,7 @@ def strongest_first(times: Sequence[int]) -> list[list[Route]]:
     come first: most steps, then most coordinates.
     """
     return [
-        [Route(*_ENDS, curve, "sparse", times=each, search=search) for search in _RESTARTS]
+        [route._replace(times=each) for route in SEARCHED if route.curve == curve]
         for each in sorted({1, *times}, reverse=True)
         for curve in reversed(CURVES)
     ]

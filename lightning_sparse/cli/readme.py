@@ -14,6 +14,7 @@ from lightning_sparse.records import NEWEST_RULES
 from lightning_sparse.report import methods_page
 from lightning_sparse.report.laboratory_page import FIGURES
 from lightning_sparse.report.readme import (
+    SEARCH,
     explained,
     has_markers,
     in_full,
@@ -28,7 +29,6 @@ from lightning_sparse.settings.compose import Composed
 README, RESULTS_PAGE = Path("README.md"), Path("docs/results.md")
 LABORATORY_PAGE = Path("docs/laboratory.md")
 METHODS_PAGE = Path("docs/methods.md")
-_SEARCH = "How far the loss climbs inside the mask, against the steps of the fit, seed by seed"
 
 
 def run(settings: Composed) -> None:
@@ -56,7 +56,7 @@ def run(settings: Composed) -> None:
     figure, search = folder / HEADLINE_FILE, folder / SEARCH_FILE
     shown = [picture(figure, RESULTS_PAGE)]
     if search.is_file():
-        shown.append(picture(search, RESULTS_PAGE, _SEARCH))
+        shown.append(picture(search, RESULTS_PAGE, SEARCH))
     blocks = "\n\n".join([*shown, in_full(records, claims, triples)])
     update_page(RESULTS_PAGE, name, blocks)
     if has_markers(README, name):

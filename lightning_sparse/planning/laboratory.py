@@ -100,12 +100,12 @@ def _plan_search(settings: Composed) -> Iterator[Job]:
     routes = with_steps(times)
     controls = (*DENSE_ROUTES, *IN_MASK_ROUTES)
     plan_route = reproduce.route_planner(settings, [Needed(routes=(*routes, *controls))])
-    yield plan_route(settings, LINE)
 
     def plan_fit(route: Route) -> Job:
         longer = {"path.steps_multiplier": route.times} if route.times > 1 else {}
         return plan_route(settings, route._replace(times=1), longer)
 
+    yield plan_route(settings, LINE)
     fits = [[plan_fit(route) for route in restarts] for restarts in strongest_first(times)]
     finished = [job for restarts in fits for job in restarts if job.is_finished]
     yield from finished

@@ -62,6 +62,7 @@ def update_page(page: Path, name: str, results: str) -> None:
 
 
 HEADLINE = "Accuracy against sparsity, and loss between the two solutions"
+SEARCH = "How far the loss climbs inside the mask, against the steps of the fit, seed by seed"
 
 
 def picture(figure: Path, page: Path, words: str = HEADLINE) -> str:

@@ -95,6 +95,7 @@ def test_a_chain_is_measured_as_a_chain(command, folder):
     assert command("path", "curve=polygonal_chain", "curve.bends=2")[0] == 0
     run_dir, record = only_record(folder, "smoke-*-polygonal_chain_with_2_bends-end_mask-*")
     assert own_curve(record.config["curve"]) == PolygonalChain(2)
+    assert {*PolygonalChain(2).measured_at} <= {point.t for point in record.points}
     points = load_tensors(run_dir / "control_points.safetensors")
     stacked = torch.stack(
         [
