@@ -31,6 +31,8 @@ PATHS = {
     "line_from_the_lottery_start": ("lottery:start", "prune:end", "line", "end_mask"),
     "line_between_lottery_and_pruned": ("lottery:end", "prune:end", "line", "end_mask"),
     "line_to_the_dense_solution": ("dense:start", "dense:end", "line", "dense"),
+    "chain_inside_the_mask": ("scratch:end", "prune:end", "autoneb_9", "end_mask"),
+    "chain_in_the_dense_space": ("scratch:end", "prune:end", "polygonal_chain_5", "dense"),
 }
 
 
