@@ -21,6 +21,9 @@ SEARCHED = tuple(
 )
 """What is searched at each number of steps, beside the line."""
 
+QUADRATICS = tuple(route for route in SEARCHED if route.curve == QUADRATIC)
+"""The weakest of these."""
+
 COUNTED_BY = "laboratory.num_seeds_of_search"
 """How many of the first seeds are searched like this."""
 

@@ -37,6 +37,7 @@ from lightning_sparse.report.claims_tables import (
 from lightning_sparse.report.descents_table import descents_table
 from lightning_sparse.report.drawing import drawing, picture
 from lightning_sparse.report.findings import Findings
+from lightning_sparse.report.lowest_figure import lowest_blocks
 from lightning_sparse.report.measurement_tables import record_blocks
 from lightning_sparse.report.pages import write_pages
 from lightning_sparse.report.searches_table import degrees_table, searches_table
@@ -55,6 +56,7 @@ QUESTION = (
 FIGURES = {
     "shares": "How far the loss climbs against the share of coordinates that is free",
     "escapes": "Loss against steps after the scratch solution",
+    "lowest": "Loss along the path inside the mask that climbs least, seed by seed",
 }
 """Of the page, by name, those that answer the question: what each shows."""
 
@@ -127,7 +129,11 @@ def make_page(
             Section("How many coordinates must be free?", _shares(findings)),
             Section(
                 "A stronger search inside the mask",
-                [searches_table(findings), *_controls(findings, claims)],
+                [
+                    *lowest_blocks(findings),
+                    searches_table(findings),
+                    *_controls(findings, claims),
+                ],
             ),
             Section("Signs and magnitudes", [arms_table(findings, SIGNS)]),
             Section("Is the way down outside the mask?", [descents_table(findings)]),

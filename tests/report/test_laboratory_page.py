@@ -8,6 +8,7 @@ import pytest
 
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.laboratory import ESCAPES, SIGNS, laboratory
+from lightning_sparse.analysis.stronger_search import SEARCHED
 from lightning_sparse.cli.main import main
 from lightning_sparse.errors import UserError
 from lightning_sparse.files.manifests import write_record
@@ -211,6 +212,23 @@ def test_a_stronger_search_is_planned_on_the_seeds_that_it_is_asked_of_and_liste
     assert [row.split(" | ")[-2] for row in rows] == ["0.200", "0.0500"]
     (said,) = [line for line in text.splitlines() if line.startswith("The verdict of B+ hangs on")]
     assert "control: dense **? undecided** (n = 1), control: in the mask " in said
+
+
+def test_the_path_that_climbs_least_is_drawn_of_each_seed_that_was_searched(page, tmp_path):
+    lowest = SEARCHED[-1]._replace(times=4)
+    rises = {31: 0.02, 32: 0.07}
+    found = searched(
+        lambda route, seed: rises[seed] if route == lowest else 0.2, seeds=[*rises]
+    ).paths
+    found = [*found, *searched(lambda *_: 0.01, seeds=[33]).paths]
+    # Seed 33 has no chain, so it was not chosen to be searched.
+    found = [path for path in found if path.seed != 33 or "chain" not in path.curve]
+    claims = judge_all(found, headline_sparsity=HEADLINE_SPARSITY, rules=RULES)
+    write_page(Findings(found, HEADLINE_SPARSITY, RULES), claims, [], title="X", folder=tmp_path)
+    assert (tmp_path / "figures" / "lowest.png").stat().st_size > 5000
+    text = (tmp_path / "report.md").read_text()
+    assert "re-inserted 9 times, 0 steps: 0.0200 (seed 31) and 0.0700 (seed 32). The" in text
+    assert not (page / "figures" / "lowest.png").exists()
 
 
 def test_a_seed_is_searched_from_the_strongest_on_until_a_fit_leads_down(tmp_path):
