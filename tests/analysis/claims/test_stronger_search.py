@@ -1,5 +1,7 @@
 """B+ on simulated seeds of known truth: the least of everything that was searched decides."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from lightning_sparse.analysis.claims.search_controls import DENSE_ROUTES, IN_MA
 from lightning_sparse.analysis.experiment import ExperimentRecords
 from lightning_sparse.analysis.judge import judge_all
 from lightning_sparse.analysis.laboratory import laboratory
+from lightning_sparse.analysis.power import fewest_holding
 from lightning_sparse.analysis.stronger_search import (
     CHAINS,
     CURVES,
@@ -181,3 +184,15 @@ def test_a_way_in_half_of_all_seeds_is_rarely_decided_and_one_in_few_mostly():
     even = rates(0.5)
     assert max(even.get("supported", 0), even.get("contradicted", 0)) <= 0.05
     assert rates(0.03, 60).get("supported", 0) >= 0.8
+
+
+def test_two_looks_at_it_decide_a_way_in_half_of_all_seeds_as_rarely_as_the_protocol_says():
+    """First six seeds, then ten where these decide nothing: every course of ten seeds."""
+
+    def is_decided(ways, number):
+        found = sum(ways[:number])
+        return max(found, number - found) >= fewest_holding(number)
+
+    courses = [*product([False, True], repeat=10)]
+    decided = sum(is_decided(ways, 6) or is_decided(ways, 10) for ways in courses)
+    assert decided / len(courses) == pytest.approx(0.043, abs=5e-4)
