@@ -40,8 +40,9 @@ def lowest_blocks(findings: Findings) -> list[Block]:
     rows = -(-len(found) // columns)
     with drawing(7.4, 2.1 * rows + 0.5) as figure:
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        quadratics = {seed: _lowest(findings, QUADRATICS, seed) for seed in found}
         for axes, (seed, one) in zip(panels.flat, found.items(), strict=False):
-            _draw(axes, one, _lowest(findings, QUADRATICS, seed))
+            _draw(axes, one, quadratics[seed])
             axes.set_title(f"seed {seed}")
         for axes in panels.flat[len(found) :]:
             axes.set_visible(False)
@@ -53,7 +54,8 @@ def lowest_blocks(findings: Findings) -> list[Block]:
             axes.set_ylabel("training loss [nats]")
         lines = panels[0, 0].get_legend_handles_labels()
         figure.legend(*lines, loc="outside lower center", ncols=2)
-        return [picture(figure, "lowest", _caption(found))]
+        lacking = [str(seed) for seed, one in quadratics.items() if one is None]
+        return [picture(figure, "lowest", _caption(found, lacking))]
 
 
 def _lowest(findings: Findings, routes: Sequence[Route], seed: int) -> _Found | None:
@@ -85,16 +87,22 @@ def _between(path: PathRecord) -> tuple[list[float], list[float]]:
     return [t for t, _ in along], [loss for _, loss in along]
 
 
-def _caption(found: Mapping[int, _Found]) -> str:
+def _caption(found: Mapping[int, _Found], lacking: Sequence[str]) -> str:
     kinds: dict[str, list[str]] = {}
     for seed, one in found.items():
         kind = f"{one.path.curve}, {one.path.num_steps:,} steps"
         climbed = f"{number(one.measured.descent.value)} (seed {seed})"
         kinds.setdefault(kind, []).append(climbed)
     climbs = "; ".join(f"{kind}: {listed(climbed)}" for kind, climbed in kinds.items())
+    unasked = (
+        f" No quadratic was fitted in {listed(lacking)}: a seed in which a path leads down is not "
+        "searched on."
+        if lacking
+        else ""
+    )
     return (
         "Training loss from the scratch solution (t = 0) to the pruned one (t = 1) along the path "
         "inside their mask that climbs least, and along the lowest quadratic curve. How far the "
         f"first climbs before it reaches the level of the pruned solution, R in nats: {climbs}. "
-        "The loss axis is logarithmic."
+        f"The loss axis is logarithmic.{unasked}"
     )

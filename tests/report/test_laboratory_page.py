@@ -223,11 +223,14 @@ def test_the_path_that_climbs_least_is_drawn_of_each_seed_that_was_searched(page
     found = [*found, *searched(lambda *_: 0.01, seeds=[33]).paths]
     # Seed 33 has no chain, so it was not chosen to be searched.
     found = [path for path in found if path.seed != 33 or "chain" not in path.curve]
+    # Seed 31 was lost by the first fit that was tried.
+    found = [path for path in found if path.seed != 31 or path.curve == lowest.curve]
     claims = judge_all(found, headline_sparsity=HEADLINE_SPARSITY, rules=RULES)
     write_page(Findings(found, HEADLINE_SPARSITY, RULES), claims, [], title="X", folder=tmp_path)
     assert (tmp_path / "figures" / "lowest.png").stat().st_size > 5000
     text = (tmp_path / "report.md").read_text()
     assert "re-inserted 9 times, 0 steps: 0.0200 (seed 31) and 0.0700 (seed 32). The" in text
+    assert "No quadratic was fitted in 31: a seed in which a path leads down" in text
     assert not (page / "figures" / "lowest.png").exists()
 
 
