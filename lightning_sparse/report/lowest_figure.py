@@ -7,7 +7,12 @@ from matplotlib.axes import Axes
 
 from lightning_sparse.analysis.experiment import ExperimentRecords, Route
 from lightning_sparse.analysis.measured_descents import MeasuredDescent, measure_descent
-from lightning_sparse.analysis.stronger_search import QUADRATICS, seeds_searched, with_steps
+from lightning_sparse.analysis.stronger_search import (
+    QUADRATICS,
+    seeds_searched,
+    times_in,
+    with_steps,
+)
 from lightning_sparse.records import PathRecord
 from lightning_sparse.report.blocks import Block
 from lightning_sparse.report.drawing import drawing, picture
@@ -30,8 +35,7 @@ class _Found:
 def lowest_blocks(findings: Findings) -> list[Block]:
     """Draw the loss along the lowest path of every seed that was searched; nothing without one."""
     experiment = ExperimentRecords.from_records(findings.records)
-    times = sorted({path.steps_multiplier or 1 for path in findings.paths if path.is_fitted})
-    routes = with_steps(times)
+    routes = with_steps(times_in(experiment, findings.headline_sparsity))
     lowest = {seed: _lowest(findings, routes, seed) for seed in seeds_searched(experiment)}
     found = {seed: one for seed, one in lowest.items() if one is not None}
     if not found:
